@@ -1,0 +1,300 @@
+//! The manifest: which pods are trusted, on which hardware, with which secrets, and who may change that
+//! (design, section 8).
+//!
+//! The manifest is signed as text, so parsing keeps nothing but the typed value; whoever needs the bytes keeps them.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use crate::binding::Role;
+use crate::digest::{DeploymentId, Digest, Identity, Measurement};
+
+/// LIMIT: a manifest is stored whole in one log-entry blob; a thousand workloads make about 400 KiB.
+pub const MAX_MANIFEST: usize = 2 * 1024 * 1024;
+
+/// A manifest as its owners sign it.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Manifest {
+    /// The format of this document, 1.
+    pub version: u32,
+    /// The deployment it is for.
+    pub deployment_id: DeploymentId,
+    /// The pods that may run, by identity.
+    pub policies: BTreeMap<Identity, PolicyEntry>,
+    /// The Evidence that is acceptable.
+    pub reference_values: ReferenceValues,
+    /// Who may change this manifest.
+    pub owners: Quorum,
+    /// Who holds shares of the seed.
+    pub seed_share_holders: Quorum,
+    /// How long a certificate lasts without being renewed, in seconds.
+    pub lease_seconds: u32,
+}
+
+/// What a manifest says of one identity.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PolicyEntry {
+    /// DNS names that its certificates carry. The first is the workload's name.
+    pub names: Vec<String>,
+    /// What it is.
+    pub role: Role,
+    /// Names of secrets that it may read.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub secrets: BTreeSet<String>,
+    /// Workload names that may call it with a mesh certificate; absent: every workload of the manifest.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub callers: Option<BTreeSet<String>>,
+}
+
+/// A public key as DER SubjectPublicKeyInfo, hex in JSON.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct PublicKey(pub Vec<u8>);
+
+impl PublicKey {
+    /// SHA-256 of the SubjectPublicKeyInfo, by which messages name a key.
+    pub fn id(&self) -> Digest {
+        Digest::of(&self.0)
+    }
+}
+
+impl fmt::Debug for PublicKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "PublicKey({})", self.id().short())
+    }
+}
+
+impl Serialize for PublicKey {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&hex::encode(&self.0))
+    }
+}
+
+impl<'de> Deserialize<'de> for PublicKey {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = std::borrow::Cow::<'de, str>::deserialize(deserializer)?;
+        hex::decode(text.as_bytes()).map(Self).map_err(serde::de::Error::custom)
+    }
+}
+
+/// Any `threshold` of `keys`.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Quorum {
+    /// How many must agree. 1 says in so many words that one person is enough.
+    pub threshold: u32,
+    /// The keys.
+    pub keys: Vec<PublicKey>,
+}
+
+/// The Evidence that is acceptable, by TEE.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ReferenceValues {
+    /// INSECURE: the local engine's software TEE.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub software: Option<SoftwareReferenceValues>,
+}
+
+/// The one software root that is accepted, and what it may have started.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SoftwareReferenceValues {
+    /// SHA-256 of the engine's Ed25519 root key.
+    pub root: Digest,
+    /// Accepted pod agents.
+    pub measurements: Vec<Measurement>,
+}
+
+/// What is wrong with a manifest, with the JSON path.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ManifestError {
+    /// Not JSON, or a field of another type, missing or unknown.
+    #[error("manifest line {line} column {column}: {reason}")]
+    Json {
+        /// Line, from 1.
+        line: usize,
+        /// Column, from 1.
+        column: usize,
+        /// The parser's words.
+        reason: String,
+    },
+    /// Longer than [`MAX_MANIFEST`].
+    #[error("manifest of {got} bytes, at most {MAX_MANIFEST} are read")]
+    TooLong {
+        /// Its length.
+        got: usize,
+    },
+    /// A field holds what it may not.
+    #[error("manifest `{path}`: {reason}")]
+    Invalid {
+        /// The JSON path.
+        path: String,
+        /// Why.
+        reason: String,
+    },
+}
+
+/// LIMIT: leases shorter than this would have every sidecar renew more often than a quote can be made on a busy host.
+pub const MIN_LEASE_SECONDS: u32 = 10;
+/// LIMIT: promise P7 is worth nothing when a lease outlasts a day.
+pub const MAX_LEASE_SECONDS: u32 = 86_400;
+
+impl Manifest {
+    /// Parses and validates a manifest.
+    pub fn parse(text: &str) -> Result<Self, ManifestError> {
+        if text.len() > MAX_MANIFEST {
+            return Err(ManifestError::TooLong { got: text.len() });
+        }
+        let manifest: Self = serde_json::from_str(text).map_err(|error| ManifestError::Json {
+            line: error.line(),
+            column: error.column(),
+            // serde_json repeats the position at the end of its message.
+            reason: error.to_string().split(" at line ").next().unwrap_or_default().to_owned(),
+        })?;
+        manifest.validate()?;
+        Ok(manifest)
+    }
+
+    /// The text that `generate` writes: sorted, indented, with a newline at the end.
+    pub fn to_text(&self) -> String {
+        let mut text = serde_json::to_string_pretty(self).expect("a manifest has no map with keys that are not text");
+        text.push('\n');
+        text
+    }
+
+    /// Checks what types cannot.
+    pub fn validate(&self) -> Result<(), ManifestError> {
+        let invalid = |path: String, reason: &str| Err(ManifestError::Invalid { path, reason: reason.to_owned() });
+        if self.version != 1 {
+            return invalid("version".into(), "only version 1 is known");
+        }
+        if !self.policies.values().any(|entry| entry.role == Role::Coordinator) {
+            return invalid("policies".into(), "no entry has the role `coordinator`");
+        }
+        for (identity, entry) in &self.policies {
+            if entry.names.is_empty() {
+                return invalid(format!("policies.{identity}.names"), "at least one name is needed");
+            }
+            for (index, name) in entry.names.iter().enumerate() {
+                if !is_dns_name(name) {
+                    return invalid(format!("policies.{identity}.names[{index}]"), "not a DNS name");
+                }
+            }
+        }
+        if self.reference_values.software.is_none() {
+            return invalid("reference_values".into(), "empty: no Evidence could ever be accepted");
+        }
+        if let Some(software) = &self.reference_values.software
+            && software.measurements.is_empty()
+        {
+            return invalid("reference_values.software.measurements".into(), "empty: nothing could ever be accepted");
+        }
+        self.owners.validate("owners")?;
+        self.seed_share_holders.validate("seed_share_holders")?;
+        if !(MIN_LEASE_SECONDS..=MAX_LEASE_SECONDS).contains(&self.lease_seconds) {
+            return invalid("lease_seconds".into(), "must be from 10 to 86400");
+        }
+        Ok(())
+    }
+}
+
+impl Quorum {
+    /// Checks that the threshold can be met and that no key counts twice.
+    pub fn validate(&self, path: &str) -> Result<(), ManifestError> {
+        let invalid = |path: String, reason: &str| Err(ManifestError::Invalid { path, reason: reason.to_owned() });
+        if self.threshold == 0 {
+            return invalid(format!("{path}.threshold"), "must be at least 1");
+        }
+        if usize::try_from(self.threshold).map_or(true, |threshold| threshold > self.keys.len()) {
+            return invalid(format!("{path}.threshold"), "is more than there are keys");
+        }
+        let distinct: BTreeSet<_> = self.keys.iter().collect();
+        if distinct.len() != self.keys.len() {
+            return invalid(format!("{path}.keys"), "one key is listed twice");
+        }
+        // LIMIT: Shamir shares over GF(2^8) number 255 at most.
+        if self.keys.len() > 255 {
+            return invalid(format!("{path}.keys"), "more than 255 keys");
+        }
+        Ok(())
+    }
+}
+
+/// RFC 1123 labels, lower case, 253 characters in all.
+fn is_dns_name(name: &str) -> bool {
+    let label = |label: &str| {
+        !label.is_empty()
+            && label.len() <= 63
+            && !label.starts_with('-')
+            && !label.ends_with('-')
+            && label.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-')
+    };
+    name.len() <= 253 && name.split('.').all(label)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn manifest() -> Manifest {
+        let entry =
+            |name: &str, role| PolicyEntry { names: vec![name.into()], role, secrets: BTreeSet::new(), callers: None };
+        Manifest {
+            version: 1,
+            deployment_id: DeploymentId::from_bytes([1; 16]),
+            policies: BTreeMap::from([
+                (Identity(Digest::of(b"c")), entry("coordinator", Role::Coordinator)),
+                (Identity(Digest::of(b"w")), entry("inference", Role::Workload)),
+            ]),
+            reference_values: ReferenceValues {
+                software: Some(SoftwareReferenceValues {
+                    root: Digest::of(b"root"),
+                    measurements: vec![Measurement::from_bytes([1; 48])],
+                }),
+            },
+            owners: Quorum { threshold: 1, keys: vec![PublicKey(vec![1])] },
+            seed_share_holders: Quorum { threshold: 1, keys: vec![PublicKey(vec![2])] },
+            lease_seconds: 60,
+        }
+    }
+
+    #[test]
+    fn a_manifest_survives_its_text() {
+        assert_eq!(Manifest::parse(&manifest().to_text()), Ok(manifest()));
+    }
+
+    #[test]
+    fn an_unknown_field_is_refused_with_its_place() {
+        let text = manifest().to_text().replace("\"lease_seconds\"", "\"leese_seconds\"");
+        let error = Manifest::parse(&text).unwrap_err().to_string();
+        assert!(error.starts_with("manifest line ") && error.contains("unknown field `leese_seconds`"), "{error}");
+    }
+
+    #[test]
+    fn each_contradiction_names_its_path() {
+        let cases: [(fn(&mut Manifest), &str); 11] = [
+            (|m| m.version = 2, "version"),
+            (|m| m.policies.retain(|_, e| e.role == Role::Workload), "policies"),
+            (|m| m.policies.values_mut().for_each(|e| e.names.clear()), "names"),
+            (|m| m.policies.values_mut().for_each(|e| e.names[0] = "Bad_Name".into()), "names[0]"),
+            (|m| m.reference_values.software = None, "reference_values"),
+            (|m| m.reference_values.software.as_mut().unwrap().measurements.clear(), "measurements"),
+            (|m| m.owners.threshold = 0, "owners.threshold"),
+            (|m| m.owners.threshold = 2, "owners.threshold"),
+            (|m| m.owners.keys = vec![PublicKey(vec![1]); 2], "owners.keys"),
+            (|m| m.seed_share_holders.keys.clear(), "seed_share_holders.threshold"),
+            (|m| m.lease_seconds = 9, "lease_seconds"),
+        ];
+        for (mutate, path) in cases {
+            let mut changed = manifest();
+            mutate(&mut changed);
+            let error = Manifest::parse(&changed.to_text()).unwrap_err().to_string();
+            assert!(error.contains(path), "{path}: {error}");
+        }
+    }
+}
