@@ -11,7 +11,7 @@ mod error;
 mod guest_agent;
 
 pub use error::AttestError;
-pub use guest_agent::{DEFAULT_ADDRESS, GuestAgent};
+pub use guest_agent::{DEFAULT_ADDRESS, GuestAgent, MAX_ANSWER, TIMEOUT};
 
 use std::future::Future;
 use std::pin::Pin;
