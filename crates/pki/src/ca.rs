@@ -33,6 +33,8 @@ const ORGANIZATION: &str = "Casemate";
 const FIRST_SECOND: u64 = 1_577_836_800;
 /// LIMIT: 9999-12-31T23:59:59Z, the last moment of GeneralizedTime (RFC 5280, section 4.1.2.5.2).
 const LAST_SECOND: u64 = 253_402_300_799;
+/// The AlgorithmIdentifier of ECDSA with SHA-256 (RFC 5758, section 3.2).
+const ECDSA_WITH_SHA256: [u8; 12] = [0x30, 0x0a, 0x06, 0x08, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x04, 0x03, 0x02];
 /// LIMIT: our CA certificates are under 1 KiB of PEM.
 const MAX_CERTIFICATE: usize = 16 * 1024;
 
@@ -147,6 +149,17 @@ fn subject(insecure: bool, common_name: &str) -> DistinguishedName {
     name
 }
 
+/// A DER element (X.690, section 8.1) of at most 65535 bytes, which our certificates do not come near.
+fn der_element(tag: u8, content: &[u8]) -> Vec<u8> {
+    let [high, low] = u16::try_from(content.len()).unwrap_or(u16::MAX).to_be_bytes();
+    let header = match (high, low) {
+        (0, 0..0x80) => vec![tag, low],
+        (0, _) => vec![tag, 0x81, low],
+        _ => vec![tag, 0x82, high, low],
+    };
+    [header.as_slice(), content].concat()
+}
+
 /// Sets both dates, in seconds since 1970. The caller keeps them at or below [`LAST_SECOND`].
 #[expect(clippy::arithmetic_side_effects, reason = "the clamped sum lies within the calendar")]
 fn set_dates(params: &mut CertificateParams, not_before: u64, not_after: u64) {
@@ -198,23 +211,21 @@ impl Authority {
             return Err(differs("length"));
         }
         let der = CertificateDer::from_pem_slice(kept.as_bytes()).map_err(|_| differs("encoding"))?;
-        {
-            let parse = x509_parser::parse_x509_certificate;
-            let (rest, old) = parse(&der).map_err(|_| differs("encoding"))?;
-            let (_, own) = parse(&self.der).map_err(|_| CryptoFailure::new("parse an own certificate"))?;
-            if !rest.is_empty() {
-                return Err(differs("encoding"));
-            }
-            if old.tbs_certificate.as_ref() != own.tbs_certificate.as_ref() {
-                return Err(differs("subject, key or extension"));
-            }
-            if old.signature_algorithm != own.signature_algorithm {
-                return Err(differs("signature algorithm"));
-            }
-            UnparsedPublicKey::new(&ECDSA_P256_SHA256_ASN1, signer)
-                .verify(old.tbs_certificate.as_ref(), &old.signature_value.data)
-                .map_err(|_| differs("signature"))?;
+        let parse = x509_parser::parse_x509_certificate;
+        let (_, old) = parse(&der).map_err(|_| differs("encoding"))?;
+        let (_, own) = parse(&self.der).map_err(|_| CryptoFailure::new("parse an own certificate"))?;
+        let (contents, signature) = (own.tbs_certificate.as_ref(), &old.signature_value.data);
+        if old.tbs_certificate.as_ref() != contents {
+            return Err(differs("subject, key or extension"));
         }
+        // The parser is lenient about what stands around the signed part; we are not.
+        let around = [contents, &ECDSA_WITH_SHA256, &der_element(0x03, &[&[0], signature.as_ref()].concat())];
+        if der_element(0x30, &around.concat()) != *der {
+            return Err(differs("encoding"));
+        }
+        UnparsedPublicKey::new(&ECDSA_P256_SHA256_ASN1, signer)
+            .verify(contents, signature)
+            .map_err(|_| differs("signature"))?;
         self.pem = pem::encode("CERTIFICATE", &der).to_string();
         self.der = der;
         Ok(self)
