@@ -1,0 +1,240 @@
+//! Mounts, storages and the volumes behind them.
+
+use serde_json::{Value, json};
+
+use super::{MARK, RequestError, text};
+use protocol::Digest;
+
+/// Where files that the host copies into the guest lie: `<prefix><container id>-<16 hex digits>-<base name>`.
+pub const COPIED_PREFIX: &str = "/run/kata-containers/shared/containers/";
+
+/// Where memory-backed volumes of the sandbox lie.
+const EPHEMERAL: &str = "/run/kata-containers/sandbox/ephemeral";
+const SHM: &str = "/run/kata-containers/sandbox/shm";
+
+/// A volume whose files the kubelet writes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum FileVolume {
+    /// `configMap`.
+    ConfigMap,
+    /// `secret`.
+    Secret,
+    /// `downwardAPI`.
+    DownwardApi,
+}
+
+/// What a volume of a pod is to the guest.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum VolumeKind {
+    /// `emptyDir` with `medium: Memory`: a tmpfs in guest memory, shared by the containers of the pod.
+    Memory,
+    /// `emptyDir`: a directory in the guest, on whatever the guest has.
+    Directory,
+    /// Files that the host copies in, per container, read-only.
+    Files(FileVolume),
+    /// `persistentVolumeClaim`: the host's directory.
+    Claim,
+}
+
+/// The kind of one element of `spec.volumes`.
+pub fn volume_kind(volume: &Value) -> Result<VolumeKind, RequestError> {
+    let name = text(volume, "name").unwrap_or_default();
+    let path = format!("volumes.{name}");
+    let mut kinds = volume.as_object().into_iter().flatten().map(|(key, _)| key).filter(|key| *key != "name");
+    let (kind, more) = (kinds.next(), kinds.next());
+    if more.is_some() {
+        return Err(RequestError::Invalid { path, reason: "a volume has one source".into() });
+    }
+    match kind.map(String::as_str) {
+        // A volume without a source is an emptyDir.
+        None => Ok(VolumeKind::Directory),
+        Some("emptyDir") => match volume["emptyDir"]["medium"].as_str().unwrap_or_default() {
+            "Memory" => Ok(VolumeKind::Memory),
+            "" => Ok(VolumeKind::Directory),
+            other => Err(RequestError::Unsupported { path, what: format!("medium `{other}`") }),
+        },
+        Some("configMap") => Ok(VolumeKind::Files(FileVolume::ConfigMap)),
+        Some("secret") => Ok(VolumeKind::Files(FileVolume::Secret)),
+        Some("downwardAPI") => Ok(VolumeKind::Files(FileVolume::DownwardApi)),
+        Some("persistentVolumeClaim") => Ok(VolumeKind::Claim),
+        Some(other) => Err(RequestError::Unsupported { path, what: format!("a volume of type `{other}`") }),
+    }
+}
+
+/// The volume that a container mounts at `destination`.
+pub fn mount_volume<'a>(pod: &'a Value, container: &Value, destination: &str) -> Option<&'a Value> {
+    let mounts = container["volumeMounts"].as_array()?;
+    let mount = mounts.iter().find(|mount| mount["mountPath"].as_str().map(clean).as_deref() == Some(destination))?;
+    let name = mount["name"].as_str()?;
+    pod["spec"]["volumes"].as_array()?.iter().find(|volume| volume["name"].as_str() == Some(name))
+}
+
+pub(super) fn root_path(container_id: &str) -> String {
+    format!("/run/kata-containers/{container_id}/rootfs")
+}
+
+fn storage(driver: &str, source: &str, fstype: &str, options: &[String], mount_point: &str) -> Value {
+    json!({
+        "driver": driver,
+        "driver_options": [],
+        "source": source,
+        "fstype": fstype,
+        "options": options,
+        "mount_point": mount_point,
+        "fs_group": null,
+    })
+}
+
+pub(super) fn shm_storage() -> Value {
+    let options = ["noexec", "nosuid", "nodev", "mode=1777", "size=67108864"].map(str::to_owned);
+    storage("ephemeral", "shm", "tmpfs", &options, SHM)
+}
+
+/// The root file system as an image that the guest pulls. The shim repeats the annotations in `driver_options`, and
+/// the agent decides by them whether to unpack its own pause image instead.
+pub(super) fn image_storage(reference: &str, container_id: &str, annotations: &Value) -> Value {
+    // Go marshals a map with its keys sorted.
+    let mut metadata: Vec<_> = annotations.as_object().into_iter().flatten().collect();
+    metadata.sort_by(|a, b| a.0.cmp(b.0));
+    let metadata: serde_json::Map<_, _> =
+        metadata.into_iter().map(|(key, value)| (key.clone(), value.clone())).collect();
+    let mut image = storage("image_guest_pull", reference, "overlay", &[], &root_path(container_id));
+    image["driver_options"] = json!([format!("image_guest_pull={}", json!({"metadata": metadata}))]);
+    image
+}
+
+fn mount(destination: &str, source: &str, kind: &str, options: &[&str]) -> Value {
+    json!({"destination": destination, "source": source, "type_": kind, "options": options})
+}
+
+fn standard_mounts() -> Vec<Value> {
+    vec![
+        mount("/proc", "proc", "proc", &["nosuid", "noexec", "nodev"]),
+        mount("/dev", "tmpfs", "tmpfs", &["nosuid", "strictatime", "mode=755", "size=65536k"]),
+        mount(
+            "/dev/pts",
+            "devpts",
+            "devpts",
+            &["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5"],
+        ),
+        mount("/dev/mqueue", "mqueue", "mqueue", &["nosuid", "noexec", "nodev"]),
+        mount("/sys", "sysfs", "sysfs", &["nosuid", "noexec", "nodev", "ro"]),
+    ]
+}
+
+/// The path of a copied file. The shim draws the 16 hex digits at random; here they follow from container and
+/// destination, so that a request can be made twice.
+fn copied(container_id: &str, destination: &str) -> String {
+    let random = if container_id.starts_with(MARK) {
+        format!("{MARK}rand{MARK}")
+    } else {
+        let digest = Digest::of_fields(&[container_id.as_bytes(), destination.as_bytes()]);
+        digest.to_string().chars().take(16).collect()
+    };
+    let base = destination.rsplit('/').next().unwrap_or_default();
+    format!("{COPIED_PREFIX}{container_id}-{random}-{base}")
+}
+
+pub(super) fn pause_mounts(container_id: &str) -> Vec<Value> {
+    let mut mounts = standard_mounts();
+    mounts.push(mount("/dev/shm", SHM, "bind", &["rbind"]));
+    let resolv = copied(container_id, "/etc/resolv.conf");
+    mounts.push(mount("/etc/resolv.conf", &resolv, "bind", &["rbind", "ro", "nosuid", "nodev", "noexec"]));
+    mounts
+}
+
+/// The mounts of a container in the order of containerd, and the storages behind them, root file system aside.
+pub(super) fn container_mounts(
+    pod: &Value,
+    container: &Value,
+    container_id: &str,
+    sandbox_id: &str,
+    path: &str,
+) -> Result<(Vec<Value>, Vec<Value>), RequestError> {
+    let mut storages: Vec<Value> = Vec::new();
+    let mut own = Vec::new();
+    for (index, wanted) in container["volumeMounts"].as_array().into_iter().flatten().enumerate() {
+        let path = format!("{path}.volumeMounts[{index}]");
+        for field in wanted.as_object().into_iter().flatten().map(|(key, _)| key) {
+            if !["name", "mountPath", "readOnly"].contains(&field.as_str()) {
+                return Err(RequestError::Unsupported { path, what: format!("`{field}`") });
+            }
+        }
+        let destination = text(wanted, "mountPath").map(clean).filter(|path| path.starts_with('/') && path.len() > 1);
+        let Some(destination) = destination else {
+            return Err(RequestError::Invalid { path, reason: "`mountPath` is no absolute path".into() });
+        };
+        if destination.split('/').any(|part| part == "..") || destination.contains(MARK) {
+            return Err(RequestError::Invalid { path, reason: "`mountPath` must not hold `..`".into() });
+        }
+        let name = text(wanted, "name").unwrap_or_default();
+        let volumes = pod["spec"]["volumes"].as_array();
+        let volume = volumes.and_then(|all| all.iter().find(|volume| volume["name"].as_str() == Some(name)));
+        let Some(volume) = volume else {
+            return Err(RequestError::Missing { path, what: format!("volume `{name}` in `spec.volumes`") });
+        };
+        let read_only = wanted["readOnly"] == json!(true);
+        let mut push = |source: &str, read_only: bool| {
+            let options = ["rbind", "rprivate", if read_only { "ro" } else { "rw" }];
+            own.push(mount(&destination, source, "bind", &options));
+        };
+        match volume_kind(volume)? {
+            VolumeKind::Memory => {
+                let point = format!("{EPHEMERAL}/{name}");
+                push(&point, read_only);
+                let group = pod["spec"]["securityContext"]["fsGroup"].as_u64();
+                let options: Vec<_> = group.map(|gid| format!("fsgid={gid}")).into_iter().collect();
+                add_storage(&mut storages, storage("ephemeral", "tmpfs", "tmpfs", &options, &point));
+            }
+            VolumeKind::Directory => {
+                let point = format!("{COPIED_PREFIX}{sandbox_id}/rootfs/local/{name}");
+                push(&point, read_only);
+                add_storage(&mut storages, storage("local", "local", "local", &["mode=0777".into()], &point));
+            }
+            VolumeKind::Files(_) => push(&copied(container_id, &destination), true),
+            VolumeKind::Claim => push(&copied(container_id, &destination), read_only),
+        }
+    }
+    if pod["spec"]["automountServiceAccountToken"] == json!(true) {
+        let destination = "/var/run/secrets/kubernetes.io/serviceaccount";
+        own.push(mount(destination, &copied(container_id, destination), "bind", &["rbind", "rprivate", "ro"]));
+    }
+    let log = text(container, "terminationMessagePath").map_or_else(|| "/dev/termination-log".to_owned(), clean);
+    for destination in ["/etc/hosts", &log, "/etc/hostname", "/etc/resolv.conf"] {
+        own.push(mount(destination, &copied(container_id, destination), "bind", &["rbind", "rprivate", "rw"]));
+    }
+    own.push(mount("/dev/shm", SHM, "bind", &["rbind"]));
+    // containerd sorts by depth, and otherwise keeps the kubelet's order.
+    own.sort_by_key(|mount| mount["destination"].as_str().map_or(0, |path| path.matches('/').count()));
+    let mut mounts = standard_mounts();
+    mounts.push(mount("/sys/fs/cgroup", "cgroup", "cgroup", &["nosuid", "noexec", "nodev", "relatime", "ro"]));
+    mounts.extend(own);
+    for (index, mount) in mounts.iter().enumerate() {
+        if mounts.iter().skip(index + 1).any(|other| other["destination"] == mount["destination"]) {
+            let what = format!("mounting over {}", mount["destination"]);
+            return Err(RequestError::Unsupported { path: path.to_owned(), what });
+        }
+    }
+    Ok((mounts, storages))
+}
+
+/// A volume that is mounted twice is one storage.
+fn add_storage(storages: &mut Vec<Value>, storage: Value) {
+    if !storages.contains(&storage) {
+        storages.push(storage);
+    }
+}
+
+/// Namespaced kernel parameters belong to the sandbox.
+pub(super) fn sysctls(pod: &Value) -> Value {
+    let wanted = pod["spec"]["securityContext"]["sysctls"].as_array();
+    let pair = |item: &Value| Some((item["name"].as_str()?.to_owned(), item["value"].clone()));
+    Value::Object(wanted.into_iter().flatten().filter_map(pair).collect())
+}
+
+/// A path without a slash at its end, doubled slashes or `.`.
+pub(super) fn clean(path: &str) -> String {
+    let parts: Vec<_> = path.split('/').filter(|part| !part.is_empty() && *part != ".").collect();
+    let root = if path.starts_with('/') { "/" } else { "" };
+    format!("{root}{}", parts.join("/"))
+}
