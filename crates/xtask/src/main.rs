@@ -1,1 +1,72 @@
-fn main() {}
+//! `cargo xtask`, behind `./x`: the commands of development.
+//!
+//! It builds, checks, tests and demonstrates Casemate, and is no part of it. It does nothing to a machine that it does
+//! not undo, except installing packages, which it announces. Everybody waits for it at the start, so it has few
+//! dependencies and none of our own crates.
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command line speaks to its user")]
+
+mod check;
+mod ci;
+mod demo;
+mod failure;
+mod images;
+mod packages;
+mod proc;
+mod registry;
+mod test;
+mod tidy;
+mod workspace;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Build, check, test and demonstrate Casemate.
+#[derive(Parser)]
+#[command(name = "x", bin_name = "./x", version, about, arg_required_else_help = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Task,
+}
+
+#[derive(Subcommand)]
+enum Task {
+    /// Formatting, lints, tidy, documentation, dependencies
+    Check,
+    /// The rules of this repository that no other tool knows
+    Tidy,
+    /// All tests, and what was skipped
+    Test(test::TestArgs),
+    /// Install the system packages that tests and the demo need
+    Packages {
+        /// Install without asking
+        #[arg(long)]
+        yes: bool,
+    },
+    /// Build the OCI images, reproducibly
+    Images(images::ImagesArgs),
+    /// A registry on loopback with the images in it, until Ctrl-C
+    Registry(registry::RegistryArgs),
+    /// From plain YAML to a confidential, attested, attacked and recovered deployment, on this machine
+    Demo(demo::DemoArgs),
+    /// Exactly what CI runs
+    Ci(ci::CiArgs),
+}
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let done = proc::watch_signals().and_then(|()| match cli.command {
+        Task::Check => check::run(),
+        Task::Tidy => tidy::run(),
+        Task::Test(args) => test::run(&args),
+        Task::Packages { yes } => packages::ensure(yes),
+        Task::Images(args) => images::run(&args),
+        Task::Registry(args) => registry::run(&args),
+        Task::Demo(args) => demo::run(&args),
+        Task::Ci(args) => ci::run(&args),
+    });
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => ExitCode::from(failure::report(&error)),
+    }
+}

@@ -1,0 +1,67 @@
+//! `cargo xtask ci`: what `.ci/run` calls, and what a person runs before handing work in.
+
+use std::path::PathBuf;
+
+use anyhow::Result;
+use clap::Args;
+
+use crate::demo::DemoArgs;
+use crate::failure::negative;
+use crate::test::{Summary, TestArgs};
+use crate::{check, demo, packages, proc, test};
+
+/// Options of the command.
+#[derive(Args, Debug)]
+pub(crate) struct CiArgs {
+    /// Where the demo's report goes
+    #[arg(long, value_name = "FILE", default_value = "target/demo.json")]
+    json: PathBuf,
+}
+
+/// Packages, check, tests, demo. Goes on after a failure, so that one run shows all there is to see.
+pub(crate) fn run(args: &CiArgs) -> Result<()> {
+    packages::ensure(true)?;
+    let mut stages = Stages::default();
+    stages.add("check", check::run())?;
+    let mut summary = Summary::default();
+    let tests = test::test(&TestArgs { yes: true, ..TestArgs::default() }).and_then(|(read, ok)| {
+        summary = read;
+        if ok { Ok(()) } else { Err(negative("tests failed", "")) }
+    });
+    stages.add("test", tests)?;
+    let demo = DemoArgs { json: Some(args.json.clone()), yes: true, ..DemoArgs::default() };
+    stages.add("demo", demo::run(&demo))?;
+
+    // The stages count like tests: a demo that fails must not end under a line that says `0 failed`.
+    summary.passed += stages.passed;
+    summary.failed += stages.failed.len();
+    test::print_summary(&summary);
+    if stages.failed.is_empty() {
+        return Ok(());
+    }
+    Err(negative(
+        &format!("failed: {}", stages.failed.join(", ")),
+        "`./x check`, `./x test` and `./x demo` run one each",
+    ))
+}
+
+#[derive(Default)]
+struct Stages {
+    passed: usize,
+    failed: Vec<&'static str>,
+}
+
+impl Stages {
+    fn add(&mut self, name: &'static str, result: Result<()>) -> Result<()> {
+        proc::check_interrupt()?;
+        match result {
+            Ok(()) => self.passed += 1,
+            Err(error) => {
+                eprintln!("ci: {name} failed");
+                crate::failure::report(&error);
+                self.failed.push(name);
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,273 @@
+//! `cargo xtask demo`: a user's own commands on one machine, from plain YAML to a deployment that is confidential,
+//! attested, asked, scaled, attacked, recovered and gone again.
+//!
+//! [`steps`] holds what happens; this module runs steps, shows them, times them, and cleans up whatever happens, Ctrl-C
+//! included. Everything lies in `target/demo`; the registry is ours and ends with us.
+
+mod report;
+mod steps;
+mod traces;
+mod ui;
+
+use std::collections::BTreeMap;
+use std::ffi::OsStr;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+use clap::Args;
+
+use crate::failure::{negative, unknown};
+use crate::packages;
+use crate::proc::{self, Stream};
+use crate::registry::Registry;
+use crate::workspace::{self, Metadata};
+use report::{Report, Step};
+use traces::Traces;
+use ui::Ui;
+
+/// Options of the command.
+#[derive(Args, Debug, Default)]
+pub(crate) struct DemoArgs {
+    /// Also write steps, attacks and measurements to this file
+    #[arg(long, value_name = "FILE")]
+    pub(crate) json: Option<PathBuf>,
+    /// Keep the work folder (target/demo) at the end
+    #[arg(long)]
+    pub(crate) keep: bool,
+    /// Port of the registry on 127.0.0.1 [default: 5000, or any free one]
+    #[arg(long, value_name = "PORT")]
+    pub(crate) registry_port: Option<u16>,
+    /// Install missing packages without asking
+    #[arg(long)]
+    pub(crate) yes: bool,
+}
+
+/// How long the kernel may take to clear away namespaces after their last process is gone.
+const SETTLE: Duration = Duration::from_secs(5);
+/// What the engine keeps in a work folder while it runs.
+const ENGINE_STATE: &str = ".casemate/engine.json";
+
+/// A demonstration that is under way.
+struct Demo {
+    ui: Ui,
+    metadata: Metadata,
+    /// The work folder.
+    work: PathBuf,
+    binaries: BTreeMap<String, PathBuf>,
+    registry_port: Option<u16>,
+    registry: Option<Registry>,
+    /// Whether pods may be running.
+    up: bool,
+    before: Traces,
+    report: Report,
+}
+
+/// A command that was run.
+struct Finished {
+    /// Exit status, -1 when a signal ended it.
+    code: i32,
+    stdout: String,
+    /// What follows `error: ` and `caused by: ` on its standard error, or else its last line there.
+    reason: String,
+}
+
+/// The command.
+pub(crate) fn run(args: &DemoArgs) -> Result<()> {
+    packages::ensure(args.yes)?;
+    become_root_if_needed(args.yes)?;
+    let started = Instant::now();
+    let mut demo = Demo::prepare(args)?;
+    let result = demo.run_steps();
+    proc::begin_cleanup();
+    let clean = demo.clean_up(args.keep || result.is_err());
+    println!("{}", demo.report.table());
+    if let Some(path) = &args.json {
+        let path = workspace::user_path(path);
+        let text = serde_json::to_string_pretty(&demo.report)? + "\n";
+        fs::write(&path, text).with_context(|| format!("write `{}`", path.display()))?;
+    }
+    result?;
+    clean?;
+    eprintln!("demo: all of it in {:.0} s", started.elapsed().as_secs_f64());
+    Ok(())
+}
+
+/// The engine makes namespaces, which needs root. An ordinary user is asked for the password once, at the beginning.
+fn become_root_if_needed(unattended: bool) -> Result<()> {
+    if proc::is_root() {
+        return Ok(());
+    }
+    eprintln!("demo: the local engine makes network namespaces and containers, which needs root (through sudo)");
+    let mut command = Command::new("sudo");
+    command.args(if unattended { &["-n", "-v"][..] } else { &["-v"] });
+    proc::run(&mut command).map_err(|_| unknown("there is no root", "run `./x demo` as root, or as a user of sudo"))
+}
+
+impl Demo {
+    fn prepare(args: &DemoArgs) -> Result<Self> {
+        let metadata = Metadata::load()?;
+        let binaries = workspace::build_product(false)?;
+        let work = metadata.target_directory.join("demo");
+        let mut demo = Self {
+            ui: Ui::new(),
+            metadata,
+            work,
+            binaries,
+            registry_port: args.registry_port,
+            registry: None,
+            up: false,
+            before: Traces::default(),
+            report: Report::default(),
+        };
+        demo.take_down_leftovers()?;
+        remove_folder(&demo.work)?;
+        let temporary = demo.temporary();
+        fs::create_dir_all(&temporary).with_context(|| format!("create `{}`", temporary.display()))?;
+        demo.before = Traces::take();
+        Ok(demo)
+    }
+
+    /// A demonstration that was killed may have left pods; they are found by the state in its work folder.
+    fn take_down_leftovers(&mut self) -> Result<()> {
+        if !self.work.join(ENGINE_STATE).exists() {
+            return Ok(());
+        }
+        self.ui.line("demo: an earlier demonstration was not taken down; doing that now");
+        fs::create_dir_all(self.temporary()).context("create a folder for temporary files")?;
+        self.casemate(&["down"]).map(|_| ())
+    }
+
+    fn run_steps(&mut self) -> Result<()> {
+        for (number, (name, step)) in steps::STEPS.iter().enumerate() {
+            proc::check_interrupt()?;
+            self.ui.begin(&format!("{}/{} {name}", number + 1, steps::STEPS.len()));
+            let started = Instant::now();
+            let result = step(self);
+            let seconds = started.elapsed().as_secs_f64();
+            self.ui.end(result.is_ok(), seconds);
+            self.report.steps.push(Step { name: (*name).to_owned(), ok: result.is_ok(), seconds });
+            if let Err(error) = result {
+                proc::check_interrupt()?;
+                let work = self.work.display();
+                let hint = format!("the work folder is kept: `{work}`, logs of the pods in `{work}/.casemate/logs`");
+                return Err(negative(&format!("step `{name}` failed: {error:#}"), hint));
+            }
+        }
+        Ok(())
+    }
+
+    /// Ends everything that was started, whatever state it is in.
+    fn clean_up(&mut self, keep: bool) -> Result<()> {
+        let down = if self.up { self.casemate(&["down"]).map(|_| ()) } else { Ok(()) };
+        self.registry = None;
+        down.context("clean up; `casemate down` in the work folder tries again")?;
+        if keep {
+            self.ui.line(&format!("demo: the work folder stays in `{}`", self.work.display()));
+            return Ok(());
+        }
+        remove_folder(&self.work)
+    }
+
+    fn temporary(&self) -> PathBuf {
+        self.work.join("tmp")
+    }
+
+    fn registry_address(&self) -> Result<String> {
+        self.registry.as_ref().map(Registry::address).context("the registry does not run")
+    }
+
+    /// Runs a command of the user's and fails if it fails.
+    fn casemate(&self, args: &[&str]) -> Result<Finished> {
+        self.casemate_exits(args, 0)
+    }
+
+    /// Runs a command of the user's and fails unless it exits with this status.
+    fn casemate_exits(&self, args: &[&str], code: i32) -> Result<Finished> {
+        let finished = self.program("casemate", args)?;
+        if finished.code == code {
+            return Ok(finished);
+        }
+        let what = proc::shown("casemate", args);
+        Err(anyhow::anyhow!("`{what}` exited with {}, not {code}: {}", finished.code, finished.reason))
+    }
+
+    /// Runs one of our binaries in the work folder, as root, showing the command and what it prints.
+    fn program(&self, name: &str, args: &[impl AsRef<OsStr>]) -> Result<Finished> {
+        let binary = workspace::binary(&self.binaries, name)?;
+        self.ui.line(&format!("$ {}", proc::shown(name, args)));
+        let root = proc::is_root();
+        let mut command = if root {
+            Command::new(binary)
+        } else {
+            let mut sudo = Command::new("sudo");
+            sudo.arg("--preserve-env=TMPDIR").arg(binary);
+            sudo
+        };
+        // Anything a program leaves among temporary files is found there at the end.
+        command.args(args).current_dir(&self.work).env("TMPDIR", self.temporary());
+        let mut stdout = String::new();
+        let mut errors = Vec::new();
+        let mut last = String::new();
+        let status = proc::stream(&mut command, !root, |stream, line| {
+            self.ui.line(&format!("  {line}"));
+            match stream {
+                Stream::Out => stdout.push_str(&format!("{line}\n")),
+                Stream::Err => {
+                    if !line.trim().is_empty() {
+                        line.clone_into(&mut last);
+                    }
+                    errors.extend(cause(line).map(str::to_owned));
+                }
+            }
+        })?;
+        let reason = if errors.is_empty() { last } else { errors.join(": ") };
+        Ok(Finished { code: status.code().unwrap_or(-1), stdout, reason })
+    }
+
+    /// What is left of the deployment on this machine, once the kernel had time to clear it away.
+    fn left_over(&self) -> Result<Vec<String>> {
+        let deadline = Instant::now() + SETTLE;
+        loop {
+            proc::check_interrupt()?;
+            let mut left = Traces::take().since(&self.before);
+            let temporary = fs::read_dir(self.temporary()).into_iter().flatten().flatten();
+            left.extend(temporary.map(|entry| format!("temporary file {}", entry.path().display())));
+            if left.is_empty() || Instant::now() > deadline {
+                return Ok(left);
+            }
+            std::thread::sleep(Duration::from_millis(100));
+        }
+    }
+}
+
+/// The part of an error message that says why.
+fn cause(line: &str) -> Option<&str> {
+    line.strip_prefix("error: ").or_else(|| line.strip_prefix("caused by: "))
+}
+
+/// Removes a folder, as root where root's files are in it.
+fn remove_folder(folder: &Path) -> Result<()> {
+    match fs::remove_dir_all(folder) {
+        Ok(()) => Ok(()),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+        Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied && !proc::is_root() => {
+            proc::output(Command::new("sudo").args(["-n", "rm", "-rf", "--"]).arg(folder)).map(|_| ())
+        }
+        Err(error) => Err(error).with_context(|| format!("remove `{}`", folder.display())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn causes_are_read_off_a_programs_messages() {
+        assert_eq!(cause("error: not trusted"), Some("not trusted"));
+        assert_eq!(cause("caused by: OCI.Process.Args[2]"), Some("OCI.Process.Args[2]"));
+        assert_eq!(cause("hint: look"), None);
+    }
+}

@@ -1,0 +1,183 @@
+//! `cargo xtask images`: the images that ship, built FROM scratch around the static binaries, and the image of the
+//! example in `examples/inference`.
+
+mod oci;
+
+use std::fs;
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result};
+use clap::Args;
+
+use crate::failure::{negative, unknown};
+use crate::proc;
+use crate::workspace::{self, Metadata};
+use oci::{Entry, Image};
+
+/// Which images to build, and what to do with them.
+#[derive(Args, Clone, Debug, Default)]
+pub(crate) struct ImagesArgs {
+    /// Build optimised binaries, for images that leave this machine
+    #[arg(long)]
+    pub(crate) release: bool,
+    /// Also build the example image `digits` around this sealed model
+    #[arg(long, value_name = "PATH")]
+    pub(crate) model_file: Option<PathBuf>,
+    /// Push the images to this registry (HOST:PORT); plain HTTP is used for a loopback address only
+    #[arg(long, value_name = "REGISTRY")]
+    pub(crate) push: Option<String>,
+    /// Build everything twice and fail if a digest differs
+    #[arg(long)]
+    pub(crate) check: bool,
+}
+
+/// An image that was written.
+#[derive(Clone, Debug)]
+pub(crate) struct Built {
+    /// Its name without a registry.
+    pub(crate) name: String,
+    /// Its tag.
+    pub(crate) tag: String,
+    /// Digest of its manifest, `sha256:…`.
+    pub(crate) digest: String,
+    /// The layout's folder.
+    pub(crate) layout: PathBuf,
+}
+
+/// Where the example's image has its model; `examples/inference` names this path.
+pub(crate) const MODEL_PATH: &str = "/models/digits.onnx.sealed";
+/// Who workloads run as: nobody in particular, and not root.
+const WORKLOAD_USER: &str = "65532:65532";
+
+/// The command.
+pub(crate) fn run(args: &ImagesArgs) -> Result<()> {
+    let metadata = Metadata::load()?;
+    let built = build(&metadata, args)?;
+    for image in &built {
+        println!("{}:{}  {}  {}", image.name, image.tag, image.digest, image.layout.display());
+    }
+    if args.check {
+        let again = build(&metadata, args)?;
+        for (one, two) in built.iter().zip(&again) {
+            if one.digest != two.digest {
+                let message = format!("image `{}` is not reproducible: {} and {}", one.name, one.digest, two.digest);
+                return Err(negative(&message, "compare the layouts of two builds with `diff -r`"));
+            }
+        }
+        eprintln!("images: built twice, same digests");
+    }
+    match &args.push {
+        Some(registry) => push(&built, registry),
+        None => Ok(()),
+    }
+}
+
+/// Builds the binaries and writes the images into `target/images`.
+pub(crate) fn build(metadata: &Metadata, args: &ImagesArgs) -> Result<Vec<Built>> {
+    let binaries = workspace::build_product(args.release)?;
+    let stripped = metadata.target_directory.join("images/bin");
+    fs::create_dir_all(&stripped).with_context(|| format!("create `{}`", stripped.display()))?;
+    let program = |name: &str| -> Result<Entry> {
+        let source = strip(workspace::binary(&binaries, name)?, &stripped)?;
+        Ok(Entry { path: format!("/{name}"), source, mode: 0o755 })
+    };
+    let image = |name: &str, layers: Vec<Vec<Entry>>, entrypoint: &str, user: &str, description: &str| Image {
+        name: name.to_owned(),
+        tag: metadata.version().to_owned(),
+        layers,
+        entrypoint: vec![entrypoint.to_owned()],
+        user: user.to_owned(),
+        description: description.to_owned(),
+    };
+    let server = vec![program("casemate-serve")?];
+    let mut images = vec![
+        image(
+            "casemate-pod",
+            vec![vec![program("casemate-pod")?, program("casemate-launch")?]],
+            "/casemate-pod",
+            // The initializer sets up the pod's firewall and the mesh opens transparent sockets; both give root up.
+            "0:0",
+            "Casemate inside a pod: Coordinator, initializer, mesh",
+        ),
+        image("casemate-serve", vec![server.clone()], "/casemate-serve", WORKLOAD_USER, "Casemate's inference server"),
+    ];
+    if let Some(model) = &args.model_file {
+        let source = workspace::user_path(model);
+        if !source.is_file() {
+            let message = format!("there is no sealed model at `{}`", source.display());
+            return Err(negative(&message, "`casemate model seal` makes one"));
+        }
+        let model = vec![Entry { path: MODEL_PATH.to_owned(), source, mode: 0o444 }];
+        let description = "Casemate's inference server with a sealed classifier of handwritten digits";
+        images.push(image("digits", vec![server, model], "/casemate-serve", WORKLOAD_USER, description));
+    }
+    let mut built = Vec::new();
+    for image in images {
+        let layout = metadata.target_directory.join("images").join(&image.name);
+        let digest = oci::write_layout(&image, &layout).with_context(|| format!("write image `{}`", image.name))?;
+        built.push(Built { name: image.name, tag: image.tag, digest, layout });
+    }
+    Ok(built)
+}
+
+/// Pushes images with skopeo, which keeps their digests.
+pub(crate) fn push(images: &[Built], registry: &str) -> Result<()> {
+    let Some(skopeo) = proc::find_program("skopeo") else {
+        return Err(unknown("there is no `skopeo` to push images with", "`cargo xtask packages` installs it"));
+    };
+    for image in images {
+        let mut command = Command::new(&skopeo);
+        // The images carry no signatures; their digests are in the manifest that owners sign.
+        command.args(["copy", "--quiet", "--insecure-policy", "--preserve-digests"]);
+        if is_loopback(registry) {
+            command.arg("--dest-tls-verify=false");
+        }
+        command.arg(format!("oci:{}:{}", image.layout.display(), image.tag));
+        command.arg(format!("docker://{registry}/{}:{}", image.name, image.tag));
+        proc::run(&mut command).with_context(|| format!("push image `{}` to `{registry}`", image.name))?;
+    }
+    Ok(())
+}
+
+/// Whether a registry's address (HOST or HOST:PORT) is this very machine's.
+fn is_loopback(registry: &str) -> bool {
+    let host = match registry.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
+        Some((host, _)) => host,
+        None => registry.rsplit_once(':').map_or(registry, |(host, _)| host),
+    };
+    host == "localhost" || host.parse().is_ok_and(|ip: IpAddr| ip.is_loopback())
+}
+
+/// A copy without debug information, which is most of a binary and of no use inside an image.
+fn strip(binary: &Path, into: &Path) -> Result<PathBuf> {
+    let name = binary.file_name().context("a binary without a name")?;
+    let copy = into.join(name);
+    if let Some(strip) = proc::find_program("strip") {
+        // Deterministic, and symbols stay: a panic's backtrace needs them.
+        let args = ["--strip-debug", "--enable-deterministic-archives", "-o"];
+        proc::output(Command::new(strip).args(args).arg(&copy).arg(binary))?;
+    } else {
+        eprintln!("images: no `strip`; `{}` keeps its debug information", name.to_string_lossy());
+        fs::copy(binary, &copy).with_context(|| format!("copy `{}`", binary.display()))?;
+    }
+    Ok(copy)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_loopback_registries_are_spoken_to_in_plain_http() {
+        for here in ["127.0.0.1:5000", "127.9.9.9", "localhost:5000", "localhost", "[::1]:5000"] {
+            assert!(is_loopback(here), "{here}");
+        }
+        for away in
+            ["registry.example:5000", "10.0.0.1:5000", "localhost.example", "127.0.0.1.example:80", "[::2]:5000"]
+        {
+            assert!(!is_loopback(away), "{away}");
+        }
+    }
+}
