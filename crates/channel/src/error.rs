@@ -37,9 +37,11 @@ pub enum ChannelError {
         /// How long was waited.
         limit: Duration,
     },
-    /// The TLS handshake failed.
-    #[error("TLS handshake failed: {reason}")]
+    /// TLS failed. A client's certificate is judged after the client's own handshake is over, so that this may come later.
+    #[error("TLS failed {during}: {reason}")]
     Tls {
+        /// In which step.
+        during: Step,
         /// The TLS library's words.
         reason: String,
     },
@@ -112,7 +114,7 @@ pub enum ChannelError {
     /// We refused the client after judging its Evidence.
     #[error("client refused")]
     Unauthorized(#[source] ApiError),
-    /// The peer refused us.
+    /// The peer refused us. From a server that was not yet verified this is the word of anybody on the path.
     #[error("peer refused")]
     Refused(#[source] ApiError),
     /// Our fault.
@@ -161,23 +163,218 @@ impl std::fmt::Display for Step {
 }
 
 impl ChannelError {
+    /// An IO error in a step. TLS failures come inside IO errors, and are told apart here.
+    pub(crate) fn io(during: Step, error: &std::io::Error) -> Self {
+        let tls = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
+        match tls {
+            Some(
+                rustls::Error::NoApplicationProtocol
+                | rustls::Error::AlertReceived(rustls::AlertDescription::NoApplicationProtocol),
+            ) => Self::NoProtocol,
+            Some(error) => Self::Tls { during, reason: error.to_string() },
+            None => Self::Io { during, kind: error.kind(), reason: error.to_string() },
+        }
+    }
+
     /// Whether this is a "no", as opposed to "could not tell".
     pub fn is_refusal(&self) -> bool {
-        todo!()
+        self.code().is_some_and(ErrorCode::is_refusal)
     }
 
     /// The stable code told to, or by, the peer; `None` when no side came to a decision.
     pub fn code(&self) -> Option<ErrorCode> {
-        todo!()
+        match self {
+            Self::Io { .. } | Self::Closed { .. } | Self::Timeout { .. } | Self::Tls { .. } | Self::NoProtocol => None,
+            Self::FrameTooLong { .. } | Self::Malformed { .. } => Some(ErrorCode::Malformed),
+            Self::Version { .. } | Self::PurposeNotServed { .. } => Some(ErrorCode::Unsupported),
+            Self::WrongDeployment { .. } => Some(ErrorCode::WrongDeployment),
+            Self::WrongRole { .. } => Some(ErrorCode::NotInManifest),
+            Self::EvidenceMissing { .. } => Some(ErrorCode::NotVerified),
+            Self::Verify(error) if error.is_refusal() => Some(ErrorCode::NotVerified),
+            Self::Appraise(error) if error.is_refusal() => Some(ErrorCode::Contraindicated),
+            Self::Verify(_) | Self::Appraise(_) => Some(ErrorCode::Unsupported),
+            Self::Unauthorized(error) | Self::Refused(error) => Some(error.code),
+            Self::Attest(_) | Self::Internal { .. } => Some(ErrorCode::Internal),
+        }
     }
 
-    /// Whether the same attempt may succeed later without anybody changing anything.
+    /// Whether the same attempt may succeed later without anybody changing anything: the network's failures, and
+    /// refusals that say so.
     pub fn is_temporary(&self) -> bool {
-        todo!()
+        match self {
+            Self::Io { .. } | Self::Closed { .. } | Self::Timeout { .. } | Self::Attest(_) => true,
+            // A connection that breaks in the middle of a record looks like a TLS failure.
+            Self::Tls { .. } => true,
+            _ => self.code().is_some_and(ErrorCode::is_temporary),
+        }
     }
 
     /// What the user may do about it.
     pub fn hint(&self) -> Option<String> {
-        todo!()
+        match self {
+            Self::Io { .. } | Self::Closed { .. } | Self::Timeout { .. } => None,
+            Self::Tls { .. } | Self::NoProtocol => {
+                Some("another service may listen at this address; the user API has port 1313".to_owned())
+            }
+            Self::FrameTooLong { .. }
+            | Self::Malformed { .. }
+            | Self::Version { .. }
+            | Self::PurposeNotServed { .. }
+            | Self::EvidenceMissing { .. } => Some("client and server may be of different releases".to_owned()),
+            Self::WrongDeployment { .. } | Self::WrongRole { .. } => {
+                Some("check that address and work folder belong to the same deployment".to_owned())
+            }
+            Self::Attest(error) => error.hint(),
+            Self::Verify(error) => error.hint(),
+            Self::Appraise(error) => error.hint(),
+            Self::Unauthorized(error) | Self::Refused(error) => match error.code {
+                code if code.is_temporary() => Some("try again later".to_owned()),
+                ErrorCode::WrongDeployment => {
+                    Some("check that address and work folder belong to the same deployment".to_owned())
+                }
+                _ => None,
+            },
+            Self::Internal { .. } => None,
+        }
+    }
+
+    /// What the peer is told: the code and a fixed text that leaks nothing of policy or state.
+    pub(crate) fn to_peer(&self) -> ApiError {
+        let message = match self {
+            // The authorisation wrote its answer for the peer.
+            Self::Unauthorized(error) | Self::Refused(error) => return error.clone(),
+            Self::FrameTooLong { .. } => "message is too long",
+            Self::Malformed { .. } => "message is malformed",
+            Self::Version { .. } => "this version of the channel is not spoken here",
+            Self::PurposeNotServed { .. } => "this purpose is not served here",
+            Self::WrongDeployment { .. } => "this is another deployment",
+            Self::WrongRole { .. } => "this role was not asked for",
+            Self::EvidenceMissing { .. } => "this purpose needs evidence of the client",
+            Self::Verify(VerifyError::Unbound { .. }) => "evidence is not bound to this channel (report data)",
+            Self::Verify(VerifyError::Unsupported { .. }) | Self::Appraise(AppraiseError::Unsupported { .. }) => {
+                "evidence of this TEE is not verified here"
+            }
+            Self::Verify(VerifyError::NotGenuine(_)) => "evidence is not genuine",
+            Self::Verify(_) => "evidence is malformed",
+            Self::Appraise(_) => "evidence does not meet the reference values",
+            Self::Attest(_) => "own evidence could not be made",
+            Self::Io { .. } | Self::Closed { .. } | Self::Timeout { .. } | Self::Tls { .. } | Self::NoProtocol => {
+                "the channel broke"
+            }
+            Self::Internal { .. } => "internal error",
+        };
+        ApiError::new(self.code().unwrap_or(ErrorCode::Internal), message)
+    }
+}
+
+/// LIMIT: this many characters of a peer's text go into our messages.
+const PRINTABLE_CHARS: usize = 200;
+
+/// A peer's text, bounded and without control characters, so that it cannot fill or forge a log.
+pub(crate) fn printable(text: &str) -> String {
+    text.chars().take(PRINTABLE_CHARS).map(|char| if char.is_control() { ' ' } else { char }).collect()
+}
+
+/// A peer's refusal.
+pub(crate) fn refused(error: ApiError) -> ChannelError {
+    ChannelError::Refused(ApiError::new(error.code, printable(&error.message)))
+}
+
+#[cfg(test)]
+mod tests {
+    use protocol::{Digest, ReportData, Tee};
+    use verifier::NotGenuine;
+
+    use super::*;
+
+    fn every_error() -> Vec<ChannelError> {
+        let during = Step::Hello;
+        let text = || "secret detail".to_owned();
+        let deployment = |byte| DeploymentId::from_bytes([byte; 16]);
+        let unbound =
+            VerifyError::Unbound { expected: Box::new(ReportData([1; 64])), got: Box::new(ReportData([2; 64])) };
+        let attest = AttestError::Failed { attester: "test", reason: text() };
+        vec![
+            ChannelError::Io { during, kind: std::io::ErrorKind::BrokenPipe, reason: text() },
+            ChannelError::Closed { during },
+            ChannelError::Timeout { during, limit: Duration::from_secs(1) },
+            ChannelError::Tls { during, reason: text() },
+            ChannelError::NoProtocol,
+            ChannelError::FrameTooLong { during, got: 2, limit: 1 },
+            ChannelError::Malformed { during, reason: text() },
+            ChannelError::Version { got: 2, expected: 1 },
+            ChannelError::PurposeNotServed { got: Purpose::Set },
+            ChannelError::WrongDeployment { got: deployment(1), expected: deployment(2) },
+            ChannelError::WrongRole { got: Role::Workload, expected: Role::Coordinator },
+            ChannelError::EvidenceMissing { purpose: Purpose::Mesh },
+            ChannelError::Attest(attest),
+            ChannelError::Verify(VerifyError::TooLong { got: 2, limit: 1 }),
+            ChannelError::Verify(VerifyError::NotGenuine(NotGenuine::Signature { root: Digest::ZERO })),
+            ChannelError::Verify(unbound),
+            ChannelError::Verify(VerifyError::Unsupported { tee: Tee::Snp }),
+            ChannelError::Appraise(AppraiseError::SoftwareNotAccepted),
+            ChannelError::Appraise(AppraiseError::OtherRoot { reported: Digest::ZERO, accepted: Digest::of(b"root") }),
+            ChannelError::Appraise(AppraiseError::Unsupported { tee: Tee::Snp }),
+            ChannelError::Unauthorized(ApiError::new(ErrorCode::NotInManifest, "not in the manifest")),
+            ChannelError::Refused(ApiError::new(ErrorCode::Recovering, "recovering")),
+            ChannelError::Internal { reason: text() },
+        ]
+    }
+
+    #[test]
+    fn no_and_could_not_tell_are_told_apart() {
+        let refusals: Vec<_> =
+            every_error().into_iter().filter(ChannelError::is_refusal).map(|error| error.to_string()).collect();
+        assert_eq!(
+            refusals,
+            [
+                "client means deployment `01010101010101010101010101010101`, this is `02020202020202020202020202020202`",
+                "server is a workload, expected a coordinator",
+                "client did not attest, which purpose `mesh` needs",
+                "peer's evidence was not verified",
+                "peer's evidence was not verified",
+                "peer's evidence was not verified",
+                "peer's evidence is not acceptable",
+                "peer's evidence is not acceptable",
+                "client refused",
+            ]
+        );
+    }
+
+    #[test]
+    fn the_peer_is_told_nothing_of_policy_or_state() {
+        for error in every_error() {
+            let told = error.to_peer();
+            assert!(told.message.len() < 60 && !told.message.contains("secret detail"), "{told}");
+            assert!(!told.message.contains(&Digest::of(b"root").short()), "{told}");
+            assert!(!told.message.contains("0202"), "{told}");
+            assert_eq!(told.code, error.code().unwrap_or(ErrorCode::Internal));
+        }
+    }
+
+    #[test]
+    fn display_does_not_repeat_its_source() {
+        for error in every_error() {
+            if let Some(source) = std::error::Error::source(&error) {
+                assert!(!error.to_string().contains(&source.to_string()), "{error}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_refusals_text_is_bounded_and_printable() {
+        let long = format!("no\r\nerror: forged{}", "x".repeat(1000));
+        let ChannelError::Refused(error) = refused(ApiError::new(ErrorCode::Busy, long)) else {
+            panic!("another error");
+        };
+        assert_eq!(error.message.chars().count(), PRINTABLE_CHARS);
+        assert!(error.message.starts_with("no  error: forged"), "{}", error.message);
+    }
+
+    #[test]
+    fn only_what_may_pass_by_itself_is_temporary() {
+        let temporary = every_error().iter().filter(|error| error.is_temporary()).count();
+        // Four of the network, the own Attester, and a Coordinator that recovers.
+        assert_eq!(temporary, 6);
     }
 }

@@ -1,137 +1,81 @@
-//! The attested channel (design, section 7).
+//! The attested channel: TLS 1.3 between two peers, at least one of which proves with Evidence bound to this very
+//! connection what it is (design, section 7).
+//!
+//! Whoever holds a [`Channel`] knows that both sides came to their verdicts. What this crate must never do: hand out a
+//! channel earlier, accept Evidence that is bound to anything else, or fall back to a connection without Evidence.
+//!
+//! # The opening
+//!
+//! After the TLS handshake, in which both sides show a self-signed leaf (see [`danger`]), frames of JSON follow. A frame
+//! is a length, u32 big-endian, and that many bytes; the messages are those of [`protocol::wire`].
+//!
+//! ```text
+//! client                                                     server
+//!   | -- Hello: purpose, deployment, nonce, attests_as -------> |  refuses what it does not serve
+//!   | <------- ServerOpening: Evidence, nonce if attests_as --- |
+//!   |  verifies and appraises the server                        |
+//!   |                                                           |
+//!   |  when it attests:                                         |
+//!   | -- ClientEvidence --------------------------------------> |  verifies and appraises the client
+//!   | <------------------------------------------------ Verdict |
+//!   |  when it does not:                                        |
+//!   | -- Verdict ---------------------------------------------> |
+//! ```
+//!
+//! - A client that attests gives no Evidence before it has accepted the server. Sending it *is* its acceptance. When it
+//!   does not accept, it sends [`Verdict::Refused`](protocol::wire::Verdict::Refused) in that place, so that the server's log says why.
+//! - A client that does not attest tells its verdict itself. Its first application message may follow at once.
+//! - A server that will not go on answers the Hello with [`ServerOpening::Refused`](protocol::wire::ServerOpening::Refused). Nothing vouches for such an
+//!   answer: whoever is on the path could have given it. It is good for a retry or a message to a person, no more.
+//! - Application messages before the last verdict are malformed messages of the opening, and end it.
+//!
+//! Report data is [`protocol::Binding::report_data`]; the exporter's context is the nonce that the Evidence answers, the
+//! leaves are those of this handshake, seen from the Attester. So Evidence that was recorded elsewhere, made for the other
+//! side, or relayed by somebody who ends TLS in between, is [`verifier::VerifyError::Unbound`].
+//!
+//! # What is deliberately absent
+//!
+//! TLS below 1.3, session resumption, tickets, pre-shared keys, early data, certificate chains, server names: each is a
+//! way in which two connections could share state that Evidence is not bound to. Limits on how many channels a server
+//! opens at once, and on how often it makes Evidence, are the server's.
 
 #![warn(missing_docs)]
+#![cfg_attr(not(test), deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing))]
 
+mod conversation;
+pub mod danger;
 mod error;
+mod frame;
+mod opening;
+mod tls;
 
+pub use conversation::Channel;
 pub use error::{ChannelError, Step};
+pub use opening::{ClientTerms, ServerTerms, accept, connect};
+pub use tls::{TlsIdentity, provider};
 
-use std::sync::Arc;
+use std::time::Duration;
 
-use attester::Attester;
-use protocol::api::ApiError;
-use protocol::{DeploymentId, Purpose, Role};
-use rustls::crypto::CryptoProvider;
-use serde::Serialize;
-use serde::de::DeserializeOwned;
-use tokio::io::{AsyncRead, AsyncWrite};
-use verifier::{AppraiseError, AttestationResult, VerifiedEvidence};
-
-/// The one crypto provider of Casemate.
-pub fn provider() -> Arc<CryptoProvider> {
-    todo!()
+/// How long each step may take. A step that takes longer ends in [`ChannelError::Timeout`], which is "could not tell".
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Timeouts {
+    /// LIMIT: a handshake or a short message is one round trip and two signatures; slow paths have round trips of a second.
+    pub(crate) short: Duration,
+    /// LIMIT: making Evidence waits for the quotes of other pods on the host: the agent's own limit.
+    pub(crate) attest: Duration,
+    /// LIMIT: the peer's Evidence takes it as long as ours takes us, and a short message.
+    pub(crate) evidence: Duration,
+    /// LIMIT: the slowest answer is that to a manifest that a Coordinator writes to its store, and the largest a history
+    /// of 16 MiB, which takes 30 s at 4 Mbit/s.
+    pub(crate) message: Duration,
+    /// LIMIT: nothing depends on a peer that reads the end of a channel.
+    pub(crate) close: Duration,
 }
 
-/// The TLS key and self-signed leaf of one process. The leaf proves nothing until Evidence is bound to it.
-#[derive(Clone, Debug)]
-pub struct TlsIdentity {}
-
-impl TlsIdentity {
-    /// A fresh P-256 key with a self-signed leaf.
-    pub fn generate() -> Result<Self, ChannelError> {
-        todo!()
-    }
-}
-
-/// What a client wants of a channel.
-#[derive(Clone)]
-pub struct ClientTerms {
-    /// Why it is opened.
-    pub purpose: Purpose,
-    /// The deployment that the client means.
-    pub deployment: DeploymentId,
-    /// The role in which the client attests and what makes its Evidence; `None`: the client does not attest.
-    pub attest: Option<(Role, Arc<dyn Attester>)>,
-}
-
-/// What a server offers.
-#[derive(Clone)]
-pub struct ServerTerms {
-    /// The purposes that it serves.
-    pub purposes: Vec<Purpose>,
-    /// Its deployment.
-    pub deployment: DeploymentId,
-    /// What it is.
-    pub role: Role,
-    /// What makes its Evidence.
-    pub attester: Arc<dyn Attester>,
-    /// Whether a client must attest. A client that attests unasked is judged as well.
-    pub client_evidence: bool,
-}
-
-/// Opens an attested channel as client. The server must be a Coordinator.
-pub async fn connect<S>(
-    _stream: S,
-    _identity: &TlsIdentity,
-    _terms: ClientTerms,
-    _appraise: impl FnOnce(VerifiedEvidence) -> Result<AttestationResult, AppraiseError>,
-) -> Result<Channel<S>, ChannelError>
-where
-    S: AsyncRead + AsyncWrite + Unpin,
-{
-    todo!()
-}
-
-/// Opens an attested channel as server.
-pub async fn accept<S>(
-    _stream: S,
-    _identity: &TlsIdentity,
-    _terms: &ServerTerms,
-    _appraise: impl FnOnce(VerifiedEvidence) -> Result<AttestationResult, ApiError>,
-) -> Result<Channel<S>, ChannelError>
-where
-    S: AsyncRead + AsyncWrite + Unpin,
-{
-    todo!()
-}
-
-/// An open channel: both verdicts were given.
-pub struct Channel<S> {
-    stream: tokio_rustls::TlsStream<S>,
-    purpose: Purpose,
-    peer: Option<AttestationResult>,
-    peer_role: Option<Role>,
-}
-
-impl<S: AsyncRead + AsyncWrite + Unpin> Channel<S> {
-    /// Why the channel was opened.
-    pub fn purpose(&self) -> Purpose {
-        self.purpose
-    }
-
-    /// The peer's Attestation Result; `None` when the peer is a client that did not attest.
-    pub fn peer(&self) -> Option<&AttestationResult> {
-        self.peer.as_ref()
-    }
-
-    /// Takes the peer's Attestation Result, for example to make a grant of it.
-    pub fn take_peer(&mut self) -> Option<AttestationResult> {
-        self.peer.take()
-    }
-
-    /// The role under which the peer attested.
-    pub fn peer_role(&self) -> Option<Role> {
-        self.peer_role
-    }
-
-    /// Sends one message.
-    pub async fn send<T: Serialize + ?Sized>(&mut self, _message: &T) -> Result<(), ChannelError> {
-        let _ = &mut self.stream;
-        todo!()
-    }
-
-    /// Receives one message. A peer that closed the channel is [`ChannelError::Closed`].
-    pub async fn recv<T: DeserializeOwned>(&mut self) -> Result<T, ChannelError> {
-        todo!()
-    }
-
-    /// Receives one message, or `None` when the peer closed the channel in order.
-    pub async fn recv_or_end<T: DeserializeOwned>(&mut self) -> Result<Option<T>, ChannelError> {
-        todo!()
-    }
-
-    /// Closes the channel in order, so that the peer can tell the end from a cut.
-    pub async fn close(self) -> Result<(), ChannelError> {
-        todo!()
-    }
-}
+pub(crate) const TIMEOUTS: Timeouts = Timeouts {
+    short: Duration::from_secs(10),
+    attest: attester::TIMEOUT.saturating_add(Duration::from_secs(1)),
+    evidence: attester::TIMEOUT.saturating_add(Duration::from_secs(11)),
+    message: Duration::from_mins(1),
+    close: Duration::from_secs(2),
+};

@@ -2,7 +2,7 @@
 
 use protocol::digest::Measurement;
 use protocol::software::ParseReportError;
-use protocol::{Digest, ReportData, Tee};
+use protocol::{Digest, Identity, ReportData, Tee};
 
 /// Why Evidence was not verified.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
@@ -86,6 +86,14 @@ pub enum AppraiseError {
         /// What may be started.
         accepted: Vec<Measurement>,
     },
+    /// Contraindicated: genuine and acceptable, and another pod than the one that was meant.
+    #[error("identity is {}, expected {}", reported.0.short(), expected.0.short())]
+    OtherIdentity {
+        /// The identity in the Evidence.
+        reported: Identity,
+        /// The identity that was meant.
+        expected: Identity,
+    },
     /// Could not tell: this release appraises no Evidence of that TEE.
     #[error("evidence of TEE `{}` could not be checked: this release does not appraise it", tee.name())]
     Unsupported {
@@ -145,7 +153,10 @@ impl AppraiseError {
     /// Whether this is a "no", as opposed to "could not tell".
     pub fn is_refusal(&self) -> bool {
         match self {
-            Self::SoftwareNotAccepted | Self::OtherRoot { .. } | Self::OtherMeasurement { .. } => true,
+            Self::SoftwareNotAccepted
+            | Self::OtherRoot { .. }
+            | Self::OtherMeasurement { .. }
+            | Self::OtherIdentity { .. } => true,
             Self::Unsupported { .. } => false,
         }
     }
@@ -165,6 +176,11 @@ impl AppraiseError {
             ),
             Self::OtherMeasurement { .. } => Some(
                 "the peer was started by another release; run `casemate generate` again with the release that starts it"
+                    .to_owned(),
+            ),
+            Self::OtherIdentity { .. } => Some(
+                "the peer was started with other initdata; check that address and work folder belong to the same \
+                 deployment, and that what `casemate generate` wrote last is what runs"
                     .to_owned(),
             ),
             Self::Unsupported { tee } => Some(unsupported_hint(*tee)),

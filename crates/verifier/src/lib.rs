@@ -143,6 +143,15 @@ impl AttestationResult {
         self.claims.identity
     }
 
+    /// The result, if it is that of one expected pod: for a relying party that knows whom it wants to talk to.
+    pub fn require_identity(self, expected: Identity) -> Result<Self, AppraiseError> {
+        if self.claims.identity == expected {
+            Ok(self)
+        } else {
+            Err(AppraiseError::OtherIdentity { reported: self.claims.identity, expected })
+        }
+    }
+
     /// Which TEE made the Evidence.
     pub fn tee(&self) -> Tee {
         self.claims.tee

@@ -236,6 +236,17 @@ fn the_root_is_judged_before_the_measurement() {
 }
 
 #[test]
+fn another_identity_than_the_expected_is_refused_with_both() {
+    let result = judge(evidence(), &tee().reference_values(&[MEASUREMENT])).unwrap();
+    let result = result.require_identity(identity()).unwrap();
+    let expected = Identity(Digest::of(b"other initdata"));
+    let error = result.require_identity(expected).unwrap_err();
+    assert_eq!(error, AppraiseError::OtherIdentity { reported: identity(), expected });
+    expect!["identity is ecb3d79a467c, expected 7d0a1f5f9ad2"].assert_eq(&error.to_string());
+    assert!(error.is_refusal() && error.hint().is_some());
+}
+
+#[test]
 fn ones_own_identity_can_be_read() {
     assert_eq!(claimed_identity(&evidence()), Ok(identity()));
     let error = claimed_identity(&Evidence { tee: Tee::Software, body: vec![1] }).unwrap_err();
