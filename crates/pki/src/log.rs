@@ -68,8 +68,60 @@ pub fn verify_logged(logged: &LoggedEntry, vkey: &str) -> Result<(LogEntry, Chec
         return Err(LoggedError::Entry { got, reason: format!("at most {MAX_ENTRY} bytes are read") });
     }
     let checkpoint = open_checkpoint(&logged.checkpoint, vkey)?;
-    verify_inclusion(&checkpoint, leaf_hash(logged.entry.as_bytes()), &logged.proof)?;
+    verify_inclusion(&logged.proof, &leaf_hash(logged.entry.as_bytes()), &checkpoint)?;
     let entry =
         serde_json::from_str(&logged.entry).map_err(|error| LoggedError::Entry { got, reason: error.to_string() })?;
     Ok((entry, checkpoint))
+}
+
+#[cfg(test)]
+mod tests {
+    use protocol::DeploymentId;
+    use protocol::log::SecretVersion;
+
+    use super::*;
+    use crate::seed::{KeySchedule, Seed};
+
+    fn logged() -> (LoggedEntry, LogSigner, LogEntry) {
+        let deployment = DeploymentId::from_bytes([1; 16]);
+        let signer = KeySchedule::new(&Seed::generate().unwrap(), deployment).log_signer().unwrap();
+        let secret = SecretVersion { name: "model".into(), version: 1 };
+        let entry = LogEntry::SecretStored { secret, signers: vec![] };
+        let text = serde_json::to_string(&entry).unwrap();
+        let tree = Tree::from_leaves(&[leaf_hash(b"before"), leaf_hash(text.as_bytes()), leaf_hash(b"after")]);
+        let proof = tree.inclusion_proof(1, 3).unwrap();
+        (LoggedEntry { entry: text, proof, checkpoint: signer.sign_tree(3, tree.root()) }, signer, entry)
+    }
+
+    #[test]
+    fn a_logged_entry_is_believed_with_its_checkpoint() {
+        let (logged, signer, entry) = logged();
+        let (parsed, checkpoint) = verify_logged(&logged, &signer.vkey()).unwrap();
+        assert_eq!((parsed, checkpoint.size), (entry, 3));
+    }
+
+    #[test]
+    fn each_wrong_part_of_a_logged_entry_has_its_error() {
+        let (good, signer, _) = logged();
+        let (_, stranger, _) = logged();
+        let refused = |logged: &LoggedEntry| verify_logged(logged, &signer.vkey()).unwrap_err();
+        assert!(matches!(verify_logged(&good, &stranger.vkey()), Err(LoggedError::Checkpoint(_))));
+        let changed = LoggedEntry { entry: good.entry.replace("model", "other"), ..good.clone() };
+        assert_eq!(refused(&changed), LoggedError::Proof(ProofError::OtherRoot { size: 3 }));
+        let moved = LoggedEntry { proof: InclusionProof { index: 0, ..good.proof.clone() }, ..good.clone() };
+        assert!(matches!(refused(&moved), LoggedError::Proof(_)));
+        let unsigned = LoggedEntry { checkpoint: String::new(), ..good.clone() };
+        assert!(matches!(refused(&unsigned), LoggedError::Checkpoint(_)));
+        let long = LoggedEntry { entry: "x".repeat(MAX_ENTRY + 1), ..good.clone() };
+        assert!(matches!(refused(&long), LoggedError::Entry { .. }));
+        // In the log, but of a kind that this release does not know.
+        let text = r#"{"type":"unheard-of"}"#;
+        let tree = Tree::from_leaves(&[leaf_hash(text.as_bytes())]);
+        let unknown = LoggedEntry {
+            entry: text.into(),
+            proof: tree.inclusion_proof(0, 1).unwrap(),
+            checkpoint: signer.sign_tree(1, tree.root()),
+        };
+        assert!(matches!(refused(&unknown), LoggedError::Entry { .. }));
+    }
 }

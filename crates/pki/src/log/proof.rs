@@ -52,7 +52,7 @@ pub enum ProofError {
 }
 
 /// Checks that a leaf is in the tree of a checkpoint.
-pub fn verify_inclusion(checkpoint: &Checkpoint, leaf: Digest, proof: &InclusionProof) -> Result<(), ProofError> {
+pub fn verify_inclusion(proof: &InclusionProof, leaf: &Digest, checkpoint: &Checkpoint) -> Result<(), ProofError> {
     let InclusionProof { index, size, hashes } = proof;
     if *size != checkpoint.size {
         return Err(ProofError::OtherSize { proof: *size, checkpoint: checkpoint.size });
@@ -63,7 +63,7 @@ pub fn verify_inclusion(checkpoint: &Checkpoint, leaf: Digest, proof: &Inclusion
     let length = ProofError::Length { got: hashes.len() };
     let mut node = *index;
     let mut last = size.saturating_sub(1);
-    let mut root = leaf;
+    let mut root = *leaf;
     for hash in hashes {
         if last == 0 {
             return Err(length);
@@ -88,7 +88,7 @@ pub fn verify_inclusion(checkpoint: &Checkpoint, leaf: Digest, proof: &Inclusion
 }
 
 /// Checks that the tree of `new` extends that of `old`: what `old` committed to is still there, in the same order.
-pub fn verify_consistency(old: &Checkpoint, new: &Checkpoint, proof: &ConsistencyProof) -> Result<(), ProofError> {
+pub fn verify_consistency(proof: &ConsistencyProof, old: &Checkpoint, new: &Checkpoint) -> Result<(), ProofError> {
     let ConsistencyProof { from, to, hashes } = proof;
     if old.origin != new.origin {
         return Err(ProofError::OtherLog);
@@ -184,11 +184,11 @@ mod tests {
             let at = checkpoint(&tree, size);
             for index in 0..size {
                 let proof = tree.inclusion_proof(index, size).unwrap();
-                assert_eq!(verify_inclusion(&at, leaf(index), &proof), Ok(()), "leaf {index} of {size}");
+                assert_eq!(verify_inclusion(&proof, &leaf(index), &at), Ok(()), "leaf {index} of {size}");
                 for other in (0..size).filter(|other| *other != index) {
                     let moved = InclusionProof { index: other, ..proof.clone() };
-                    assert!(verify_inclusion(&at, leaf(index), &moved).is_err(), "{index} as {other} of {size}");
-                    assert!(verify_inclusion(&at, leaf(other), &proof).is_err());
+                    assert!(verify_inclusion(&moved, &leaf(index), &at).is_err(), "{index} as {other} of {size}");
+                    assert!(verify_inclusion(&proof, &leaf(other), &at).is_err());
                 }
             }
         }
@@ -202,13 +202,13 @@ mod tests {
             for from in 0..=to {
                 let old = checkpoint(&honest, from);
                 let proof = honest.consistency_proof(from, to).unwrap();
-                assert_eq!(verify_consistency(&old, &new, &proof), Ok(()), "{from} to {to}");
+                assert_eq!(verify_consistency(&proof, &old, &new), Ok(()), "{from} to {to}");
                 // A log that changed its last old entry.
                 if from > 0 {
                     let mut forked: Vec<_> = (0..from).map(leaf).collect();
                     forked[usize::try_from(from).unwrap() - 1] = leaf(999);
                     let old = checkpoint(&Tree::from_leaves(&forked), from);
-                    assert!(verify_consistency(&old, &new, &proof).is_err(), "fork at {from} of {to}");
+                    assert!(verify_consistency(&proof, &old, &new).is_err(), "fork at {from} of {to}");
                 }
             }
         }
@@ -219,21 +219,21 @@ mod tests {
         let tree = tree(8);
         let proof = tree.inclusion_proof(2, 7).unwrap();
         assert_eq!(
-            verify_inclusion(&checkpoint(&tree, 8), leaf(2), &proof),
+            verify_inclusion(&proof, &leaf(2), &checkpoint(&tree, 8)),
             Err(ProofError::OtherSize { proof: 7, checkpoint: 8 })
         );
         let at = checkpoint(&tree, 7);
         let beyond = InclusionProof { index: 7, ..proof.clone() };
-        assert_eq!(verify_inclusion(&at, leaf(2), &beyond), Err(ProofError::BeyondEnd { index: 7, size: 7 }));
+        assert_eq!(verify_inclusion(&beyond, &leaf(2), &at), Err(ProofError::BeyondEnd { index: 7, size: 7 }));
         let mut short = proof.clone();
         short.hashes.pop();
-        assert_eq!(verify_inclusion(&at, leaf(2), &short), Err(ProofError::Length { got: 2 }));
+        assert_eq!(verify_inclusion(&short, &leaf(2), &at), Err(ProofError::Length { got: 2 }));
         let mut long = proof;
         long.hashes.push(leaf(0));
-        assert_eq!(verify_inclusion(&at, leaf(2), &long), Err(ProofError::Length { got: 4 }));
+        assert_eq!(verify_inclusion(&long, &leaf(2), &at), Err(ProofError::Length { got: 4 }));
         let empty = Checkpoint { origin: "log".into(), size: 0, root: empty_root() };
         let proof = InclusionProof { index: 0, size: 0, hashes: vec![] };
-        assert_eq!(verify_inclusion(&empty, empty_root(), &proof), Err(ProofError::BeyondEnd { index: 0, size: 0 }));
+        assert_eq!(verify_inclusion(&proof, &empty_root(), &empty), Err(ProofError::BeyondEnd { index: 0, size: 0 }));
     }
 
     #[test]
@@ -242,7 +242,7 @@ mod tests {
         let (old, new) = (checkpoint(&tree, 3), checkpoint(&tree, 7));
         let proof = tree.consistency_proof(3, 7).unwrap();
         let check = |old: &Checkpoint, new: &Checkpoint, proof: &ConsistencyProof, expected| {
-            assert_eq!(verify_consistency(old, new, proof), Err(expected));
+            assert_eq!(verify_consistency(proof, old, new), Err(expected));
         };
         check(&checkpoint(&tree, 4), &new, &proof, ProofError::OtherSize { proof: 3, checkpoint: 4 });
         check(&old, &checkpoint(&tree, 8), &proof, ProofError::OtherSize { proof: 7, checkpoint: 8 });
@@ -282,11 +282,11 @@ mod tests {
                 let mut changed = proof.clone();
                 let which = hash.index(changed.hashes.len());
                 changed.hashes[which] = flip(changed.hashes[which], bit);
-                prop_assert!(verify_inclusion(&good, leaf(index), &changed).is_err());
+                prop_assert!(verify_inclusion(&changed, &leaf(index), &good).is_err());
             }
-            prop_assert!(verify_inclusion(&good, flip(leaf(index), bit), &proof).is_err());
+            prop_assert!(verify_inclusion(&proof, &flip(leaf(index), bit), &good).is_err());
             let bad = Checkpoint { root: flip(good.root, bit), ..good };
-            prop_assert!(verify_inclusion(&bad, leaf(index), &proof).is_err());
+            prop_assert!(verify_inclusion(&proof, &leaf(index), &bad).is_err());
         }
 
         #[test]
@@ -301,12 +301,12 @@ mod tests {
                 let mut changed = proof.clone();
                 let which = hash.index(changed.hashes.len());
                 changed.hashes[which] = flip(changed.hashes[which], bit);
-                prop_assert!(verify_consistency(&old, &new, &changed).is_err());
+                prop_assert!(verify_consistency(&changed, &old, &new).is_err());
             }
             let bad = Checkpoint { root: flip(old.root, bit), ..old.clone() };
-            prop_assert!(verify_consistency(&bad, &new, &proof).is_err());
+            prop_assert!(verify_consistency(&proof, &bad, &new).is_err());
             let bad = Checkpoint { root: flip(new.root, bit), ..new };
-            prop_assert!(verify_consistency(&old, &bad, &proof).is_err());
+            prop_assert!(verify_consistency(&proof, &old, &bad).is_err());
         }
 
         #[test]
@@ -317,10 +317,10 @@ mod tests {
             let hashes: Vec<_> = hashes.into_iter().map(Digest::from_bytes).collect();
             let at = Checkpoint { origin: "log".into(), size, root: leaf(1) };
             let proof = InclusionProof { index, size, hashes: hashes.clone() };
-            prop_assert!(verify_inclusion(&at, leaf(0), &proof).is_err());
+            prop_assert!(verify_inclusion(&proof, &leaf(0), &at).is_err());
             let old = Checkpoint { origin: "log".into(), size: from, root: leaf(2) };
             let proof = ConsistencyProof { from, to: size, hashes };
-            prop_assert!(verify_consistency(&old, &at, &proof).is_err());
+            prop_assert!(verify_consistency(&proof, &old, &at).is_err());
         }
     }
 }
