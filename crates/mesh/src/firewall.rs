@@ -156,7 +156,10 @@ impl FirewallConfig {
             return Err(FirewallError::Port { port, reason });
         }
         if let (false, Some(first)) = (mesh, ingress.first()) {
-            return Err(FirewallError::Port { port: first.port, reason: "is ingress of the mesh, and the pod has none" });
+            return Err(FirewallError::Port {
+                port: first.port,
+                reason: "is ingress of the mesh, and the pod has none",
+            });
         }
         Ok(Self { ingress, open_ports, agent_user: mesh.then_some(MESH_UID) })
     }
@@ -215,17 +218,15 @@ impl FirewallConfig {
 
 fn prerouting(ingress: &[IngressPort]) -> Vec<Rule> {
     let mut rules = vec![
-        Rule::default().from_loopback().verdict(Verdict::Accept),
+        Rule::default().in_on_loopback().verdict(Verdict::Accept),
         // From here on the packet came from outside. What the network claims about it counts for nothing.
         Rule::default().set_mark(0),
-        Rule::default().to_loopback_v4().verdict(Verdict::Drop),
-        Rule::default().to_loopback_v6().verdict(Verdict::Drop),
+        Rule::default().for_loopback_v4().verdict(Verdict::Drop),
+        Rule::default().for_loopback_v6().verdict(Verdict::Drop),
     ];
     for ingress in ingress {
         let listener = if ingress.client_certificate { MUTUAL_PORT } else { SERVER_ONLY_PORT };
-        rules.push(
-            Rule::default().tcp_to(ingress.port).tproxy_to(listener).set_mark(MARK).verdict(Verdict::Accept),
-        );
+        rules.push(Rule::default().tcp_to(ingress.port).tproxy_to(listener).set_mark(MARK).verdict(Verdict::Accept));
         // Reached when nothing listens: the proxy is dead, or not yet there.
         rules.push(Rule::default().tcp_to(ingress.port).verdict(Verdict::Drop));
     }
@@ -234,7 +235,7 @@ fn prerouting(ingress: &[IngressPort]) -> Vec<Rule> {
 
 fn input(ingress: &[IngressPort], open_ports: &[u16]) -> Vec<Rule> {
     let mut rules = vec![
-        Rule::default().from_loopback().verdict(Verdict::Accept),
+        Rule::default().in_on_loopback().verdict(Verdict::Accept),
         Rule::default().state(State::Established).verdict(Verdict::Accept),
         // Only errors about connections that exist; no helper may open a port.
         Rule::default().state(State::Related).of(Protocol::Icmp).verdict(Verdict::Accept),
@@ -249,10 +250,10 @@ fn input(ingress: &[IngressPort], open_ports: &[u16]) -> Vec<Rule> {
 }
 
 fn output(agent_user: Option<u32>) -> Vec<Rule> {
-    let to_agent = || Rule::default().to_loopback().tcp_to(AGENT_PORT);
+    let to_agent = || Rule::default().out_on_loopback().tcp_to(AGENT_PORT);
     // The user is asked of the packet that opens a connection; later ones may belong to no socket any more.
     let mut rules = vec![to_agent().state(State::Established).verdict(Verdict::Accept)];
-    rules.extend(agent_user.map(|uid| to_agent().from_user(uid).verdict(Verdict::Accept)));
+    rules.extend(agent_user.map(|uid| to_agent().sent_by_user(uid).verdict(Verdict::Accept)));
     rules.push(to_agent().verdict(Verdict::Drop));
     rules
 }

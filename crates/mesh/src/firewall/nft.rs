@@ -219,17 +219,17 @@ impl Rule {
     }
 
     /// Packets that came in over the loopback interface.
-    pub(super) fn from_loopback(self) -> Self {
+    pub(super) fn in_on_loopback(self) -> Self {
         self.note("iif lo").load_meta(Meta::InputInterface).compare(Compare::Equal, &LOOPBACK.to_ne_bytes())
     }
 
     /// Packets that go out over the loopback interface.
-    pub(super) fn to_loopback(self) -> Self {
+    pub(super) fn out_on_loopback(self) -> Self {
         self.note("oif lo").load_meta(Meta::OutputInterface).compare(Compare::Equal, &LOOPBACK.to_ne_bytes())
     }
 
     /// IPv4 packets to 127.0.0.0/8.
-    pub(super) fn to_loopback_v4(self) -> Self {
+    pub(super) fn for_loopback_v4(self) -> Self {
         // `NFPROTO_IPV4`; the destination is at offset 16 of an IPv4 header, and a /8 is its first byte.
         self.note("ip daddr 127.0.0.0/8")
             .load_meta(Meta::Family)
@@ -239,7 +239,7 @@ impl Rule {
     }
 
     /// IPv6 packets to ::1.
-    pub(super) fn to_loopback_v6(self) -> Self {
+    pub(super) fn for_loopback_v6(self) -> Self {
         // `NFPROTO_IPV6`; the destination is at offset 24 of an IPv6 header.
         self.note("ip6 daddr ::1")
             .load_meta(Meta::Family)
@@ -294,13 +294,11 @@ impl Rule {
 
     /// Packets that carry a mark.
     pub(super) fn marked(self, mark: u32) -> Self {
-        self.note(format!("meta mark {mark:#x}"))
-            .load_meta(Meta::Mark)
-            .compare(Compare::Equal, &mark.to_ne_bytes())
+        self.note(format!("meta mark {mark:#x}")).load_meta(Meta::Mark).compare(Compare::Equal, &mark.to_ne_bytes())
     }
 
     /// Packets from a socket that this user opened. A packet without a socket does not match.
-    pub(super) fn from_user(self, uid: u32) -> Self {
+    pub(super) fn sent_by_user(self, uid: u32) -> Self {
         self.note(format!("meta skuid {uid}")).load_meta(Meta::SocketUser).compare(Compare::Equal, &uid.to_ne_bytes())
     }
 

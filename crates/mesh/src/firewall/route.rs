@@ -45,8 +45,7 @@ fn rule(family: Family, mark: u32) -> Message {
     // action (FR_ACT_TO_TBL), flags.
     let fixed = [family as u8, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0];
     // FRA_PRIORITY, FRA_FWMARK, FRA_TABLE, FRA_FWMASK
-    let attributes =
-        Attributes::default().ne32(6, PRIORITY).ne32(10, mark).ne32(15, TABLE).ne32(16, u32::MAX);
+    let attributes = Attributes::default().ne32(6, PRIORITY).ne32(10, mark).ne32(15, TABLE).ne32(16, u32::MAX);
     Message::new(format!("add {} routing rule", family.name()), NEW_RULE, CREATE | EXCL | ACK, &fixed, attributes)
 }
 
@@ -77,7 +76,8 @@ pub(super) fn apply(mark: u32) -> Result<Ipv6, FirewallError> {
         // Compiled out: no such family. Switched off on the loopback interface: the route is refused with EACCES (older
         // kernels) or EINVAL. Without the route nothing is opened, so this errs on the closed side.
         Err(NetlinkError::Refused {
-            errno: errno @ (Errno::EAFNOSUPPORT | Errno::EOPNOTSUPP | Errno::EPFNOSUPPORT | Errno::EACCES | Errno::EINVAL),
+            errno:
+                errno @ (Errno::EAFNOSUPPORT | Errno::EOPNOTSUPP | Errno::EPFNOSUPPORT | Errno::EACCES | Errno::EINVAL),
             ..
         }) => Ok(Ipv6::Unavailable { errno: errno as i32 }),
         Err(error) => Err(error.into()),

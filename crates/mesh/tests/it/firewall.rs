@@ -1,5 +1,8 @@
 //! What the kernel makes of our netlink messages, read back by `nft` and `ip`.
 
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::time::Duration;
+
 use expect_test::expect;
 use mesh::firewall::{FirewallConfig, IngressPort, Ipv6, Stage, apply};
 
@@ -62,7 +65,8 @@ fn a_ready_pod_has_this_ruleset() {
         		oif "lo" tcp dport 8006 drop
         	}
         }
-    "#]].assert_eq(&applied(&netns, config(), Stage::Ready));
+    "#]]
+    .assert_eq(&applied(&netns, config(), Stage::Ready));
 }
 
 #[test]
@@ -102,7 +106,8 @@ fn an_initializing_pod_has_this_ruleset() {
         		oif "lo" tcp dport 8006 drop
         	}
         }
-    "#]].assert_eq(&applied(&netns, config(), Stage::Initializing));
+    "#]]
+    .assert_eq(&applied(&netns, config(), Stage::Initializing));
 }
 
 #[test]
@@ -128,23 +133,27 @@ fn applying_again_replaces_and_repeats_nothing() {
     let initializing = applied(&netns, config(), Stage::Initializing);
     assert_ne!(ready, initializing);
     assert_eq!(applied(&netns, config(), Stage::Ready), ready);
-    expect![[r#"
+    expect![[r"
         0:	from all lookup local
         1313:	from all fwmark 0x434d lookup 1313
         32766:	from all lookup main
         32767:	from all lookup default
-    "#]].assert_eq(&netns.output("ip rule list"));
-    expect![[r#"
+    "]]
+    .assert_eq(&netns.output("ip rule list"));
+    expect![[r"
         0:	from all lookup local
         1313:	from all fwmark 0x434d lookup 1313
         32766:	from all lookup main
-    "#]].assert_eq(&netns.output("ip -6 rule list"));
-    expect![[r#"
+    "]]
+    .assert_eq(&netns.output("ip -6 rule list"));
+    expect![[r"
         local default dev lo proto static scope host 
-    "#]].assert_eq(&netns.output("ip route list table 1313"));
-    expect![[r#"
+    "]]
+    .assert_eq(&netns.output("ip route list table 1313"));
+    expect![[r"
         local default dev lo proto static metric 1024 pref medium
-    "#]].assert_eq(&netns.output("ip -6 route list table 1313"));
+    "]]
+    .assert_eq(&netns.output("ip -6 route list table 1313"));
 }
 
 #[test]
@@ -187,4 +196,30 @@ fn without_ipv6_the_pod_says_so_and_stays_closed() {
     let outcome = netns.run(|| apply(&config(), Stage::Ready)).unwrap();
     assert!(matches!(outcome, Ipv6::Unavailable { .. }), "{outcome:?}");
     assert!(netns.output("nft list ruleset").contains("policy drop"));
+}
+
+#[test]
+fn only_the_user_of_the_stage_reaches_the_attestation_agent() {
+    if !is_root() {
+        return;
+    }
+    let netns = Netns::new();
+    let agent = netns.run(|| TcpListener::bind("0.0.0.0:8006").unwrap());
+    let reaches = |uid: u32, address: &'static str| {
+        netns.run(move || {
+            // Credentials are a thread's own in the kernel.
+            rustix::thread::set_thread_uid(rustix::process::Uid::from_raw(uid)).unwrap();
+            let address = SocketAddr::new(address.parse().unwrap(), 8006);
+            TcpStream::connect_timeout(&address, Duration::from_millis(300)).is_ok()
+        })
+    };
+    for (stage, root, mesh) in [(Stage::Initializing, true, false), (Stage::Ready, false, true)] {
+        applied(&netns, config(), stage);
+        for address in ["127.0.0.1", "127.0.0.2"] {
+            assert_eq!(reaches(0, address), root, "{stage:?}");
+            assert_eq!(reaches(1313, address), mesh, "{stage:?}");
+            assert!(!reaches(1000, address), "{stage:?}");
+        }
+    }
+    drop(agent);
 }

@@ -47,7 +47,8 @@ impl Netns {
     ) -> std::thread::JoinHandle<T> {
         let path = format!("/run/netns/{}", self.name);
         std::thread::spawn(move || {
-            setns(File::open(path).expect("the namespace exists"), CloneFlags::CLONE_NEWNET).expect("root may enter it");
+            setns(File::open(path).expect("the namespace exists"), CloneFlags::CLONE_NEWNET)
+                .expect("root may enter it");
             work()
         })
     }
