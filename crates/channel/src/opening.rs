@@ -198,7 +198,7 @@ where
         (Ok(ClientAnswer::Verdict(Verdict::Accepted)), None, _) => None,
         (Ok(ClientAnswer::Evidence(answer)), Some(role), Some(nonce)) => {
             let judged = wire
-                .judge(answer.evidence, role, nonce)
+                .judge(answer.evidence, purpose, role, nonce)
                 .and_then(|verified| appraise(verified).map_err(ChannelError::Unauthorized));
             match judged {
                 Ok(result) => {
