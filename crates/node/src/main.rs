@@ -1,1 +1,60 @@
-fn main() {}
+//! `casemate-node`: the node agent's command line. So far it has one command, `features`; it must never change anything
+//! on the node.
+//!
+//! Results go to stdout, errors to stderr; it exits with 0, or with 2 when it could not tell.
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command line speaks to its user")]
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::{Context, Result};
+use clap::{Parser, Subcommand};
+use node::{Machine, features};
+
+/// What this node can do for confidential pods
+#[derive(Parser)]
+#[command(name = "casemate-node", version, about, arg_required_else_help = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Show features for confidential computing, and why not where there is none
+    Features {
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+        /// Where the node's file system is; in a container, where it is mounted
+        #[arg(long, value_name = "DIR", default_value = "/")]
+        root: PathBuf,
+    },
+}
+
+fn main() -> ExitCode {
+    match run(Cli::parse().command) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error}");
+            for cause in error.chain().skip(1) {
+                eprintln!("caused by: {cause}");
+            }
+            ExitCode::from(2)
+        }
+    }
+}
+
+fn run(command: Command) -> Result<()> {
+    let Command::Features { json, root } = command;
+    if !root.is_dir() {
+        anyhow::bail!("`{}` is no folder", root.display());
+    }
+    let report = features::detect(&Machine::new(root)).context("look at this node")?;
+    if json {
+        println!("{}", serde_json::to_string_pretty(&report)?);
+    } else {
+        print!("{}", report.text());
+    }
+    Ok(())
+}

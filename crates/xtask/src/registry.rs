@@ -30,15 +30,20 @@ pub(crate) struct RegistryArgs {
     /// Install missing packages without asking
     #[arg(long)]
     yes: bool,
-    #[command(flatten)]
-    images: ImagesArgs,
+    /// Optimised binaries in the images
+    #[arg(long)]
+    release: bool,
+    /// Also the example image `digits` around this sealed model
+    #[arg(long, value_name = "PATH")]
+    model_file: Option<PathBuf>,
 }
 
 /// The command: starts the registry, pushes the images and waits for Ctrl-C.
 pub(crate) fn run(args: &RegistryArgs) -> Result<()> {
     packages::ensure(args.yes)?;
     let metadata = Metadata::load()?;
-    let built = images::build(&metadata, &args.images)?;
+    let images = ImagesArgs { release: args.release, model_file: args.model_file.clone(), ..ImagesArgs::default() };
+    let built = images::build(&metadata, &images)?;
     let mut registry = Registry::start(&metadata.target_directory, args.port)?;
     images::push(&built, &registry.address())?;
     eprintln!("registry: listening on {}; Ctrl-C stops it", registry.address());

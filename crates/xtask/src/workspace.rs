@@ -25,12 +25,10 @@ pub(crate) const PRODUCT: [(&str, &str); 6] = [
 /// The part of `cargo metadata` that is used here.
 #[derive(Deserialize, Clone, Debug)]
 pub(crate) struct Metadata {
-    /// Every package of the dependency graph.
+    /// Our packages.
     pub(crate) packages: Vec<Package>,
     /// Ids of our own packages.
     pub(crate) workspace_members: Vec<String>,
-    /// The graph with features resolved.
-    pub(crate) resolve: Resolve,
     /// Where cargo builds; follows `CARGO_TARGET_DIR`.
     pub(crate) target_directory: PathBuf,
     /// The repository.
@@ -55,33 +53,10 @@ pub(crate) struct Target {
     pub(crate) src_path: PathBuf,
 }
 
-#[derive(Deserialize, Clone, Debug)]
-pub(crate) struct Resolve {
-    pub(crate) nodes: Vec<Node>,
-}
-
-#[derive(Deserialize, Clone, Debug)]
-pub(crate) struct Node {
-    pub(crate) id: String,
-    pub(crate) deps: Vec<Dependency>,
-}
-
-#[derive(Deserialize, Clone, Debug)]
-pub(crate) struct Dependency {
-    pub(crate) pkg: String,
-    pub(crate) dep_kinds: Vec<DependencyKind>,
-}
-
-/// `kind` is absent for a normal dependency, else `dev` or `build`.
-#[derive(Deserialize, Clone, Debug)]
-pub(crate) struct DependencyKind {
-    pub(crate) kind: Option<String>,
-}
-
 impl Metadata {
     /// Asks cargo.
     pub(crate) fn load() -> Result<Self> {
-        let text = proc::output(cargo().args(["metadata", "--format-version=1", "--filter-platform", TARGET]))?;
+        let text = proc::output(cargo().args(["metadata", "--format-version=1", "--no-deps"]))?;
         serde_json::from_str(&text).context("read the answer of `cargo metadata`")
     }
 

@@ -120,6 +120,8 @@ fn processes() -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
+    use std::time::{Duration, Instant};
+
     use super::*;
 
     #[test]
@@ -144,6 +146,11 @@ mod tests {
         fs::copy("/bin/sleep", &program).expect("copied");
         let mut child = Command::new(&program).arg("30").spawn().expect("started");
         let mine = format!("{} {} 30", child.id(), program.display());
+        // The kernel lets the parent go on before it has set the arguments.
+        let deadline = Instant::now() + Duration::from_secs(5);
+        while !processes().contains(&mine) && Instant::now() < deadline {
+            std::thread::yield_now();
+        }
         let found = processes();
         child.kill().expect("killed");
         child.wait().expect("ended");

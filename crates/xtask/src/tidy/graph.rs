@@ -1,9 +1,12 @@
 //! Which crate may depend on which: the table of `ARCHITECTURE.md`, checked against what cargo resolved.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use anyhow::{Context, Result};
 
 use super::Finding;
-use crate::workspace::{Metadata, Package};
+use crate::proc;
+use crate::workspace::{self, Metadata, TARGET};
 
 /// A crate and what its dependencies, and theirs, must not contain.
 struct Boundary {
@@ -58,7 +61,7 @@ const BOUNDARIES: &[Boundary] = &[
     Boundary { crates: &["channel"], never: &["policy", "pki"], why: "the channel carries what others decide" },
     Boundary {
         crates: &["policy"],
-        never: &["attester", "channel", "engine", "axum", "tokio-rustls"],
+        never: &["attester", "channel", "engine", "axum"],
         why: "the only network that this crate knows is the registry client's",
     },
     Boundary { crates: &["coordinator"], never: &["mesh", "inference", "node", "engine", "policy"], why: SERVICES },
@@ -101,57 +104,64 @@ const BANNED: &[(&str, &str)] = &[
 const SINGLE: &[&str] = &["aws-lc-rs", "aws-lc-sys", "rustls", "rustls-webpki", "tokio", "hyper", "protocol"];
 
 /// All rules about the graph.
-pub(super) fn check(metadata: &Metadata) -> Vec<Finding> {
-    let graph = Graph::new(metadata);
-    let mut findings = boundaries(&graph);
-    findings.extend(release_only(&graph));
-    findings.extend(banned(metadata));
-    findings.extend(single(metadata));
+pub(super) fn check(metadata: &Metadata) -> Result<Vec<Finding>> {
+    // Not `cargo metadata`: it lists optional dependencies that no build has.
+    let tree = |edges: &str| {
+        let args = ["tree", "--workspace", "--prefix", "depth", "--target", TARGET, "--edges", edges];
+        let text = proc::output(workspace::cargo().args(args)).context("ask cargo for the dependency graph")?;
+        Ok::<_, anyhow::Error>(Tree::parse(&text))
+    };
+    let members: Vec<&str> = metadata.members().map(|package| package.name.as_str()).collect();
+    let mut findings = boundaries(&tree("normal")?, &members);
+    findings.extend(release_only(&tree("normal,build")?, &members));
+    let all = tree("normal,build,dev")?;
+    findings.extend(banned(&all));
+    findings.extend(single(&all));
     findings.extend(features(metadata));
-    findings
+    Ok(findings)
 }
 
-struct Graph<'a> {
-    metadata: &'a Metadata,
-    names: BTreeMap<&'a str, &'a str>,
-    /// Normal dependencies only: tests and build scripts may use what the crate may not.
-    normal: BTreeMap<&'a str, Vec<&'a str>>,
-    /// Normal and build dependencies.
-    shipped: BTreeMap<&'a str, Vec<&'a str>>,
-}
+/// A dependency graph as `cargo tree --prefix depth` prints it: what each package, named by name and version, depends on.
+#[derive(Default)]
+struct Tree(BTreeMap<String, BTreeSet<String>>);
 
-impl<'a> Graph<'a> {
-    fn new(metadata: &'a Metadata) -> Self {
-        let edges = |wanted: fn(Option<&str>) -> bool| {
-            let node = |node: &'a crate::workspace::Node| {
-                let deps = node.deps.iter().filter(|dep| dep.dep_kinds.iter().any(|kind| wanted(kind.kind.as_deref())));
-                (node.id.as_str(), deps.map(|dep| dep.pkg.as_str()).collect())
-            };
-            metadata.resolve.nodes.iter().map(node).collect()
-        };
-        Self {
-            metadata,
-            names: metadata.packages.iter().map(|package| (package.id.as_str(), package.name.as_str())).collect(),
-            normal: edges(|kind| kind.is_none()),
-            shipped: edges(|kind| kind != Some("dev")),
+impl Tree {
+    /// Each line is a depth, a name, ` v` and a version, and perhaps more. A package whose dependencies were printed
+    /// before is printed without them, so the union over all lines is the graph.
+    fn parse(text: &str) -> Self {
+        let mut tree = Self::default();
+        let mut above: Vec<String> = Vec::new();
+        for line in text.lines() {
+            let digits = line.bytes().take_while(u8::is_ascii_digit).count();
+            let Ok(depth) = line[..digits].parse::<usize>() else { continue };
+            let mut words = line[digits..].split(' ');
+            let package = format!("{} {}", words.next().unwrap_or_default(), words.next().unwrap_or_default());
+            above.truncate(depth);
+            if let Some(parent) = above.last() {
+                tree.0.entry(parent.clone()).or_default().insert(package.clone());
+            }
+            tree.0.entry(package.clone()).or_default();
+            above.push(package);
         }
+        tree
     }
 
-    fn member(&self, name: &str) -> Option<&'a Package> {
-        self.metadata.members().find(|package| package.name == name)
+    /// Packages of this name.
+    fn named<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
+        self.0.keys().map(String::as_str).filter(move |package| name_of(package) == name)
     }
 
     /// For everything reachable from a package: its name, and through which names it is reached.
-    fn reachable(&self, edges: &BTreeMap<&'a str, Vec<&'a str>>, from: &'a str) -> BTreeMap<&'a str, String> {
+    fn reachable(&self, from: &str) -> BTreeMap<&str, String> {
         let mut reached = BTreeMap::new();
-        let mut seen = BTreeSet::from([from]);
-        let mut queue = std::collections::VecDeque::from([(from, String::new())]);
-        while let Some((id, path)) = queue.pop_front() {
-            for next in edges.get(id).into_iter().flatten() {
+        let mut seen = BTreeSet::new();
+        let mut queue: VecDeque<(&str, String)> = self.named(from).map(|package| (package, String::new())).collect();
+        while let Some((package, path)) = queue.pop_front() {
+            for next in self.0.get(package).into_iter().flatten() {
                 if !seen.insert(next) {
                     continue;
                 }
-                let name = self.names.get(next).copied().unwrap_or(next);
+                let name = name_of(next);
                 let path = if path.is_empty() { name.to_owned() } else { format!("{path} → {name}") };
                 reached.entry(name).or_insert_with(|| path.clone());
                 queue.push_back((next, path));
@@ -161,15 +171,18 @@ impl<'a> Graph<'a> {
     }
 }
 
-fn boundaries(graph: &Graph<'_>) -> Vec<Finding> {
+fn name_of(package: &str) -> &str {
+    package.split(' ').next().unwrap_or(package)
+}
+
+fn boundaries(tree: &Tree, members: &[&str]) -> Vec<Finding> {
     let mut findings = Vec::new();
     for boundary in BOUNDARIES {
         for name in boundary.crates {
-            let Some(package) = graph.member(name) else {
+            if !members.contains(name) {
                 findings.push(Finding::error(*name, "the table of crates names it, and the workspace lacks it"));
-                continue;
-            };
-            let reached = graph.reachable(&graph.normal, &package.id);
+            }
+            let reached = tree.reachable(name);
             for (never, path) in boundary.never.iter().filter_map(|never| Some((never, reached.get(never)?))) {
                 let problem = format!("must not depend on `{never}` (through {path}): {}", boundary.why);
                 findings.push(Finding::error(*name, problem));
@@ -179,39 +192,29 @@ fn boundaries(graph: &Graph<'_>) -> Vec<Finding> {
     findings
 }
 
-fn release_only(graph: &Graph<'_>) -> Vec<Finding> {
+fn release_only(tree: &Tree, members: &[&str]) -> Vec<Finding> {
     let mut findings = Vec::new();
-    for package in graph.metadata.members().filter(|package| !TEST_RIGS.contains(&package.name.as_str())) {
-        let reached = graph.reachable(&graph.shipped, &package.id);
+    for name in members.iter().filter(|name| !TEST_RIGS.contains(name)) {
+        let reached = tree.reachable(name);
         for rig in TEST_RIGS.iter().filter(|rig| reached.contains_key(*rig)) {
-            findings.push(Finding::error(&package.name, format!("ships, and so must not depend on test rig `{rig}`")));
+            findings.push(Finding::error(*name, format!("ships, and so must not depend on test rig `{rig}`")));
         }
     }
     findings
 }
 
-fn banned(metadata: &Metadata) -> Vec<Finding> {
-    let reason = |name: &str| BANNED.iter().find(|(banned, _)| *banned == name).map(|(_, reason)| *reason);
-    let resolved: BTreeSet<&str> = metadata.resolve.nodes.iter().map(|node| node.id.as_str()).collect();
-    let used = metadata.packages.iter().filter(|package| resolved.contains(package.id.as_str()));
-    used.filter_map(|package| {
-        let reason = reason(&package.name)?;
-        Some(Finding::error(
-            &package.name,
-            format!("is banned ({reason}); `cargo tree -i {}` says who brings it", package.name),
-        ))
-    })
-    .collect()
+fn banned(tree: &Tree) -> Vec<Finding> {
+    let found = BANNED.iter().filter(|(name, _)| tree.named(name).next().is_some());
+    let problem = |name: &str, why: &str| format!("is banned ({why}); `cargo tree -i {name}` says who brings it");
+    found.map(|(name, why)| Finding::error(*name, problem(name, why))).collect()
 }
 
-fn single(metadata: &Metadata) -> Vec<Finding> {
+fn single(tree: &Tree) -> Vec<Finding> {
     let mut findings = Vec::new();
     for name in SINGLE {
-        let found = metadata.packages.iter().filter(|package| package.name == *name);
-        let versions: BTreeSet<&str> = found.map(|package| package.version.as_str()).collect();
-        if versions.len() > 1 {
-            let list = versions.into_iter().collect::<Vec<_>>().join(", ");
-            findings.push(Finding::error(*name, format!("is in the graph in several versions: {list}")));
+        let found: Vec<&str> = tree.named(name).collect();
+        if found.len() > 1 {
+            findings.push(Finding::error(*name, format!("is in the graph in several versions: {}", found.join(", "))));
         }
     }
     findings
@@ -229,121 +232,101 @@ fn features(metadata: &Metadata) -> Vec<Finding> {
 }
 
 #[cfg(test)]
-pub(super) mod tests {
-    use std::path::PathBuf;
-
+mod tests {
     use super::*;
-    use crate::workspace::{Dependency, DependencyKind, Node, Resolve};
 
-    /// A dependency and its kind.
-    type Dep = (&'static str, Option<&'static str>);
-
-    /// A graph from names and their dependencies; names that start with `~` are not ours.
-    fn graph(packages: &[(&str, &[Dep])]) -> Metadata {
-        let id = |name: &str| format!("{}#1.0.0", name.trim_start_matches('~'));
-        let package = |name: &str| Package {
-            id: id(name),
-            name: name.trim_start_matches('~').to_owned(),
-            version: "1.0.0".to_owned(),
-            features: BTreeMap::new(),
-            targets: Vec::new(),
-        };
-        let node = |(name, deps): &(&str, &[Dep])| Node {
-            id: id(name),
-            deps: deps
-                .iter()
-                .map(|(dep, kind)| Dependency {
-                    pkg: id(dep),
-                    dep_kinds: vec![DependencyKind { kind: kind.map(str::to_owned) }],
-                })
-                .collect(),
-        };
-        Metadata {
-            packages: packages.iter().map(|(name, _)| package(name)).collect(),
-            workspace_members: packages.iter().filter(|(name, _)| !name.starts_with('~')).map(|(n, _)| id(n)).collect(),
-            resolve: Resolve { nodes: packages.iter().map(node).collect() },
-            target_directory: PathBuf::from("/r/target"),
-            workspace_root: PathBuf::from("/r"),
-        }
+    /// Findings as text, without those about crates that the small graphs here lack.
+    fn lines(findings: &[Finding]) -> Vec<String> {
+        let lines = findings.iter().map(|finding| format!("{}: {}", finding.place, finding.problem));
+        lines.filter(|line| !line.ends_with("the workspace lacks it")).collect()
     }
 
-    /// The findings about one crate.
-    fn about(metadata: &Metadata, place: &str) -> Vec<String> {
-        let findings = check(metadata).into_iter().filter(|finding| finding.place == place);
-        findings.map(|finding| finding.problem).filter(|problem| !problem.contains("lacks it")).collect()
+    #[test]
+    fn dependencies_that_were_printed_before_are_known() {
+        let tree = Tree::parse("0mesh v1 (/r)\n1a v1\n2b v2\n0pki v1 (/r)\n1a v1 (*)\n");
+        assert_eq!(tree.reachable("pki"), BTreeMap::from([("a", "a".to_owned()), ("b", "a → b".to_owned())]));
+    }
+
+    #[test]
+    fn lines_that_are_no_packages_are_passed_over() {
+        assert!(Tree::parse("\n[dev-dependencies]\n0\n").0.len() <= 1);
     }
 
     #[test]
     fn a_pure_crate_may_not_reach_an_executor_through_others() {
-        let metadata = graph(&[("verifier", &[("~a", None)]), ("~a", &[("~tokio", None)]), ("~tokio", &[])]);
-        let findings = about(&metadata, "verifier");
-        assert_eq!(findings.len(), 1, "{findings:?}");
-        assert!(findings[0].starts_with("must not depend on `tokio` (through a → tokio)"), "{findings:?}");
-    }
-
-    #[test]
-    fn tests_of_a_pure_crate_may_use_an_executor() {
-        let metadata = graph(&[("verifier", &[("~tokio", Some("dev"))]), ("~tokio", &[])]);
-        assert_eq!(about(&metadata, "verifier"), [""; 0]);
-    }
-
-    #[test]
-    fn services_may_not_depend_on_each_other() {
-        let metadata = graph(&[("mesh", &[("coordinator", None)]), ("coordinator", &[])]);
-        assert_eq!(about(&metadata, "mesh").len(), 1);
-    }
-
-    #[test]
-    fn what_ships_may_use_test_rigs_in_tests_only() {
-        let with = |kind| graph(&[("pod", &[("testkit", kind)]), ("testkit", &[])]);
-        assert_eq!(about(&with(None), "pod"), ["ships, and so must not depend on test rig `testkit`"]);
-        assert_eq!(about(&with(Some("build")), "pod").len(), 1);
-        assert_eq!(about(&with(Some("dev")), "pod"), [""; 0]);
-    }
-
-    #[test]
-    fn a_test_rig_may_use_another() {
-        let metadata = graph(&[("e2e", &[("testkit", None)]), ("testkit", &[])]);
-        assert_eq!(about(&metadata, "e2e"), [""; 0]);
-    }
-
-    #[test]
-    fn a_second_crypto_provider_is_banned_wherever_it_comes_from() {
-        let metadata = graph(&[("policy", &[("~ring", None)]), ("~ring", &[])]);
+        let tree = Tree::parse("0verifier v1 (/r)\n1a v1\n2tokio v1\n");
+        let why = "this crate takes bytes, time and trust anchors as arguments and does no input or output";
         assert_eq!(
-            about(&metadata, "ring"),
-            ["is banned (one crypto provider: aws-lc-rs); `cargo tree -i ring` says who brings it"]
+            lines(&boundaries(&tree, &["verifier"])),
+            [format!("verifier: must not depend on `tokio` (through a → tokio): {why}")]
         );
     }
 
     #[test]
-    fn a_banned_package_that_is_locked_but_not_built_is_none() {
-        let mut metadata = graph(&[("policy", &[]), ("~ring", &[])]);
-        metadata.resolve.nodes.retain(|node| !node.id.starts_with("ring"));
-        assert_eq!(about(&metadata, "ring"), [""; 0]);
+    fn services_may_not_depend_on_each_other() {
+        let tree = Tree::parse("0mesh v1 (/r)\n1coordinator v1 (/r)\n");
+        assert_eq!(lines(&boundaries(&tree, &["mesh", "coordinator"])).len(), 1);
+    }
+
+    #[test]
+    fn a_service_may_use_what_all_may_use() {
+        let tree = Tree::parse("0mesh v1 (/r)\n1channel v1 (/r)\n2verifier v1 (/r)\n3protocol v1 (/r)\n1tokio v1\n");
+        assert_eq!(lines(&boundaries(&tree, &["mesh"])), [""; 0]);
+    }
+
+    #[test]
+    fn what_ships_may_not_use_a_test_rig_and_a_test_rig_may_use_another() {
+        let tree = Tree::parse("0pod v1 (/r)\n1testkit v1 (/r)\n0e2e v1 (/r)\n1testkit v1 (/r)\n");
+        let findings = release_only(&tree, &["pod", "e2e", "testkit"]);
+        assert_eq!(lines(&findings), ["pod: ships, and so must not depend on test rig `testkit`"]);
+    }
+
+    #[test]
+    fn a_second_crypto_provider_is_banned_wherever_it_comes_from() {
+        let tree = Tree::parse("0policy v1 (/r)\n1a v1\n2ring v0.17\n");
+        assert_eq!(
+            lines(&banned(&tree)),
+            ["ring: is banned (one crypto provider: aws-lc-rs); `cargo tree -i ring` says who brings it"]
+        );
+    }
+
+    #[test]
+    fn a_package_whose_name_begins_with_a_banned_one_is_not_banned() {
+        assert_eq!(lines(&banned(&Tree::parse("0policy v1 (/r)\n1ring-buffer v1\n"))), [""; 0]);
     }
 
     #[test]
     fn two_versions_of_the_tls_stack_are_refused() {
-        let mut metadata = graph(&[("~rustls", &[])]);
-        let second = Package { id: "rustls#2".to_owned(), version: "2.0.0".to_owned(), ..metadata.packages[0].clone() };
-        metadata.packages.push(second);
-        assert_eq!(about(&metadata, "rustls"), ["is in the graph in several versions: 1.0.0, 2.0.0"]);
-    }
-
-    #[test]
-    fn features_of_our_crates_are_refused_and_those_of_others_are_not() {
-        let mut metadata = graph(&[("mesh", &[]), ("~serde", &[])]);
-        for package in &mut metadata.packages {
-            package.features.insert("fast".to_owned(), Vec::new());
-        }
-        assert_eq!(about(&metadata, "mesh"), ["declares cargo features (fast); behaviour must not depend on any"]);
-        assert_eq!(about(&metadata, "serde"), [""; 0]);
+        let tree = Tree::parse("0mesh v1 (/r)\n1rustls v0.23.0\n1a v1\n2rustls v0.24.0\n2rustls v0.23.0 (*)\n");
+        let expected = "rustls: is in the graph in several versions: rustls v0.23.0, rustls v0.24.0";
+        assert_eq!(lines(&single(&tree)), [expected]);
     }
 
     #[test]
     fn a_crate_of_the_table_that_does_not_exist_is_reported() {
-        let findings = check(&graph(&[("protocol", &[])]));
+        let findings = boundaries(&Tree::default(), &["protocol"]);
         assert!(findings.iter().any(|finding| finding.place == "pki" && finding.problem.contains("lacks it")));
+        assert!(!findings.iter().any(|finding| finding.place == "protocol"));
+    }
+
+    #[test]
+    fn features_of_our_crates_are_refused_and_those_of_others_are_not() {
+        let package = |id: &str| crate::workspace::Package {
+            id: id.to_owned(),
+            name: id.to_owned(),
+            version: "1.0.0".to_owned(),
+            features: BTreeMap::from([("fast".to_owned(), Vec::new())]),
+            targets: Vec::new(),
+        };
+        let metadata = Metadata {
+            packages: vec![package("mesh"), package("serde")],
+            workspace_members: vec!["mesh".to_owned()],
+            target_directory: "/r/target".into(),
+            workspace_root: "/r".into(),
+        };
+        assert_eq!(
+            lines(&features(&metadata)),
+            ["mesh: declares cargo features (fast); behaviour must not depend on any"]
+        );
     }
 }

@@ -59,7 +59,7 @@ impl File {
 pub(crate) fn run() -> Result<()> {
     let metadata = Metadata::load()?;
     let files = files(&metadata)?;
-    let mut findings = graph::check(&metadata);
+    let mut findings = graph::check(&metadata)?;
     findings.extend(sources::check(&metadata, &files));
     findings.extend(documents::check(&metadata, &files));
     findings.sort_by_key(|finding| !finding.warning);
@@ -68,7 +68,7 @@ pub(crate) fn run() -> Result<()> {
     }
     match findings.iter().filter(|finding| !finding.warning).count() {
         0 => {
-            eprintln!("tidy: {} files, {} packages, no error", files.len(), metadata.packages.len());
+            eprintln!("tidy: {} files, {} crates, no error", files.len(), metadata.packages.len());
             Ok(())
         }
         n => Err(negative(&format!("tidy found {n} error{}", if n == 1 { "" } else { "s" }), "")),

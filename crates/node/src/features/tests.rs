@@ -1,0 +1,256 @@
+use std::fs;
+use std::os::unix::fs::symlink;
+
+use expect_test::{Expect, expect};
+use tempfile::TempDir;
+
+use super::*;
+
+/// A machine made of files.
+struct Fake(TempDir);
+
+impl Fake {
+    fn new(vendor: &str, flags: &str) -> Self {
+        let fake = Self(tempfile::tempdir().unwrap());
+        fake.file("/proc/cpuinfo", &format!("processor\t: 0\nvendor_id\t: {vendor}\nflags\t\t: fpu {flags} sse\n"))
+    }
+
+    fn file(self, path: &str, text: &str) -> Self {
+        let path = self.0.path().join(path.trim_start_matches('/'));
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+        self
+    }
+
+    fn link(self, path: &str, target: &str) -> Self {
+        let path = self.0.path().join(path.trim_start_matches('/'));
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        symlink(target, path).unwrap();
+        self
+    }
+
+    fn pci(self, address: &str, vendor: &str, device: &str, class: &str) -> Self {
+        let folder = format!("/sys/bus/pci/devices/{address}");
+        self.file(&format!("{folder}/vendor"), &format!("{vendor}\n"))
+            .file(&format!("{folder}/device"), &format!("{device}\n"))
+            .file(&format!("{folder}/class"), &format!("{class}\n"))
+            .file(&format!("{folder}/numa_node"), "-1\n")
+    }
+
+    fn report(&self) -> Report {
+        detect(&Machine::new(self.0.path())).unwrap()
+    }
+
+    fn check(&self, feature: Feature, expected: Expect) {
+        let report = self.report();
+        let finding = report.feature(feature).unwrap();
+        expected.assert_eq(&format!("{}: {}", if finding.present { "yes" } else { "no" }, finding.reason));
+    }
+}
+
+fn snp_host() -> Fake {
+    Fake::new(AMD, "sev sev_es sev_snp")
+        .file("/sys/module/kvm_amd/parameters/sev", "Y\n")
+        .file("/sys/module/kvm_amd/parameters/sev_es", "Y\n")
+        .file("/sys/module/kvm_amd/parameters/sev_snp", "Y\n")
+        .file("/sys/fs/cgroup/misc.capacity", "sev_es 99\nsev 410\n")
+        .file("/sys/kernel/iommu_groups/0/type", "DMA\n")
+        .file("/sys/kernel/iommu_groups/1/type", "DMA\n")
+        .file("/dev/iommu", "")
+        .file("/usr/share/misc/pci.ids", "10de  NVIDIA Corporation\n\t2330  GH100 [H100 SXM5 80GB]\n")
+        .pci("0000:41:00.0", "0x10de", "0x2330", "0x030200")
+        .link("/sys/bus/pci/devices/0000:41:00.0/driver", "../../../bus/pci/drivers/vfio-pci")
+        .link("/sys/bus/pci/devices/0000:41:00.0/iommu_group", "../../../kernel/iommu_groups/1")
+        .pci("0000:41:00.1", "0x10de", "0x22a3", "0x040300")
+        .pci("0000:43:00.0", "0x10de", "0x22a3", "0x068000")
+        .pci("0000:00:02.0", "0x8086", "0x2330", "0x030000")
+}
+
+#[test]
+fn an_snp_host_with_a_gpu_has_the_labels_that_runtime_classes_select_on() {
+    expect![[r"
+        AMD SEV             yes  kvm_amd has sev on
+        AMD SEV-ES          yes  kvm_amd has sev_es on
+        AMD SEV-SNP         yes  kvm_amd has sev_snp on
+        AMD SEV-SNP guest   no   there is no /dev/sev-guest: not such a guest, or its sev-guest module is not loaded
+        Intel TDX           no   the processor is not Intel's (AuthenticAMD)
+        Intel TDX guest     no   the processor does not say so
+        Intel SGX           no   the processor is not Intel's (AuthenticAMD)
+        IOMMU               yes  2 groups
+        iommufd             yes  there is /dev/iommu
+        NVIDIA GPU          yes  1 on the PCI bus; whether they can do CC is not asked by this version
+
+        guests that the hardware has keys for
+          sev 410
+          sev_es 99
+
+        devices
+          0000:41:00.0  GPU GH100 [H100 SXM5 80GB] (2330)  driver vfio-pci  IOMMU group 1
+          0000:43:00.0  NVSwitch unknown model (22a3)  driver none  IOMMU group none
+
+        labels
+          amd.feature.node.kubernetes.io/snp=true
+          feature.node.kubernetes.io/cpu-security.sev.enabled=true
+          feature.node.kubernetes.io/cpu-security.sev.es.enabled=true
+          feature.node.kubernetes.io/cpu-security.sev.snp.enabled=true
+          feature.node.kubernetes.io/pci-10de.present=true
+    "]]
+    .assert_eq(&snp_host().report().text());
+}
+
+#[test]
+fn capacities_are_told_apart_whatever_their_order() {
+    let report = snp_host().report();
+    assert_eq!(report.capacities.get("sev"), Some(&410));
+    assert_eq!(report.capacities.get("sev_es"), Some(&99));
+}
+
+#[test]
+fn capacities_are_found_where_control_groups_v1_have_them_and_broken_lines_are_not() {
+    let fake = Fake::new(INTEL, "").file("/sys/fs/cgroup/misc/misc.capacity", "tdx 31\nbroken\nsgx_epc many\n");
+    assert_eq!(fake.report().capacities, BTreeMap::from([("tdx".to_owned(), 31)]));
+}
+
+#[test]
+fn a_tdx_host_with_sgx_has_its_labels() {
+    let fake = Fake::new(INTEL, "sgx sgx_lc tdx_host_platform")
+        .file("/sys/module/kvm_intel/parameters/tdx", "Y\n")
+        .file("/dev/sgx_enclave", "");
+    let labels: Vec<String> = fake.report().labels.into_keys().collect();
+    assert_eq!(
+        labels,
+        [
+            "feature.node.kubernetes.io/cpu-security.sgx.enabled",
+            "feature.node.kubernetes.io/cpu-security.tdx.enabled",
+            "intel.feature.node.kubernetes.io/tdx",
+        ]
+    );
+}
+
+#[test]
+fn a_tdx_guest_is_protected_and_hosts_nothing() {
+    let report = Fake::new(INTEL, "hypervisor tdx_guest").report();
+    let labels: Vec<&String> = report.labels.keys().collect();
+    assert_eq!(labels, ["feature.node.kubernetes.io/cpu-security.tdx.protected"]);
+}
+
+#[test]
+fn an_snp_guest_is_known_by_its_device() {
+    let fake = Fake::new(AMD, "hypervisor").file("/dev/sev-guest", "");
+    fake.check(Feature::SevSnpGuest, expect!["yes: there is /dev/sev-guest"]);
+}
+
+#[test]
+fn older_kernels_write_parameters_as_digits() {
+    let fake = Fake::new(AMD, "sev sev_es")
+        .file("/sys/module/kvm_amd/parameters/sev", "1\n")
+        .file("/sys/module/kvm_amd/parameters/sev_es", "0\n");
+    fake.check(Feature::Sev, expect!["yes: kvm_amd has sev on"]);
+    fake.check(Feature::SevEs, expect!["no: kvm_amd has sev_es off (load it with sev_es=1)"]);
+}
+
+#[test]
+fn snp_that_is_off_names_the_firmware_and_the_iommu() {
+    let fake = Fake::new(AMD, "sev sev_es sev_snp").file("/sys/module/kvm_amd/parameters/sev_snp", "N\n");
+    fake.check(
+        Feature::SevSnp,
+        expect!["no: kvm_amd has sev_snp off: it needs SNP memory coverage in the firmware's setup and the IOMMU on"],
+    );
+}
+
+#[test]
+fn snp_without_the_module_names_the_module() {
+    let fake = Fake::new(AMD, "sev sev_es sev_snp");
+    fake.check(
+        Feature::SevSnp,
+        expect!["no: the processor has it, but kvm_amd is not loaded or knows no parameter sev_snp"],
+    );
+}
+
+#[test]
+fn an_old_amd_processor_is_told_apart_from_a_virtual_machine() {
+    let reason = "no: the processor does not show sev: it is too old, or SMEE and SEV are off in the firmware's setup";
+    let finding = |fake: Fake| {
+        let report = fake.report();
+        let finding = report.feature(Feature::Sev).unwrap().clone();
+        format!("{}: {}", if finding.present { "yes" } else { "no" }, finding.reason)
+    };
+    assert_eq!(finding(Fake::new(AMD, "")), reason);
+    assert_eq!(finding(Fake::new(AMD, "hypervisor")), "no: this is a virtual machine that is not given it");
+}
+
+#[test]
+fn tdx_that_is_off_and_tdx_that_the_kernel_does_not_know_differ() {
+    Fake::new(INTEL, "").file("/sys/module/kvm_intel/parameters/tdx", "N\n").check(
+        Feature::Tdx,
+        expect!["no: kvm_intel has tdx off: it needs TDX and TME-MT in the firmware's setup and kvm_intel.tdx=1"],
+    );
+    Fake::new(INTEL, "").check(
+        Feature::Tdx,
+        expect!["no: kvm_intel is not loaded or knows no parameter tdx (Linux 6.16 is the first)"],
+    );
+}
+
+#[test]
+fn sgx_without_its_device_is_no_sgx() {
+    Fake::new(INTEL, "sgx").check(
+        Feature::Sgx,
+        expect!["no: the processor has it, but there is no /dev/sgx_enclave: flexible launch control is off or no EPC"],
+    );
+    Fake::new(INTEL, "").check(
+        Feature::Sgx,
+        expect!["no: the processor does not show sgx: it has none, or it is off in the firmware's setup"],
+    );
+}
+
+#[test]
+fn an_iommu_that_is_off_says_where() {
+    Fake::new(INTEL, "")
+        .file("/proc/cmdline", "quiet intel_iommu=off\n")
+        .check(Feature::Iommu, expect!["no: `intel_iommu=off` is on the kernel's command line"]);
+    Fake::new(INTEL, "").file("/proc/cmdline", "quiet\n").check(
+        Feature::Iommu,
+        expect![
+            "no: no unit: VT-d is off in the firmware's setup, or `intel_iommu=on` is missing on the kernel's command line"
+        ],
+    );
+    Fake::new(AMD, "").check(Feature::Iommu, expect!["no: no unit: it is off in the firmware's setup"]);
+    Fake::new(AMD, "hypervisor").check(Feature::Iommu, expect!["no: this is a virtual machine that is not given one"]);
+    Fake::new(AMD, "")
+        .file("/sys/class/iommu/ivhd0/x", "")
+        .check(Feature::Iommu, expect!["no: 1 units and no group: no device is behind one"]);
+}
+
+#[test]
+fn another_vendors_gpu_and_a_sound_function_are_no_nvidia_gpu() {
+    let fake = Fake::new(AMD, "").pci("0000:00:02.0", "0x8086", "0x2330", "0x030000").pci(
+        "0000:01:00.1",
+        "0x10de",
+        "0x22a3",
+        "0x040300",
+    );
+    let report = fake.report();
+    assert!(report.devices.is_empty());
+    assert!(!report.feature(Feature::NvidiaGpu).unwrap().present);
+    assert!(report.labels.is_empty());
+}
+
+#[test]
+fn no_label_says_that_a_gpu_can_do_cc() {
+    assert!(!snp_host().report().labels.contains_key("nvidia.com/cc.capable"));
+}
+
+#[test]
+fn an_empty_root_is_a_machine_without_features() {
+    let dir = tempfile::tempdir().unwrap();
+    let report = detect(&Machine::new(dir.path())).unwrap();
+    assert!(report.features.iter().all(|finding| !finding.present && !finding.reason.is_empty()));
+    assert!(report.labels.is_empty() && report.capacities.is_empty());
+}
+
+#[test]
+fn a_parameter_that_cannot_be_read_is_an_error_and_no_answer() {
+    let fake = Fake::new(AMD, "sev").file("/sys/module/kvm_amd/parameters/sev/oops", "");
+    let error = detect(&Machine::new(fake.0.path())).unwrap_err();
+    assert!(error.path.ends_with("sys/module/kvm_amd/parameters/sev"), "{error}");
+}
