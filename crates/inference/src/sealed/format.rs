@@ -161,6 +161,13 @@ impl SealOptions {
     pub fn new(name: impl Into<String>) -> Self {
         Self { name: name.into(), chunk_size: DEFAULT_CHUNK }
     }
+
+    /// The options, if a file can be sealed with them.
+    pub fn checked(self) -> Result<Self, SealedError> {
+        check_name(&self.name)?;
+        check_chunk_size(self.chunk_size)?;
+        Ok(self)
+    }
 }
 
 /// What to accept.
@@ -221,10 +228,8 @@ impl Header {
     fn new(options: &SealOptions, plaintext_len: u64, key: &ModelKey) -> Result<Self, SealedError> {
         let mut file_id = [0; FILE_ID];
         SystemRandom::new().fill(&mut file_id).map_err(|_| SealedError::NoRandomness)?;
-        check_name(&options.name)?;
-        check_chunk_size(options.chunk_size)?;
+        let SealOptions { name, chunk_size } = options.clone().checked()?;
         check_length(plaintext_len, MAX_PLAINTEXT)?;
-        let SealOptions { name, chunk_size } = options.clone();
         Ok(Self { name, chunk_size, plaintext_len, key: key.id(), file_id })
     }
 
