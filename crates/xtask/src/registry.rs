@@ -107,11 +107,16 @@ impl Registry {
         if TcpListener::bind((Ipv4Addr::LOCALHOST, DEFAULT_PORT)).is_ok() {
             return Self::start(target, DEFAULT_PORT);
         }
-        let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).and_then(|socket| socket.local_addr());
-        let port = free.context("find a free port")?.port();
         let who = listener(DEFAULT_PORT).map_or_else(String::new, |who| format!(" by {who}"));
-        eprintln!("registry: port {DEFAULT_PORT} is taken{who}; using {port}");
-        Self::start(target, port)
+        let registry = Self::start_on_free_port(target)?;
+        eprintln!("registry: port {DEFAULT_PORT} is taken{who}; using {}", registry.port);
+        Ok(registry)
+    }
+
+    /// Starts on a port that nobody listens on.
+    pub(crate) fn start_on_free_port(target: &Path) -> Result<Self> {
+        let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).and_then(|socket| socket.local_addr());
+        Self::start(target, free.context("find a free port")?.port())
     }
 
     /// HOST:PORT, as an image reference names it.
@@ -245,10 +250,8 @@ mod tests {
             return;
         }
         let dir = tempfile::tempdir().expect("tempdir");
-        let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
-        let port = free.local_addr().expect("an address").port();
-        drop(free);
-        let registry = Registry::start(dir.path(), port).expect("starts");
+        let registry = Registry::start_on_free_port(dir.path()).expect("starts");
+        let port = registry.port;
         assert!(answers(port));
         let error = Registry::start(dir.path(), port).err().expect("the port is taken").to_string();
         assert!(error.starts_with(&format!("port {port} is not free (`docker-registry`, process ")), "{error}");

@@ -270,4 +270,74 @@ mod tests {
         assert_eq!(cause("caused by: OCI.Process.Args[2]"), Some("OCI.Process.Args[2]"));
         assert_eq!(cause("hint: look"), None);
     }
+
+    /// A demonstration whose `casemate` is a shell script.
+    fn fake(work: &Path, script: &str) -> Demo {
+        use std::os::unix::fs::PermissionsExt;
+        let program = work.join("casemate.sh");
+        fs::write(&program, format!("#!/bin/sh\n{script}\n")).expect("written");
+        fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).expect("chmod");
+        let metadata = Metadata {
+            packages: Vec::new(),
+            workspace_members: Vec::new(),
+            target_directory: work.to_owned(),
+            workspace_root: work.to_owned(),
+        };
+        Demo {
+            ui: Ui::new(),
+            metadata,
+            work: work.to_owned(),
+            binaries: BTreeMap::from([("casemate".to_owned(), program)]),
+            registry_port: None,
+            registry: None,
+            up: false,
+            before: Traces::default(),
+            report: Report::default(),
+        }
+    }
+
+    #[test]
+    fn a_command_that_exits_otherwise_is_an_error_that_says_why() {
+        if !proc::is_root() {
+            println!("SKIPPED: needs root");
+            return;
+        }
+        let dir = tempfile::tempdir().expect("tempdir");
+        let script =
+            "echo result; echo 'error: not trusted' >&2; echo 'caused by: other root' >&2; echo 'hint: x' >&2; exit 1";
+        let demo = fake(dir.path(), script);
+        let finished = demo.casemate_exits(&["verify"], 1).expect("exits as it should");
+        assert_eq!((finished.stdout.as_str(), finished.reason.as_str()), ("result\n", "not trusted: other root"));
+        let error = demo.casemate(&["verify"]).err().expect("exits otherwise").to_string();
+        assert_eq!(error, "`casemate verify` exited with 1, not 0: not trusted: other root");
+    }
+
+    #[test]
+    fn cleaning_up_takes_down_what_is_up_and_nothing_else() {
+        if !proc::is_root() {
+            println!("SKIPPED: needs root");
+            return;
+        }
+        let dir = tempfile::tempdir().expect("tempdir");
+        let mut demo = fake(dir.path(), "echo \"$@\" >> calls");
+        demo.clean_up(true).expect("nothing to do");
+        assert!(!dir.path().join("calls").exists());
+        demo.up = true;
+        demo.clean_up(true).expect("taken down");
+        assert_eq!(fs::read_to_string(dir.path().join("calls")).expect("called"), "down\n");
+    }
+
+    #[test]
+    fn a_temporary_file_that_is_left_is_found() {
+        let dir = tempfile::tempdir().expect("tempdir");
+        let mut demo = fake(dir.path(), "true");
+        fs::create_dir(demo.temporary()).expect("created");
+        fs::write(demo.temporary().join("leftover"), "").expect("written");
+        demo.before = Traces::take();
+        let left = demo.left_over().expect("looked");
+        assert!(
+            left.iter().any(|trace| trace.starts_with("temporary file") && trace.ends_with("leftover")),
+            "{left:?}"
+        );
+    }
 }

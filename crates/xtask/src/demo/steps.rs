@@ -39,9 +39,9 @@ pub(super) const STEPS: &[(&str, Run)] = &[
 const EXAMPLE: &str = "examples/inference";
 const MODEL: &str = "digits.onnx";
 const SEALED: &str = "digits.onnx.sealed";
-const KEY: &str = "digits.key";
-/// The secret's name in the example's annotation, and the workload that may have it.
-const SECRET: &str = "digits";
+const KEY: &str = "model.key";
+/// The secret under which the example's server looks for its key, and the workload that may have it.
+const SECRET: &str = "digits-model-key";
 const WORKLOAD: &str = "inference";
 /// A held-out digit of the example.
 const PICTURE: &str = "7.png";
@@ -56,7 +56,7 @@ const ATTACKS: usize = 14;
 /// Model weights are encrypted on the owner's machine; the key goes to attested pods alone.
 fn seal(demo: &mut Demo) -> Result<()> {
     let example = demo.metadata.workspace_root.join(EXAMPLE);
-    for file in [PathBuf::from("model").join(MODEL), PathBuf::from("digits").join(PICTURE)] {
+    for file in [PathBuf::from(MODEL), PathBuf::from("digits").join(PICTURE)] {
         let name = file.file_name().context("a file without a name")?;
         copy(&example.join(&file), &demo.work.join(name))?;
     }

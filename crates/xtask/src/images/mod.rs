@@ -180,4 +180,38 @@ mod tests {
             assert!(!is_loopback(away), "{away}");
         }
     }
+
+    #[test]
+    fn a_pushed_image_keeps_its_digest() {
+        let Some(skopeo) = proc::find_program("skopeo").filter(|_| proc::find_program("docker-registry").is_some())
+        else {
+            println!("SKIPPED: no skopeo or no docker-registry");
+            return;
+        };
+        let dir = tempfile::tempdir().expect("tempdir");
+        let program = dir.path().join("program");
+        fs::write(&program, "bytes").expect("written");
+        let image = Image {
+            name: "test".to_owned(),
+            tag: "1.2.3".to_owned(),
+            layers: vec![vec![Entry { path: "/program".to_owned(), source: program, mode: 0o755 }]],
+            entrypoint: vec!["/program".to_owned()],
+            user: WORKLOAD_USER.to_owned(),
+            description: String::new(),
+        };
+        let layout = dir.path().join("layout");
+        let digest = oci::write_layout(&image, &layout).expect("written");
+        let registry = crate::registry::Registry::start_on_free_port(dir.path()).expect("started");
+        let built = Built { name: image.name, tag: image.tag, digest, layout };
+        push(std::slice::from_ref(&built), &registry.address()).expect("pushed");
+
+        let inspect = |reference: &str| {
+            let text = proc::output(Command::new(&skopeo).args(["inspect", "--tls-verify=false", reference]));
+            serde_json::from_str::<serde_json::Value>(&text.expect("inspected")).expect("json")
+        };
+        let by_tag = inspect(&format!("docker://{}/test:1.2.3", registry.address()));
+        assert_eq!(by_tag["Digest"], built.digest.as_str());
+        assert_eq!((&by_tag["Architecture"], &by_tag["Os"]), (&"amd64".into(), &"linux".into()));
+        inspect(&format!("docker://{}/test@{}", registry.address(), built.digest));
+    }
 }
