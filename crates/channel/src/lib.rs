@@ -33,6 +33,41 @@
 //! leaves are those of this handshake, seen from the Attester. So Evidence that was recorded elsewhere, made for the other
 //! side, or relayed by somebody who ends TLS in between, is [`verifier::VerifyError::Unbound`].
 //!
+//! # Example
+//!
+//! ```
+//! # use std::sync::Arc;
+//! # use channel::{ChannelError, ClientTerms, ServerTerms, TlsIdentity};
+//! # use protocol::{DeploymentId, Digest, Identity, Purpose, Role, digest::Measurement};
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), ChannelError> {
+//! # let tee = Arc::new(testkit::SoftwareTee::generate());
+//! # let measurement = Measurement::from_bytes([0; 48]);
+//! # let reference_values = tee.reference_values(&[measurement]);
+//! # let attester = tee.attester(measurement, Identity(Digest::of(b"initdata")));
+//! # let deployment = DeploymentId::from_bytes([0; 16]);
+//! # let (near, far) = tokio::io::duplex(4096);
+//! let server = async {
+//!     let role = Role::Coordinator;
+//!     let terms = ServerTerms { purposes: vec![Purpose::Verify], deployment, role, attester, client_evidence: false };
+//!     let identity = TlsIdentity::generate()?;
+//!     let mut channel = channel::accept(far, &identity, &terms, |_| unreachable!("the client does not attest")).await?;
+//!     channel.send("hello").await
+//! };
+//! let client = async {
+//!     let terms = ClientTerms { purpose: Purpose::Verify, deployment, attest: None };
+//!     let identity = TlsIdentity::generate()?;
+//!     let appraise = |evidence| verifier::appraise(evidence, &reference_values);
+//!     let mut channel = channel::connect(near, &identity, terms, appraise).await?;
+//!     assert!(channel.peer().is_some_and(|peer| peer.is_insecure()));
+//!     channel.recv::<String>().await
+//! };
+//! let (sent, received) = tokio::join!(server, client);
+//! sent?;
+//! assert_eq!(received?, "hello");
+//! # Ok(()) }
+//! ```
+//!
 //! # What is deliberately absent
 //!
 //! TLS below 1.3, session resumption, tickets, pre-shared keys, early data, certificate chains, server names: each is a

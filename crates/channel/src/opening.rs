@@ -369,3 +369,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
         Channel { stream: self.stream, purpose, peer, peer_role, timeouts: self.timeouts }
     }
 }
+
+#[cfg(test)]
+mod tests;
