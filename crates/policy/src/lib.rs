@@ -10,7 +10,9 @@
 //! always the Rego policy's; Rust code only explains it.
 
 pub mod evaluate;
+mod explain;
 pub mod generate;
+mod policy_data;
 pub mod registry;
 pub mod request;
 

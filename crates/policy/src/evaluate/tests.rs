@@ -1,0 +1,615 @@
+//! For each container of a pod: the request that the shim makes is allowed, and every change of one leaf of it is
+//! refused with a reason that names the leaf.
+
+use serde_json::{Value, json};
+
+use super::*;
+use crate::policy_data::{PolicyContainer, PolicyInputs, policy};
+use crate::registry::ImageConfig;
+use crate::request::{PodInstance, container_request, copy_file_request, pause_request, pod_name, sandbox_request};
+
+const IMAGE: &str =
+    "localhost:5000/casemate/digits:1@sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
+
+fn resource() -> Value {
+    json!({
+        "kind": "Deployment",
+        "metadata": {"name": "inference"},
+        "spec": {"template": {
+            "metadata": {"labels": {"app": "inference"}, "annotations": {"io.katacontainers.x": "y", "other": "z"}},
+            "spec": {
+                "enableServiceLinks": false,
+                "securityContext": {"fsGroup": 2000, "sysctls": [{"name": "net.core.somaxconn", "value": "1024"}]},
+                "initContainers": [
+                    {"name": "casemate-initializer", "image": IMAGE, "command": ["/casemate-pod", "initializer"],
+                     "securityContext": {"capabilities": {"add": ["NET_ADMIN"]}},
+                     "volumeMounts": [{"name": "casemate", "mountPath": "/casemate"},
+                                      {"name": "podinfo", "mountPath": "/casemate-in/podinfo"}]},
+                ],
+                "containers": [
+                    {"name": "inference", "image": IMAGE, "args": ["--model", "$(MODEL)", "x"],
+                     "env": [{"name": "MODEL", "value": "/m"},
+                             {"name": "POD", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}},
+                             {"name": "UID", "valueFrom": {"fieldRef": {"fieldPath": "metadata.uid"}}},
+                             {"name": "IP", "valueFrom": {"fieldRef": {"fieldPath": "status.podIP"}}},
+                             {"name": "NODE", "valueFrom": {"fieldRef": {"fieldPath": "spec.nodeName"}}},
+                             {"name": "LABEL", "valueFrom": {"configMapKeyRef": {"name": "c", "key": "k"}}}],
+                     "resources": {"limits": {"memory": "64Mi", "cpu": "500m"}},
+                     "volumeMounts": [{"name": "casemate", "mountPath": "/casemate", "readOnly": true},
+                                      {"name": "scratch", "mountPath": "/scratch"},
+                                      {"name": "store", "mountPath": "/var/lib/store"}]},
+                ],
+                "volumes": [{"name": "casemate", "emptyDir": {"medium": "Memory"}}, {"name": "scratch", "emptyDir": {}},
+                            {"name": "podinfo", "downwardAPI": {}},
+                            {"name": "store", "persistentVolumeClaim": {"claimName": "store"}}],
+            },
+        }},
+    })
+}
+
+struct Rig {
+    pod: Value,
+    instance: PodInstance,
+    image: ImageConfig,
+    policy: String,
+}
+
+impl Rig {
+    fn new() -> Self {
+        let resource = resource();
+        let pod = resource["spec"]["template"].clone();
+        let image = ImageConfig {
+            env: vec!["LANG=C".into()],
+            entrypoint: vec!["/serve".into()],
+            user: "1313:1313".into(),
+            ..ImageConfig::default()
+        };
+        let instance = PodInstance {
+            name: pod_name(&resource, 0),
+            namespace: "default".into(),
+            uid: "a03a12a9-f2d5-4b92-952c-c47f68f7b795".into(),
+            sandbox_id: "a".repeat(64),
+            node_name: "node-1".into(),
+            host_ip: "192.168.0.1".into(),
+            pod_ip: "10.0.0.7".into(),
+            hostname: pod_name(&resource, 0),
+            service_env: vec![
+                ("KUBERNETES_SERVICE_HOST".into(), "10.0.0.1".into()),
+                ("KUBERNETES_PORT_443_TCP".into(), "tcp://10.0.0.1:443".into()),
+                ("OTHER_SERVICE_HOST".into(), "10.0.0.1".into()),
+            ],
+            config_maps: [("c".to_owned(), json!({"kind": "ConfigMap", "data": {"k": "v"}}))].into(),
+            ..PodInstance::default()
+        };
+        let container = |container, signals| PolicyContainer { container, image: &image, signals };
+        let policy = policy(&PolicyInputs {
+            kind: "Deployment",
+            name: "inference",
+            namespace: "default",
+            pod: &pod,
+            containers: vec![
+                container(&pod["spec"]["initContainers"][0], false),
+                container(&pod["spec"]["containers"][0], true),
+            ],
+            services: vec![],
+            config: &instance,
+        })
+        .unwrap();
+        Self { policy, pod, instance, image }
+    }
+
+    fn container(&self, list: &str, id: &str) -> Value {
+        let container = &self.pod["spec"][list][0];
+        container_request(&self.pod, container, &self.image, &self.instance, id).unwrap()
+    }
+
+    fn workload(&self) -> Value {
+        self.container("containers", &"c".repeat(64))
+    }
+
+    /// An engine that has seen the first `steps` requests of the pod's life.
+    fn engine(&self, steps: usize) -> PolicyEngine {
+        let mut engine = PolicyEngine::new(&self.policy).unwrap();
+        for (endpoint, request) in self.life().into_iter().take(steps) {
+            let decision = engine.decide(endpoint, &request).unwrap();
+            assert!(decision.allowed, "{endpoint}: {:#?}\n{request:#}", decision.reasons);
+        }
+        engine
+    }
+
+    fn life(&self) -> Vec<(&'static str, Value)> {
+        vec![
+            ("CreateSandboxRequest", sandbox_request(&self.pod, &self.instance)),
+            ("CreateContainerRequest", pause_request(&self.pod, &self.instance)),
+            ("CreateContainerRequest", self.container("initContainers", &"b".repeat(64))),
+            ("CreateContainerRequest", self.workload()),
+        ]
+    }
+}
+
+/// Every leaf of a value, as a JSON pointer; empty lists and objects are leaves.
+fn leaves(value: &Value, at: &str, out: &mut Vec<String>) {
+    let escaped = |key: &str| key.replace('~', "~0").replace('/', "~1");
+    match value {
+        Value::Object(fields) if !fields.is_empty() => {
+            fields.iter().for_each(|(key, value)| leaves(value, &format!("{at}/{}", escaped(key)), out));
+        }
+        Value::Array(items) if !items.is_empty() => {
+            items.iter().enumerate().for_each(|(index, value)| leaves(value, &format!("{at}/{index}"), out));
+        }
+        _ => out.push(at.to_owned()),
+    }
+}
+
+/// What the policy deliberately leaves to the host; `docs/decisions/0005-what-the-policy-binds.md` says why.
+const UNBOUND: [&str; 8] = [
+    "/dns",
+    "/stdout_port",
+    "/stderr_port",
+    "/OCI/Process/OOMScoreAdj",
+    "/OCI/Linux/Resources/Memory",
+    "/OCI/Linux/Resources/CPU",
+    // Bound by a pattern: only values outside it are refused.
+    "/OCI/Annotations/io.kubernetes.cri.sandbox-log-directory",
+    "/OCI/Annotations/nerdctl~1network-namespace",
+];
+
+/// Fields that a shim may leave out, since absent and empty are one in protobuf.
+fn may_be_absent(value: &Value, pointer: &str) -> bool {
+    let empty = [json!(null), json!(false), json!(0), json!(""), json!([]), json!({})];
+    let named = ["/dns", "/stdout_port", "/stderr_port", "/OCI/Process/OOMScoreAdj", "/OCI/Linux/Resources"];
+    let host_words = ["sandbox-cpu", "sandbox-memory", "bundle_path", "sandbox-log-directory", "network-namespace"];
+    (empty.contains(value)
+        && !["/sandbox_pidns", "/OCI/Process/Terminal", "/OCI/Root/Readonly", "/OCI/Hostname", "/OCI/Linux/Sysctl"]
+            .contains(&pointer)
+        && !pointer.ends_with("/options")
+        && !pointer.ends_with("/driver_options")
+        && !pointer.ends_with("/Path")
+        && !pointer.ends_with("NoNewPrivileges")
+        && !pointer.ends_with("ApparmorProfile")
+        && pointer != "/storages")
+        || named.iter().any(|prefix| pointer.starts_with(prefix))
+        || pointer.starts_with("/OCI/Annotations") && host_words.iter().any(|word| pointer.contains(word))
+}
+
+/// The last part of a pointer that a person would recognise in a reason.
+fn words(pointer: &str) -> Vec<String> {
+    pointer.split('/').skip(1).map(|part| part.replace("~1", "/").replace("~0", "~")).collect()
+}
+
+/// Whether one of the reasons names the field that was touched.
+fn names(reasons: &[String], request: &Value, pointer: &str) -> bool {
+    let parts = words(pointer);
+    let mut wanted = Vec::new();
+    for (index, part) in parts.iter().enumerate() {
+        if part.parse::<usize>().is_ok() {
+            // Mounts are named by destination and variables by name.
+            let at = format!(
+                "/{}",
+                parts
+                    .iter()
+                    .take(index + 1)
+                    .map(|p| p.replace('~', "~0").replace('/', "~1"))
+                    .collect::<Vec<_>>()
+                    .join("/")
+            );
+            match request.pointer(&at) {
+                Some(Value::String(text)) if at.contains("/Env/") => {
+                    wanted = vec![text.split('=').next().unwrap_or_default().to_owned()];
+                    continue;
+                }
+                Some(Value::Object(mount)) if at.contains("/Mounts/") => {
+                    wanted = vec![mount["destination"].as_str().unwrap_or_default().to_owned()];
+                    continue;
+                }
+                _ => continue,
+            }
+        }
+        wanted.push(part.clone());
+    }
+    let last = wanted.last().cloned().unwrap_or_default();
+    let element = match parts.as_slice() {
+        [.., list, index] => format!("{list}[{index}]"),
+        _ => last.clone(),
+    };
+    reasons.iter().any(|reason| {
+        reason.contains(&last)
+            || reason.contains(&element)
+            || (parts.len() > 2 && reason.contains(&wanted[wanted.len().saturating_sub(2)]))
+    })
+}
+
+fn replacements(value: &Value) -> Vec<Value> {
+    match value {
+        Value::String(text) => vec![json!(format!("{text}x")), json!(format!("x{text}")), json!(7), json!(["x"])],
+        Value::Number(_) => vec![json!(4711), json!("x"), json!(-1)],
+        Value::Bool(flag) => vec![json!(!flag), json!("x")],
+        Value::Null => vec![json!("x"), json!({"x": 1}), json!(true)],
+        Value::Array(_) => vec![json!(["x"]), json!([{"x": 1}]), json!("x")],
+        Value::Object(_) => vec![json!({"x": 1}), json!("x")],
+    }
+}
+
+fn without(request: &Value, pointer: &str) -> Value {
+    let mut changed = request.clone();
+    let (parent, key) = pointer.rsplit_once('/').unwrap();
+    let key = key.replace("~1", "/").replace("~0", "~");
+    match changed.pointer_mut(parent).unwrap() {
+        Value::Object(fields) => drop(fields.remove(&key)),
+        Value::Array(items) => drop(items.remove(key.parse().unwrap())),
+        _ => unreachable!(),
+    }
+    changed
+}
+
+#[test]
+fn the_life_of_a_pod_is_allowed() {
+    Rig::new().engine(4);
+}
+
+#[test]
+fn every_changed_leaf_is_refused_and_named() {
+    let rig = Rig::new();
+    let (mut tried, mut failures) = (0, Vec::new());
+    for (step, (endpoint, request)) in rig.life().into_iter().enumerate() {
+        let mut engine = rig.engine(step);
+        let mut all = Vec::new();
+        leaves(&request, "", &mut all);
+        let mut try_one = |changed: &Value, pointer: &str, what: &str| {
+            tried += 1;
+            let decision = engine.decide(endpoint, changed).unwrap();
+            if decision.allowed {
+                failures.push(format!("step {step}: {pointer} {what}: allowed"));
+                engine = rig.engine(step);
+            } else if !names(&decision.reasons, &request, pointer) {
+                failures.push(format!("step {step}: {pointer} {what}: named otherwise: {:?}", decision.reasons));
+            }
+        };
+        for pointer in &all {
+            let value = request.pointer(pointer).unwrap();
+            if !UNBOUND.iter().any(|unbound| pointer.starts_with(unbound)) {
+                for replacement in replacements(value) {
+                    let mut changed = request.clone();
+                    *changed.pointer_mut(pointer).unwrap() = replacement.clone();
+                    let digits = pointer.contains("sandbox-cpu") || pointer.contains("sandbox-memory");
+                    // The name of the node is any name of a node.
+                    let node = replacement == json!("NODE=node-1x");
+                    if node {
+                        continue;
+                    }
+                    if !digits || replacement.as_str().is_some_and(|text| !text.starts_with(char::is_numeric)) {
+                        try_one(&changed, pointer, &format!("= {replacement}"));
+                    }
+                }
+            }
+            let from_cluster = value.as_str().is_some_and(|text| text.starts_with("KUBERNETES_"));
+            if !may_be_absent(value, pointer) && !from_cluster {
+                try_one(&without(&request, pointer), pointer, "left out");
+            }
+        }
+        // Every list takes no further member, every object no further field.
+        let mut parents: Vec<String> = all.iter().flat_map(|pointer| ancestors(pointer)).collect();
+        parents.sort();
+        parents.dedup();
+        for parent in parents.iter().filter(|parent| !UNBOUND.iter().any(|unbound| parent.starts_with(unbound))) {
+            let mut changed = request.clone();
+            match changed.pointer_mut(parent).unwrap() {
+                Value::Object(fields) => drop(fields.insert("Extra".into(), json!("x"))),
+                Value::Array(items) => items.push(items.first().cloned().unwrap_or_else(|| json!("x"))),
+                _ => continue,
+            }
+            try_one(&changed, parent, "gained a member");
+        }
+    }
+    assert!(failures.is_empty(), "{} of {tried}:\n{}", failures.len(), failures.join("\n"));
+    assert!(tried > 1000, "only {tried} changes were tried");
+}
+
+fn ancestors(pointer: &str) -> Vec<String> {
+    let mut all = vec![pointer.to_owned()];
+    let mut rest = pointer;
+    while let Some((parent, _)) = rest.rsplit_once('/') {
+        all.push(parent.to_owned());
+        rest = parent;
+    }
+    all
+}
+
+/// One change to a request, and a word of the reason.
+type Change = (&'static str, fn(&mut Value), &'static str);
+
+#[test]
+fn the_attacks_of_a_host_are_refused_in_words() {
+    let other =
+        "localhost:5000/casemate/digits@sha256:1111111111111111111111111111111111111111111111111111111111111111";
+    assert_ne!(other, IMAGE);
+    let changes: Vec<Change> = vec![
+        (
+            "another image",
+            |r| r["storages"][0]["source"] = json!("evil@sha256:1"),
+            "storages[0].source: got \"evil@sha256:1\", policy has \"localhost:5000/casemate/digits:1@sha256:",
+        ),
+        (
+            "a changed argument",
+            |r| r["OCI"]["Process"]["Args"][2] = json!("evil"),
+            "OCI.Process.Args[2]: got \"evil\", policy has \"/m\"",
+        ),
+        (
+            "one more argument",
+            |r| r["OCI"]["Process"]["Args"].as_array_mut().unwrap().push(json!("-v")),
+            "OCI.Process.Args[4]: got \"-v\", policy has none",
+        ),
+        (
+            "a changed variable",
+            |r| set_env(r, "MODEL", Some("/evil")),
+            "OCI.Process.Env.MODEL: got \"/evil\", policy has \"/m\"",
+        ),
+        ("a variable left out", |r| set_env(r, "MODEL", None), "OCI.Process.Env.MODEL: missing"),
+        (
+            "a variable added",
+            |r| r["OCI"]["Process"]["Env"].as_array_mut().unwrap().push(json!("LD_PRELOAD=/x.so")),
+            "OCI.Process.Env.LD_PRELOAD: got \"/x.so\", policy has none",
+        ),
+        (
+            "a variable twice",
+            |r| r["OCI"]["Process"]["Env"].as_array_mut().unwrap().push(json!("MODEL=/x")),
+            "OCI.Process.Env.MODEL: there twice",
+        ),
+        (
+            "another Service",
+            |r| r["OCI"]["Process"]["Env"].as_array_mut().unwrap().push(json!("DB_SERVICE_HOST=10.0.0.9")),
+            "OCI.Process.Env.DB_SERVICE_HOST: got",
+        ),
+        (
+            "a mount left out",
+            |r| r["OCI"]["Mounts"].as_array_mut().unwrap().retain(|m| m["destination"] != json!("/casemate")),
+            "OCI.Mounts./casemate: missing",
+        ),
+        (
+            "a mount of the host",
+            |r| set_mount(r, "/casemate", "source", json!("/run/kata-containers/shared/containers/x")),
+            "OCI.Mounts./casemate.source: got",
+        ),
+        (
+            "a writable mount",
+            |r| set_mount(r, "/casemate", "options", json!(["rbind", "rprivate", "rw"])),
+            "OCI.Mounts./casemate.options[2]: got \"rw\", policy has \"ro\"",
+        ),
+        ("a mount over another", |r| r["OCI"]["Mounts"].as_array_mut().unwrap().reverse(), "and hides it"),
+        (
+            "a second root",
+            |r| {
+                let s = r["storages"][0].clone();
+                r["storages"].as_array_mut().unwrap().push(s);
+            },
+            "is there twice",
+        ),
+        (
+            "a storage elsewhere",
+            |r| r["storages"][0]["mount_point"] = json!("/run/kata-containers/x/rootfs"),
+            "storages[0].mount_point: got",
+        ),
+        (
+            "the agent's pause image",
+            |r| {
+                let o = r["storages"][0]["driver_options"][0].as_str().unwrap().replace("\"container\"", "\"sandbox\"");
+                r["storages"][0]["driver_options"][0] = json!(o);
+            },
+            "driver_options.metadata.io.kubernetes.cri.container-type: got \"sandbox\", policy has \"container\"",
+        ),
+        ("a device", |r| r["devices"] = json!([{"type": "blk"}]), "devices: got"),
+        ("a device node", |r| r["OCI"]["Linux"]["Devices"] = json!([{"Path": "/dev/sda"}]), "OCI.Linux.Devices: got"),
+        (
+            "a capability",
+            |r| r["OCI"]["Process"]["Capabilities"]["Effective"].as_array_mut().unwrap().push(json!("CAP_SYS_ADMIN")),
+            "Capabilities.Effective[14]: got \"CAP_SYS_ADMIN\", policy has none",
+        ),
+        (
+            "an ambient capability",
+            |r| r["OCI"]["Process"]["Capabilities"]["Ambient"] = json!(["CAP_SYS_ADMIN"]),
+            "Capabilities.Ambient: got",
+        ),
+        ("a hook", |r| r["OCI"]["Hooks"] = json!({"Prestart": [{"Path": "/bin/sh"}]}), "OCI.Hooks: got"),
+        (
+            "an unmasked path",
+            |r| {
+                r["OCI"]["Linux"]["MaskedPaths"].as_array_mut().unwrap().retain(|p| p != &json!("/proc/kcore"));
+            },
+            "OCI.Linux.MaskedPaths: \"/proc/kcore\" missing",
+        ),
+        (
+            "the host's network",
+            |r| {
+                r["OCI"]["Linux"]["Namespaces"]
+                    .as_array_mut()
+                    .unwrap()
+                    .push(json!({"Type": "network", "Path": "/proc/1/ns/net"}))
+            },
+            "OCI.Linux.Namespaces[3]: got",
+        ),
+        (
+            "a sysctl",
+            |r| r["OCI"]["Linux"]["Sysctl"] = json!({"kernel.core_pattern": "|/x"}),
+            "OCI.Linux.Sysctl.kernel.core_pattern: got",
+        ),
+        (
+            "another user",
+            |r| r["OCI"]["Process"]["User"]["UID"] = json!(0),
+            "OCI.Process.User.UID: got 0, policy has 1313",
+        ),
+        (
+            "a fourth container",
+            |r| r["OCI"]["Annotations"]["io.kubernetes.cri.container-name"] = json!("debug"),
+            "container-name: got \"debug\", policy has \"casemate-initializer\", \"inference\"",
+        ),
+        (
+            "a CDI device",
+            |r| r["OCI"]["Annotations"]["cdi.k8s.io/gpu"] = json!("nvidia.com/gpu=0"),
+            "OCI.Annotations.cdi.k8s.io/gpu: got",
+        ),
+        (
+            "a field of the future",
+            |r| r["OCI"]["Process"]["IOPriority"] = json!({"Class": 1}),
+            "OCI.Process.IOPriority: got",
+        ),
+    ];
+    let rig = Rig::new();
+    for (what, change, word) in changes {
+        let mut request = rig.workload();
+        change(&mut request);
+        let decision = rig.engine(3).decide("CreateContainerRequest", &request).unwrap();
+        assert!(!decision.allowed, "{what}");
+        assert!(decision.reasons.iter().any(|reason| reason.contains(word)), "{what}: {:#?}", decision.reasons);
+    }
+}
+
+fn set_env(request: &mut Value, name: &str, value: Option<&str>) {
+    let env = request["OCI"]["Process"]["Env"].as_array_mut().unwrap();
+    env.retain(|variable| !variable.as_str().unwrap().starts_with(&format!("{name}=")));
+    env.extend(value.map(|value| json!(format!("{name}={value}"))));
+}
+
+fn set_mount(request: &mut Value, destination: &str, field: &str, value: Value) {
+    let mounts = request["OCI"]["Mounts"].as_array_mut().unwrap();
+    mounts.iter_mut().find(|mount| mount["destination"] == json!(destination)).unwrap()[field] = value;
+}
+
+#[test]
+fn a_container_is_live_at_most_once() {
+    let rig = Rig::new();
+    let mut engine = rig.engine(4);
+    let refused = |engine: &mut PolicyEngine, request: &Value| {
+        let decision = engine.decide("CreateContainerRequest", request).unwrap();
+        assert!(!decision.allowed);
+        decision.reasons.join("; ")
+    };
+    let second = rig.container("containers", &"d".repeat(64));
+    assert!(refused(&mut engine, &second).contains("container inference is already live"));
+    assert!(refused(&mut engine, &rig.workload()).contains("container_id: a live container has this id"));
+    assert!(refused(&mut engine, &pause_request(&rig.pod, &rig.instance)).contains("already live"));
+    let removed =
+        engine.decide("RemoveContainerRequest", &json!({"container_id": "c".repeat(64), "timeout": 0})).unwrap();
+    assert!(removed.allowed, "{removed:?}");
+    assert!(engine.decide("CreateContainerRequest", &second).unwrap().allowed);
+    assert!(refused(&mut engine, &rig.workload()).contains("container inference is already live"));
+}
+
+#[test]
+fn nothing_is_created_out_of_order() {
+    let rig = Rig::new();
+    for (skipped, (endpoint, request)) in [(0, &rig.life()[1]), (1, &rig.life()[2]), (0, &rig.life()[3])] {
+        let decision = rig.engine(skipped).decide(endpoint, request).unwrap();
+        assert!(!decision.allowed && !decision.reasons.is_empty(), "{decision:?}");
+    }
+    let again = rig.engine(1).decide("CreateSandboxRequest", &rig.life()[0].1).unwrap();
+    assert_eq!(again.reasons, ["the sandbox is already there"]);
+}
+
+#[test]
+fn a_refused_request_leaves_no_trace() {
+    let rig = Rig::new();
+    let mut engine = rig.engine(3);
+    let before = engine.state.clone();
+    let mut request = rig.workload();
+    request["OCI"]["Process"]["Args"][0] = json!("evil");
+    assert!(!engine.decide("CreateContainerRequest", &request).unwrap().allowed);
+    assert_eq!(engine.state, before);
+}
+
+#[test]
+fn other_requests_are_decided_with_reasons() {
+    let rig = Rig::new();
+    let copied = |id: char, rest: &str| {
+        format!("/run/kata-containers/shared/containers/{}-0123456789abcdef-{rest}", id.to_string().repeat(64))
+    };
+    let file = |path: &str| copy_file_request(path, 0o100_644, 12, "");
+    let link = |path: &str, target: &str| copy_file_request(path, 0o120_777, 0, target);
+    let interface = |name: &str, mac: &str, address: &str| {
+        json!({"interface": {"device": name, "name": name, "hwAddr": mac,
+        "IPAddresses": [{"family": 0, "address": address, "mask": "24"}], "mtu": 1500, "pciPath": "", "type_": "", "raw_flags": 0}})
+    };
+    let route = |device: &str, dest: &str| json!({"routes": {"Routes": [{"dest": dest, "gateway": "10.244.0.1", "device": device, "source": "", "scope": 0, "family": 0}]}});
+    let mac = "66:74:9f:6a:96:01";
+    let container = |id: char| json!({"container_id": id.to_string().repeat(64), "exec_id": "", "signal": 15});
+    let cases: Vec<(&str, Value, Option<&str>)> = vec![
+        ("CopyFileRequest", file(&copied('c', "hosts")), None),
+        ("CopyFileRequest", file(&copied('c', "podinfo/initdata")), None),
+        ("CopyFileRequest", link(&copied('c', "podinfo/..data"), "..2026_01_01"), None),
+        (
+            "CopyFileRequest",
+            json!({"path": copied('c', "hosts"), "file_type": "Regular", "symlink_target": null}),
+            None,
+        ),
+        ("CopyFileRequest", link(&copied('c', "podinfo"), "x"), Some("symlink_src")),
+        ("CopyFileRequest", link(&copied('c', "podinfo/x"), "/etc"), Some("symlink_src")),
+        ("CopyFileRequest", link(&copied('c', "podinfo/x"), "../../y"), Some("symlink_src")),
+        ("CopyFileRequest", file(&copied('c', "evil")), Some("path: got")),
+        ("CopyFileRequest", file(&copied('c', "podinfo/../../x")), Some("no plain path")),
+        ("CopyFileRequest", file(&copied('g', "hosts")), Some("path: got")),
+        ("CopyFileRequest", file("/etc/passwd"), Some("path: got \"/etc/passwd\"")),
+        ("CopyFileRequest", file(&format!("/run/kata-containers/{}/rootfs/bin/sh", "c".repeat(64))), Some("path: got")),
+        ("CopyFileRequest", copy_file_request(&copied('c', "hosts"), 0o060_644, 1, ""), Some("file_mode")),
+        ("CopyFileRequest", json!({"path": copied('c', "hosts"), "file_type": "Unknown"}), Some("file_mode")),
+        ("StartContainerRequest", container('c'), None),
+        ("StartContainerRequest", container('a'), None),
+        ("StartContainerRequest", container('e'), Some("no live container")),
+        ("StartContainerRequest", json!({}), Some("no live container")),
+        ("SignalProcessRequest", container('c'), None),
+        ("SignalProcessRequest", container('b'), Some("container casemate-initializer takes no signals")),
+        ("SignalProcessRequest", container('e'), Some("no live container")),
+        ("SignalProcessRequest", json!({}), Some("no live container")),
+        ("RemoveContainerRequest", container('e'), None),
+        ("RemoveContainerRequest", json!({}), Some("container_id")),
+        ("UpdateInterfaceRequest", interface("eth0", mac, "10.0.0.7"), None),
+        ("UpdateInterfaceRequest", interface("eth0", mac, "fe80::6474:9fff:fe6a:9601"), None),
+        ("UpdateInterfaceRequest", interface("lo", mac, "10.0.0.7"), Some("interface.name: got \"lo\"")),
+        ("UpdateInterfaceRequest", interface("eth0", "00:00:00:00:00:00", "10.0.0.7"), Some("interface.hwAddr")),
+        ("UpdateInterfaceRequest", interface("eth0", mac, "127.0.0.1"), Some("interface.IPAddresses[0].address")),
+        ("UpdateInterfaceRequest", interface("eth0", mac, "::1"), Some("loopback")),
+        ("UpdateInterfaceRequest", interface("eth0", mac, "::ffff:127.0.0.1"), Some("loopback")),
+        ("UpdateInterfaceRequest", json!({}), Some("interface")),
+        ("UpdateRoutesRequest", route("eth0", ""), None),
+        ("UpdateRoutesRequest", route("lo", ""), Some("routes.Routes[0].device")),
+        ("UpdateRoutesRequest", route("eth0", "127.0.0.0/8"), Some("routes.Routes[0].dest")),
+        ("UpdateRoutesRequest", json!({}), Some("routes.Routes: missing")),
+        ("AddARPNeighborsRequest", json!({}), Some("ARPNeighbors")),
+        ("UpdateEphemeralMountsRequest", json!({"storages": []}), None),
+        ("UpdateEphemeralMountsRequest", json!({"storages": [{"driver": "x"}]}), Some("storages[0]")),
+        ("GuestDetailsRequest", json!({}), None),
+        ("ReadStreamRequest", json!({}), None),
+        ("ReseedRandomDevRequest", json!({"data": []}), None),
+        ("ExecProcessRequest", json!({}), Some("ExecProcessRequest is never allowed")),
+        ("SetPolicyRequest", json!({}), Some("never allowed")),
+        ("SetGuestDateTimeRequest", json!({}), Some("never allowed")),
+        ("WriteStreamRequest", json!({}), Some("never allowed")),
+        ("NoSuchRequest", json!({}), Some("the policy has no rule for `NoSuchRequest`")),
+        ("policy_data", json!({}), Some("no request of an agent")),
+        ("data.agent_policy.CreateSandboxRequest", json!({}), Some("no request of an agent")),
+    ];
+    for (endpoint, request, reason) in cases {
+        let decision = rig.engine(4).decide(endpoint, &request).unwrap();
+        assert_eq!(decision.allowed, reason.is_none(), "{endpoint} {request}: {decision:?}");
+        if let Some(reason) = reason {
+            assert!(decision.reasons.iter().any(|got| got.contains(reason)), "{endpoint} {request}: {decision:?}");
+        }
+    }
+}
+
+#[test]
+fn a_policy_that_is_none_and_a_request_that_is_too_long_are_errors() {
+    assert!(matches!(PolicyEngine::new("package agent_policy\nx := {"), Err(EvaluateError::Policy { .. })));
+    assert!(matches!(PolicyEngine::new("package other\n"), Err(EvaluateError::Policy { .. })));
+    let mut engine = PolicyEngine::new("package agent_policy\ndefault AllowRequestsFailingPolicy := true\n").unwrap();
+    let long = json!({"x": "y".repeat(MAX_REQUEST)});
+    assert!(matches!(engine.decide("CreateContainerRequest", &long), Err(EvaluateError::TooLong { .. })));
+    // The switch that makes a Kata agent ignore its policy is not honoured.
+    assert!(!engine.decide("CreateContainerRequest", &json!({})).unwrap().allowed);
+}
+
+#[test]
+fn an_endless_policy_is_stopped() {
+    let rego = "package agent_policy\nimport rego.v1\nReadStreamRequest if { \
+        some a in numbers.range(1, 9000)\n some b in numbers.range(1, 9000)\n a * b == 0 }\n";
+    let mut engine = PolicyEngine::new(rego).unwrap();
+    assert!(matches!(engine.decide("ReadStreamRequest", &json!({})), Err(EvaluateError::Undecided { .. })));
+}

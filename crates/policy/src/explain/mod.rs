@@ -1,0 +1,390 @@
+//! Says why the rules refuse a request. It decides nothing: it runs after a refusal, over the same values that the
+//! rules compared, and names each field that differs.
+
+mod differ;
+mod other;
+
+use serde_json::{Map, Value, json};
+
+use differ::{Differ, matches};
+
+/// The values that the rules compare with.
+pub(crate) struct Rules {
+    pub(crate) data: Value,
+    pub(crate) masked_paths: Value,
+    pub(crate) masked_paths_of_newer_hosts: Value,
+    pub(crate) readonly_paths: Value,
+    pub(crate) namespaces: Value,
+    pub(crate) sysctls_of_newer_hosts: Value,
+    pub(crate) service_variables: Value,
+}
+
+/// LIMIT: a log line for each request; whoever needs more fixes the first twenty.
+const MAX_REASONS: usize = 20;
+
+/// What is wrong with a request that was refused.
+pub(crate) fn reasons(rules: &Rules, state: &Map<String, Value>, endpoint: &str, request: &Value) -> Vec<String> {
+    let mut differ = Differ::default();
+    match endpoint {
+        "CreateContainerRequest" => create_container(&mut differ, rules, state, request),
+        "CreateSandboxRequest" => create_sandbox(&mut differ, rules, state, request),
+        _ => other::reasons(&mut differ, rules, state, endpoint, request),
+    }
+    let mut reasons = differ.reasons;
+    if reasons.len() > MAX_REASONS {
+        let more = reasons.len() - MAX_REASONS;
+        reasons.truncate(MAX_REASONS);
+        reasons.push(format!("and {more} more"));
+    }
+    reasons
+}
+
+fn create_sandbox(differ: &mut Differ, rules: &Rules, state: &Map<String, Value>, request: &Value) {
+    if state.contains_key("sandbox") {
+        differ.say("the sandbox is already there");
+    }
+    differ.id("sandbox_id", &request["sandbox_id"]);
+    differ.pattern("hostname", &request["hostname"], &rules.data["hostname"]);
+    differ.equal("sandbox_pidns", &request["sandbox_pidns"], &rules.data["pidns"]);
+    storages(differ, &rules.data["sandbox_storages"], &request["storages"], &|text| text.to_owned(), &Value::Null);
+    differ.empty_besides("", request, &["sandbox_id", "hostname", "dns", "sandbox_pidns", "storages"]);
+}
+
+fn create_container(differ: &mut Differ, rules: &Rules, state: &Map<String, Value>, request: &Value) {
+    let annotations = &request["OCI"]["Annotations"];
+    if !annotations.is_object() {
+        return differ.say("OCI.Annotations: missing");
+    }
+    let path = |key: &str| format!("OCI.Annotations.{key}");
+    let (type_key, name_key) = ("io.kubernetes.cri.container-type", "io.kubernetes.cri.container-name");
+    let cid = request["container_id"].as_str().unwrap_or_default();
+    let sandbox = state.get("sandbox").and_then(Value::as_str).unwrap_or_default();
+    let fill = |text: &str| text.replace("$(cid)", cid).replace("$(sandbox)", sandbox);
+    match annotations[type_key].as_str() {
+        Some("sandbox") => {
+            let record = &rules.data["pause"];
+            if state.contains_key("pod") {
+                differ.say("the pause container is already live");
+            }
+            if sandbox.is_empty() {
+                differ.say("there is no sandbox yet");
+            } else {
+                differ.equal("container_id", &request["container_id"], &json!(sandbox));
+            }
+            let (name, uid) = ("io.kubernetes.cri.sandbox-name", "io.kubernetes.cri.sandbox-uid");
+            differ.pattern(&path(name), &annotations[name], &rules.data["pod"]);
+            differ.pattern(&path(uid), &annotations[uid], &json!("^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$"));
+            let hostname = state.get("hostname").unwrap_or(&Value::Null);
+            differ.equal("OCI.Hostname", &request["OCI"]["Hostname"], hostname);
+            let short = annotations[name].as_str().map(|name| name.chars().take(63).collect::<String>());
+            if rules.data["hostname_is_fixed"] != json!(true) && short.as_deref() != hostname.as_str() {
+                differ.equal(&path(name), &annotations[name], hostname);
+            }
+            sysctls(differ, &record["sysctl"], &rules.sysctls_of_newer_hosts, &request["OCI"]["Linux"]["Sysctl"]);
+            container(differ, rules, state, request, record, &[], &fill);
+        }
+        Some("container") => {
+            let known = rules.data["containers"].as_object();
+            let record = annotations[name_key].as_str().and_then(|name| known.and_then(|known| known.get(name)));
+            let Some(record) = record else {
+                let names: Vec<_> = known.into_iter().flatten().map(|(name, _)| format!("{name:?}")).collect();
+                let got = differ::show(&annotations[name_key]);
+                return differ.say(format!("{}: got {got}, policy has {}", path(name_key), names.join(", ")));
+            };
+            let name = annotations[name_key].as_str().unwrap_or_default();
+            if state.contains_key(&format!("live:{name}")) {
+                differ.say(format!("container {name} is already live"));
+            }
+            if cid == sandbox || state.contains_key(&format!("id:{cid}")) {
+                differ.say("container_id: a live container has this id");
+            }
+            for (key, kept) in [("io.kubernetes.cri.sandbox-name", "pod"), ("io.kubernetes.cri.sandbox-uid", "uid")] {
+                match state.get(kept) {
+                    Some(value) => differ.equal(&path(key), &annotations[key], value),
+                    None => differ.say("there is no pause container yet"),
+                }
+            }
+            differ.equal("OCI.Hostname", &request["OCI"]["Hostname"], &json!(""));
+            differ.equal("OCI.Linux.Sysctl", &request["OCI"]["Linux"]["Sysctl"], &json!({}));
+            let shared = rules.data["mounts"].as_array().map(Vec::as_slice).unwrap_or_default();
+            container(differ, rules, state, request, record, shared, &fill);
+        }
+        _ => differ.say(format!(
+            "{}: got {}, policy has \"sandbox\", \"container\"",
+            path(type_key),
+            differ::show(&annotations[type_key])
+        )),
+    }
+}
+
+fn container(
+    differ: &mut Differ,
+    rules: &Rules,
+    state: &Map<String, Value>,
+    request: &Value,
+    record: &Value,
+    shared_mounts: &[Value],
+    fill: &dyn Fn(&str) -> String,
+) {
+    let oci = &request["OCI"];
+    differ.id("container_id", &request["container_id"]);
+    differ.equal("exec_id", &request["exec_id"], &request["container_id"]);
+    differ.equal("sandbox_pidns", &request["sandbox_pidns"], &rules.data["pidns"]);
+    let known = ["container_id", "exec_id", "storages", "OCI", "sandbox_pidns", "stdout_port", "stderr_port"];
+    differ.empty_besides("", request, &known);
+    let root = json!({"Path": fill("/run/kata-containers/$(cid)/rootfs"), "Readonly": record["readonly_root"]});
+    differ.equal("OCI.Root", &oci["Root"], &root);
+    differ.pattern("OCI.Version", &oci["Version"], &json!("^1\\.[0-9]+\\.[0-9]+(-rc\\.[0-9]+)?$"));
+    let known = ["Version", "Process", "Root", "Hostname", "Mounts", "Annotations", "Linux"];
+    differ.empty_besides("OCI", oci, &known);
+    annotations(differ, rules, state, record, &oci["Annotations"], fill);
+    process(differ, state, rules, record, &oci["Process"], &oci["Annotations"]);
+    let own = record["mounts"].as_array().into_iter().flatten();
+    let mounts: Vec<&Value> = shared_mounts.iter().chain(own).collect();
+    differ::mounts(differ, &mounts, &oci["Mounts"], fill);
+    storages(differ, &record["storages"], &request["storages"], fill, &oci["Annotations"]);
+    linux(differ, rules, &oci["Linux"], request["container_id"].as_str().unwrap_or_default());
+}
+
+fn annotations(
+    differ: &mut Differ,
+    rules: &Rules,
+    state: &Map<String, Value>,
+    record: &Value,
+    given: &Value,
+    fill: &dyn Fn(&str) -> String,
+) {
+    let kind = record["type"].as_str().unwrap_or_default();
+    let mut required = record["annotations"].as_object().cloned().unwrap_or_default();
+    required.insert("io.katacontainers.pkg.oci.container_type".into(), json!(format!("pod_{kind}")));
+    let sandbox = state.get("sandbox").cloned().unwrap_or_default();
+    required.insert("io.kubernetes.cri.sandbox-id".into(), sandbox);
+    required.insert("io.kubernetes.cri.sandbox-namespace".into(), rules.data["namespace"].clone());
+    for (key, value) in &required {
+        differ.equal(&format!("OCI.Annotations.{key}"), &given[key.as_str()], value);
+    }
+    let cid = fill("$(cid)");
+    for (key, value) in given.as_object().into_iter().flatten() {
+        let path = format!("OCI.Annotations.{key}");
+        let pattern = match key.as_str() {
+            "io.kubernetes.cri.container-type" => continue,
+            // Compared with the state already.
+            "io.kubernetes.cri.sandbox-name" | "io.kubernetes.cri.sandbox-uid" => continue,
+            key if required.contains_key(key) => continue,
+            "io.katacontainers.config.hypervisor.cc_init_data" => "^[A-Za-z0-9+/=]*$".to_owned(),
+            "io.katacontainers.pkg.oci.bundle_path" => format!("^/run/([a-z0-9_.-]+/)*k8s\\.io/{cid}$"),
+            "io.kubernetes.cri.podsandbox.image-name" => "^[A-Za-z0-9_.:/@-]*$".to_owned(),
+            "io.kubernetes.cri.sandbox-cpu-period"
+            | "io.kubernetes.cri.sandbox-cpu-shares"
+            | "io.kubernetes.cri.sandbox-memory" => "^[0-9]+$".to_owned(),
+            "io.kubernetes.cri.sandbox-cpu-quota" => "^-?[0-9]+$".to_owned(),
+            "io.kubernetes.cri.sandbox-log-directory" => "^/var/log/pods/[A-Za-z0-9_.-]+$".to_owned(),
+            "nerdctl/network-namespace" => "^(/var)?/run/netns/[A-Za-z0-9-]+$".to_owned(),
+            _ => {
+                differ.unexpected(&path, value);
+                continue;
+            }
+        };
+        differ.pattern(&path, value, &json!(pattern));
+    }
+}
+
+fn process(
+    differ: &mut Differ,
+    state: &Map<String, Value>,
+    rules: &Rules,
+    record: &Value,
+    given: &Value,
+    annotations: &Value,
+) {
+    if !given.is_object() {
+        return differ.say("OCI.Process: missing");
+    }
+    let fields = [("Terminal", "terminal"), ("Args", "args"), ("Cwd", "cwd"), ("NoNewPrivileges", "no_new_privileges")];
+    for (field, name) in fields {
+        differ.equal(&format!("OCI.Process.{field}"), &given[field], &record[name]);
+    }
+    let user = &given["User"];
+    for field in ["UID", "GID"] {
+        differ.equal(&format!("OCI.Process.User.{field}"), &user[field], &record["user"][field]);
+    }
+    differ.same("OCI.Process.User.AdditionalGids", &user["AdditionalGids"], &record["user"]["AdditionalGids"]);
+    differ.empty_besides("OCI.Process.User", user, &["UID", "GID", "AdditionalGids"]);
+    let sets = ["Bounding", "Effective", "Permitted"];
+    for set in sets {
+        let path = format!("OCI.Process.Capabilities.{set}");
+        differ.same(&path, &given["Capabilities"][set], &record["capabilities"]);
+    }
+    differ.empty_besides("OCI.Process.Capabilities", &given["Capabilities"], &sets);
+    differ.pattern(
+        "OCI.Process.ApparmorProfile",
+        &given["ApparmorProfile"],
+        &json!("^(cri-containerd\\.apparmor\\.d)?$"),
+    );
+    let known =
+        ["Terminal", "User", "Args", "Env", "Cwd", "Capabilities", "NoNewPrivileges", "ApparmorProfile", "OOMScoreAdj"];
+    differ.empty_besides("OCI.Process", given, &known);
+    environment(differ, state, rules, record, &given["Env"], annotations);
+}
+
+fn environment(
+    differ: &mut Differ,
+    state: &Map<String, Value>,
+    rules: &Rules,
+    record: &Value,
+    given: &Value,
+    annotations: &Value,
+) {
+    let Some(variables) = given.as_array() else { return differ.say("OCI.Process.Env: missing") };
+    let split = |variable: &'_ Value| -> Option<(String, String)> {
+        let text = variable.as_str()?;
+        let (name, value) = text.split_once('=').unwrap_or((text, ""));
+        Some((name.to_owned(), value.to_owned()))
+    };
+    let fixed: Map<String, Value> =
+        record["env"].as_array().into_iter().flatten().filter_map(split).map(|(n, v)| (n, json!(v))).collect();
+    let patterns: Vec<_> = rules.service_variables.as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+    let is_service_variable =
+        |variable: &Value| patterns.iter().any(|pattern| matches(pattern, variable.as_str().unwrap_or_default()));
+    let mut seen: Vec<String> = Vec::new();
+    for (index, variable) in variables.iter().enumerate() {
+        let Some((name, value)) = split(variable) else {
+            differ.say(format!("OCI.Process.Env[{index}]: not text"));
+            continue;
+        };
+        let path = format!("OCI.Process.Env.{name}");
+        if seen.contains(&name) {
+            differ.say(format!("{path}: there twice"));
+            continue;
+        }
+        if let Some(wanted) = fixed.get(&name) {
+            differ.equal(&path, &json!(value), wanted);
+        } else if let Some(kind) = record["env_from"][&name].as_str() {
+            match kind {
+                "hostname" => differ.equal(&path, &json!(value), state.get("hostname").unwrap_or(&Value::Null)),
+                "pod-name" => differ.equal(&path, &json!(value), &annotations["io.kubernetes.cri.sandbox-name"]),
+                "pod-uid" => differ.equal(&path, &json!(value), &annotations["io.kubernetes.cri.sandbox-uid"]),
+                "ip" if matches("^[0-9a-f.:]*[.:][0-9a-f.:]*$", &value) => {}
+                "node-name" if matches("^[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?$", &value) => {}
+                kind => differ.say(format!("{path}: got {value:?}, policy has a value of kind `{kind}`")),
+            }
+        } else if !is_service_variable(&json!(format!("{name}={value}"))) {
+            differ.unexpected(&path, &json!(value));
+        }
+        seen.push(name);
+    }
+    let wanted = fixed.keys().chain(record["env_from"].as_object().into_iter().flatten().map(|(name, _)| name));
+    for name in wanted.filter(|name| !seen.contains(name)) {
+        differ.say(format!("OCI.Process.Env.{name}: missing"));
+    }
+}
+
+fn storages(differ: &mut Differ, wanted: &Value, given: &Value, fill: &dyn Fn(&str) -> String, annotations: &Value) {
+    let Some(given) = given.as_array() else { return differ.say("storages: missing") };
+    let wanted: Vec<_> = wanted.as_array().into_iter().flatten().collect();
+    let mut taken = vec![false; wanted.len()];
+    for (index, storage) in given.iter().enumerate() {
+        let path = format!("storages[{index}]");
+        let point = storage["mount_point"].as_str().unwrap_or_default();
+        let at = |wanted: &&Value| wanted["mount_point"].as_str().map(fill).as_deref() == Some(point);
+        // A storage at another place is compared with the one that would have stood there.
+        let found = wanted.iter().position(at).or_else(|| (index < wanted.len()).then_some(index));
+        let Some((policy, taken)) = found.and_then(|found| Some((*wanted.get(found)?, taken.get_mut(found)?))) else {
+            differ.unexpected(&path, storage);
+            continue;
+        };
+        if *taken {
+            differ.say(format!("{path}.mount_point: {point:?} is there twice"));
+            continue;
+        }
+        *taken = true;
+        for field in ["driver", "source", "fstype", "options"] {
+            differ.equal(&format!("{path}.{field}"), &storage[field], &policy[field]);
+        }
+        let filled = json!(fill(policy["mount_point"].as_str().unwrap_or_default()));
+        differ.equal(&format!("{path}.mount_point"), &storage["mount_point"], &filled);
+        let known = ["driver", "driver_options", "source", "fstype", "options", "mount_point"];
+        differ.empty_besides(&path, storage, &known);
+        driver_options(differ, &format!("{path}.driver_options"), storage, annotations);
+    }
+    for (storage, taken) in wanted.iter().zip(taken) {
+        if !taken {
+            differ.say(format!("storages: {} missing", fill(storage["mount_point"].as_str().unwrap_or_default())));
+        }
+    }
+}
+
+fn driver_options(differ: &mut Differ, path: &str, storage: &Value, annotations: &Value) {
+    let options = &storage["driver_options"];
+    if storage["driver"] != json!("image_guest_pull") {
+        return differ.equal(path, options, &json!([]));
+    }
+    let one = options.as_array().filter(|options| options.len() == 1).and_then(|options| options.first());
+    let text = one.and_then(Value::as_str).and_then(|text| text.strip_prefix("image_guest_pull="));
+    let pull: Option<Value> = text.and_then(|text| serde_json::from_str(text).ok());
+    let Some(metadata) = pull.as_ref().and_then(|pull| pull["metadata"].as_object()) else {
+        return differ.say(format!("{path}: not one `image_guest_pull={{\"metadata\":…}}`"));
+    };
+    if let Some(pull) = &pull {
+        differ.empty_besides(path, pull, &["metadata"]);
+    }
+    if !metadata.contains_key("io.kubernetes.cri.container-type") {
+        differ.say(format!("{path}.metadata.io.kubernetes.cri.container-type: missing"));
+    }
+    for (key, value) in metadata {
+        let path = format!("{path}.metadata.{key}");
+        match annotations.get(key) {
+            Some(annotation) => differ.equal(&path, value, annotation),
+            None if key.starts_with("containerd.io/") => {}
+            None => differ.unexpected(&path, value),
+        }
+    }
+}
+
+fn linux(differ: &mut Differ, rules: &Rules, given: &Value, cid: &str) {
+    if !given.is_object() {
+        return differ.say("OCI.Linux: missing");
+    }
+    differ.same("OCI.Linux.Namespaces", &given["Namespaces"], &rules.namespaces);
+    let paths = [
+        ("MaskedPaths", &rules.masked_paths, &rules.masked_paths_of_newer_hosts),
+        ("ReadonlyPaths", &rules.readonly_paths, &Value::Null),
+    ];
+    for (field, wanted, optional) in paths {
+        let optional = optional.as_array().map(Vec::as_slice).unwrap_or_default();
+        let path = format!("OCI.Linux.{field}");
+        let mut trimmed = given[field].clone();
+        if let Some(items) = trimmed.as_array_mut() {
+            for known in optional {
+                if let Some(index) = items.iter().position(|item| item == known) {
+                    items.remove(index);
+                }
+            }
+        }
+        differ.same(&path, &trimmed, wanted);
+    }
+    let cgroups = json!(format!("^/?kubepods[a-z0-9_.:/-]*[/:]{cid}$"));
+    differ.pattern("OCI.Linux.CgroupsPath", &given["CgroupsPath"], &cgroups);
+    if given["CgroupsPath"].as_str().is_some_and(|path| path.contains("..")) {
+        differ.say("OCI.Linux.CgroupsPath: must not hold `..`");
+    }
+    if given["Resources"].is_object() {
+        differ.empty_besides("OCI.Linux.Resources", &given["Resources"], &["Memory", "CPU"]);
+    } else {
+        differ.say("OCI.Linux.Resources: missing");
+    }
+    let known = ["Namespaces", "MaskedPaths", "ReadonlyPaths", "CgroupsPath", "Resources", "Sysctl"];
+    differ.empty_besides("OCI.Linux", given, &known);
+}
+
+fn sysctls(differ: &mut Differ, wanted: &Value, optional: &Value, given: &Value) {
+    let Some(given) = given.as_object() else { return differ.say("OCI.Linux.Sysctl: missing") };
+    for (key, value) in wanted.as_object().into_iter().flatten() {
+        differ.equal(&format!("OCI.Linux.Sysctl.{key}"), given.get(key).unwrap_or(&Value::Null), value);
+    }
+    for (key, value) in given {
+        if wanted.get(key).is_none() && optional.get(key) != Some(value) {
+            differ.unexpected(&format!("OCI.Linux.Sysctl.{key}"), value);
+        }
+    }
+}

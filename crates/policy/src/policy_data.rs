@@ -1,0 +1,228 @@
+//! The values of one pod that the rules compare a request with, derived from the requests that the pod leads to.
+
+use std::collections::BTreeSet;
+
+use serde_json::{Map, Value, json};
+
+use crate::registry::ImageConfig;
+use crate::request::{
+    self, COPIED_PREFIX, MARK, MAX_GENERATE_NAME, PodInstance, RequestError, container_request, is_passed_on,
+    pause_request, sandbox_request, symbolic_container_id,
+};
+
+/// The rules, equal for all pods.
+pub(crate) const RULES: &str = include_str!("rules.rego");
+
+/// A container with the configuration of its image.
+pub(crate) struct PolicyContainer<'a> {
+    /// The element of `spec.containers` or `spec.initContainers`.
+    pub(crate) container: &'a Value,
+    /// Its image.
+    pub(crate) image: &'a ImageConfig,
+    /// Whether the host may signal it.
+    pub(crate) signals: bool,
+}
+
+/// What a policy is made from.
+pub(crate) struct PolicyInputs<'a> {
+    /// `Deployment`, `Pod`, …
+    pub(crate) kind: &'a str,
+    /// `metadata.name` of the resource.
+    pub(crate) name: &'a str,
+    /// The namespace.
+    pub(crate) namespace: &'a str,
+    /// The pod or pod template.
+    pub(crate) pod: &'a Value,
+    /// Its containers, init containers first.
+    pub(crate) containers: Vec<PolicyContainer<'a>>,
+    /// Names of Services whose environment variables may be there.
+    pub(crate) services: Vec<String>,
+    /// ConfigMaps and Secrets of the namespace.
+    pub(crate) config: &'a PodInstance,
+}
+
+/// The policy of a pod: the rules and the pod's values.
+pub(crate) fn policy(inputs: &PolicyInputs<'_>) -> Result<String, RequestError> {
+    Ok(render(&policy_data(inputs)?))
+}
+
+/// LIMIT: regorus refuses lines beyond 1024 columns by default, so each value has a line of its own.
+pub(crate) fn render(data: &Value) -> String {
+    let data = serde_json::to_string_pretty(data).unwrap_or_default();
+    format!("{RULES}\npolicy_data := {data}\n")
+}
+
+/// The data alone.
+pub(crate) fn policy_data(inputs: &PolicyInputs<'_>) -> Result<Value, RequestError> {
+    let pod = inputs.pod;
+    let fixed_hostname = pod["spec"]["hostname"].as_str();
+    let mut instance = PodInstance::symbolic(inputs.namespace, fixed_hostname);
+    instance.config_maps.clone_from(&inputs.config.config_maps);
+    instance.secrets.clone_from(&inputs.config.secrets);
+    let cid = symbolic_container_id();
+
+    let mut copies = BTreeSet::new();
+    let mut sandboxed = instance.clone();
+    sandboxed.sandbox_id.clone_from(&cid);
+    let pause = record(&pause_request(pod, &sandboxed), &mut copies, "sandbox", pod);
+    let mut containers = Map::new();
+    let mut signals = Vec::new();
+    for PolicyContainer { container, image, signals: signalled } in &inputs.containers {
+        let request = container_request(pod, container, image, &instance, &cid)?;
+        let name = container["name"].as_str().unwrap_or_default().to_owned();
+        if *signalled {
+            signals.push(name.clone());
+        }
+        if containers.insert(name.clone(), record(&request, &mut copies, "container", pod)).is_some() {
+            let reason = "two containers have this name".into();
+            return Err(RequestError::Invalid { path: format!("containers.{name}"), reason });
+        }
+    }
+    let mounts = take_common_mounts(&mut containers);
+    let pattern = pod_pattern(inputs.kind, inputs.name);
+    let hostname = fixed_hostname.map_or_else(|| pattern.clone(), |name| format!("^{}$", escape(name)));
+    let mut services = vec!["KUBERNETES".to_owned()];
+    if pod["spec"]["enableServiceLinks"].as_bool().unwrap_or(request::SERVICE_LINKS_DEFAULT) {
+        services.extend(inputs.services.iter().map(|name| name.to_uppercase().replace('-', "_")));
+        services.sort();
+        services.dedup();
+    }
+    let sandbox = sandbox_request(pod, &instance);
+    Ok(json!({
+        "namespace": inputs.namespace,
+        "pod": pattern,
+        "hostname": hostname,
+        "hostname_is_fixed": fixed_hostname.is_some(),
+        "pidns": sandbox["sandbox_pidns"],
+        "sandbox_storages": storages(&sandbox),
+        "services": services,
+        "signals": signals,
+        "copies": copies,
+        "mounts": mounts,
+        "pause": pause,
+        "containers": containers,
+    }))
+}
+
+/// The marks of a symbolic request as the rules write them: `$(cid)`.
+fn template(value: &Value) -> Value {
+    let text = value.as_str().unwrap_or_default();
+    let mut out = String::new();
+    for (index, part) in text.split(MARK).enumerate() {
+        if index % 2 == 1 {
+            out.push_str(&format!("$({part})"));
+        } else {
+            out.push_str(part);
+        }
+    }
+    Value::String(out)
+}
+
+fn storages(request: &Value) -> Vec<Value> {
+    let all = request["storages"].as_array().into_iter().flatten();
+    all.map(|storage| {
+        json!({
+            "driver": storage["driver"],
+            "source": storage["source"],
+            "fstype": storage["fstype"],
+            "options": storage["options"],
+            "mount_point": template(&storage["mount_point"]),
+        })
+    })
+    .collect()
+}
+
+/// What the rules compare of one request.
+fn record(request: &Value, copies: &mut BTreeSet<String>, kind: &str, pod: &Value) -> Value {
+    let oci = &request["OCI"];
+    let process = &oci["Process"];
+    let (mut env, mut env_from) = (Vec::new(), Map::new());
+    for variable in process["Env"].as_array().into_iter().flatten().filter_map(Value::as_str) {
+        let (name, value) = variable.split_once('=').unwrap_or((variable, ""));
+        if value.contains(MARK) {
+            env_from.insert(name.to_owned(), json!(value.trim_matches(MARK)));
+        } else {
+            env.push(variable);
+        }
+    }
+    let mut mounts = Vec::new();
+    for mount in oci["Mounts"].as_array().into_iter().flatten() {
+        let mut mount = mount.clone();
+        mount["source"] = template(&mount["source"]);
+        let source = mount["source"].as_str().unwrap_or_default();
+        if let Some(base) = source.strip_prefix(COPIED_PREFIX).and_then(|rest| rest.strip_prefix("$(cid)-$(rand)-")) {
+            copies.insert(base.to_owned());
+        }
+        mounts.push(mount);
+    }
+    let mut annotations = Map::new();
+    if kind == "sandbox" {
+        let own = pod["metadata"]["annotations"].as_object().into_iter().flatten();
+        // The initdata annotation cannot hold itself; what it says is bound by the hardware's field.
+        let own = own.filter(|(key, _)| is_passed_on(key) && *key != protocol::initdata::ANNOTATION);
+        annotations.extend(own.map(|(key, value)| (key.clone(), value.clone())));
+    } else {
+        for key in ["io.kubernetes.cri.container-name", "io.kubernetes.cri.image-name"] {
+            annotations.insert(key.to_owned(), oci["Annotations"][key].clone());
+        }
+    }
+    let user = &process["User"];
+    let mut record = json!({
+        "type": kind,
+        "annotations": annotations,
+        "args": process["Args"],
+        "env": env,
+        "env_from": env_from,
+        "cwd": process["Cwd"],
+        "user": {"UID": user["UID"], "GID": user["GID"], "AdditionalGids": user["AdditionalGids"]},
+        "capabilities": process["Capabilities"]["Bounding"],
+        "no_new_privileges": process["NoNewPrivileges"],
+        "terminal": process["Terminal"],
+        "readonly_root": oci["Root"]["Readonly"],
+        "mounts": mounts,
+        "storages": storages(request),
+    });
+    if kind == "sandbox" {
+        record["sysctl"] = oci["Linux"]["Sysctl"].clone();
+    }
+    record
+}
+
+/// Takes the mounts that all containers have out of them, so that they are written once.
+fn take_common_mounts(containers: &mut Map<String, Value>) -> Vec<Value> {
+    let mut all = containers.values().map(|record| record["mounts"].as_array().cloned().unwrap_or_default());
+    let mut common = all.next().unwrap_or_default();
+    for mounts in all {
+        common.retain(|mount| mounts.contains(mount));
+    }
+    for record in containers.values_mut() {
+        if let Some(mounts) = record["mounts"].as_array_mut() {
+            mounts.retain(|mount| !common.contains(mount));
+        }
+    }
+    common
+}
+
+/// The names that Kubernetes gives to the pods of a resource.
+fn pod_pattern(kind: &str, name: &str) -> String {
+    // Kubernetes draws suffixes from letters and digits, five of them; a Deployment's ReplicaSet has up to ten more.
+    let generated = |middle: &str, room: usize| {
+        if name.len() + room <= MAX_GENERATE_NAME {
+            return format!("^{}{middle}-[a-z0-9]{{5}}$", escape(name));
+        }
+        // A long name is cut before the suffix is added, at a place that depends on the hash.
+        let kept: String = name.chars().take(MAX_GENERATE_NAME - room).collect();
+        format!("^{}[a-z0-9.-]{{0,{}}}[a-z0-9]{{5}}$", escape(&kept), room)
+    };
+    match kind {
+        "Pod" => format!("^{}$", escape(name)),
+        "StatefulSet" => format!("^{}-[0-9]{{1,6}}$", escape(name)),
+        "Deployment" => generated("-[a-z0-9]{1,10}", 12),
+        _ => generated("", 1),
+    }
+}
+
+/// Names of Kubernetes objects hold letters, digits, `-` and `.`; only the dot means something to a pattern.
+fn escape(name: &str) -> String {
+    name.replace('.', "\\.")
+}
