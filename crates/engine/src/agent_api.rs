@@ -13,10 +13,9 @@
 //! | `CopyFileRequest` (+ `data`) | writes a file, directory or link below `/run/kata-containers/shared/containers` | `{}` |
 //! | `CreateContainerRequest` | pulls the image, mounts its root and storages, writes the OCI bundle | `{}` |
 //! | `StartContainerRequest` | starts the process | `{}` |
-//! | `WaitProcessRequest` | waits for its end | `{"status":0}` |
+//! | `WaitProcessRequest` | waits for its end | `{"status":0,"out_of_memory":false}` |
 //! | `ReadStreamRequest` | waits for output; standard output and error are one stream | `{"data":"<base64>","eof":false}` |
 //! | `SignalProcessRequest` | sends a signal | `{}` |
-//! | `ExecProcessRequest` | runs a further process in the container to its end | `{"status":0,"output":"<base64>"}` |
 //! | `RemoveContainerRequest` | forgets a container that has ended | `{}` |
 //! | `StatsContainerRequest` | | `{"memory_bytes":0,"pids":0}` |
 //! | `GetOOMEventRequest` | waits for a container that ran out of memory | `{"container_id"}` |
@@ -24,6 +23,7 @@
 //!
 //! Every other `ep` fails, even when the policy allows it.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
@@ -52,12 +52,16 @@ pub struct Call {
     /// The content of a `CopyFileRequest`, which no policy sees.
     #[serde(default, skip_serializing_if = "Vec::is_empty", with = "protocol::secret::base64_bytes")]
     pub data: Vec<u8>,
+    /// For a `CreateContainerRequest`: which shared directory of the host ([`crate::tee_api::Launch::volumes`]) appears
+    /// at which mount source. With Kata the host mounts it there itself; no policy sees that.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub shared: BTreeMap<String, String>,
 }
 
 impl Call {
     /// A request without data.
     pub fn new(ep: impl Into<String>, request: Value) -> Self {
-        Self { ep: ep.into(), request, data: Vec::new() }
+        Self { ep: ep.into(), request, data: Vec::new(), shared: BTreeMap::new() }
     }
 }
 

@@ -18,7 +18,7 @@
 //!
 //! Decision 0006 says why a pod is a tree of namespaces with the agent as its first process.
 
-pub mod agent;
+mod agent;
 pub mod agent_api;
 mod cleanup;
 pub mod client;

@@ -1,11 +1,22 @@
 //! The hidden roles: `casemate engine supervise|tee|agent`, started by the engine itself.
 
 use std::ffi::OsString;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 /// Runs a role. `args` is what follows `casemate engine`; the command line only forwards. Nothing may have been written
 /// to standard output and no threads may have been started before.
 pub fn run(args: &[OsString]) -> ExitCode {
-    let _ = args;
-    todo!()
+    let mut args = args.iter();
+    let role = args.next().and_then(|role| role.to_str()).unwrap_or_default();
+    let workspace = args.next().map(PathBuf::from);
+    match (role, workspace) {
+        ("agent", None) => crate::agent::run(),
+        ("tee", Some(workspace)) => crate::tee::run(workspace),
+        ("supervise", Some(workspace)) => crate::supervise::run(workspace),
+        _ => {
+            tracing::error!("`engine` takes a role: supervise WORKSPACE, tee WORKSPACE or agent");
+            ExitCode::FAILURE
+        }
+    }
 }
