@@ -242,7 +242,7 @@ fn another_identity_than_the_expected_is_refused_with_both() {
     let expected = Identity(Digest::of(b"other initdata"));
     let error = result.require_identity(expected).unwrap_err();
     assert_eq!(error, AppraiseError::OtherIdentity { reported: identity(), expected });
-    expect!["identity is ecb3d79a467c, expected 7d0a1f5f9ad2"].assert_eq(&error.to_string());
+    expect!["identity is ecb3d79a467c, expected ef91b433031e"].assert_eq(&error.to_string());
     assert!(error.is_refusal() && error.hint().is_some());
 }
 
