@@ -7,16 +7,23 @@ use crate::workspace::Metadata;
 
 const ARCHITECTURE: &str = "ARCHITECTURE.md";
 const SPECIFICATION: &str = "SPECIFICATION.md";
+const DECISIONS: &str = "docs/decisions/";
 /// The promises of the design.
 const PROMISES: [&str; 9] = ["P1", "P2", "P3", "P4", "P5", "P6", "P7", "P8", "P9"];
 
 /// All rules about documents.
 pub(super) fn check(metadata: &Metadata, files: &[File]) -> Vec<Finding> {
     let text = |path: &str| files.iter().find(|file| file.path == path).map(|file| file.text.as_str());
-    let mut findings = match text(ARCHITECTURE) {
-        Some(text) => code_map(text, &metadata.members().map(|package| package.name.as_str()).collect::<Vec<_>>()),
-        None => vec![Finding::error(ARCHITECTURE, "is missing")],
-    };
+    let mut findings = Vec::new();
+    match text(ARCHITECTURE) {
+        Some(text) => {
+            let crates: Vec<&str> = metadata.members().map(|package| package.name.as_str()).collect();
+            findings.extend(code_map(text, &crates));
+            findings.extend(decision_index(text, files));
+        }
+        None => findings.push(Finding::error(ARCHITECTURE, "is missing")),
+    }
+    findings.extend(files.iter().flat_map(|file| cited_decisions(file, files)));
     match text(SPECIFICATION) {
         Some(text) => findings.extend(promises(text, &test_names(files))),
         None => findings.push(Finding::warning(SPECIFICATION, "is not written yet")),
@@ -29,6 +36,28 @@ pub(super) fn check(metadata: &Metadata, files: &[File]) -> Vec<Finding> {
 fn code_map(text: &str, crates: &[&str]) -> Vec<Finding> {
     let missing = crates.iter().filter(|name| !text.contains(&format!("`{name}`")));
     missing.map(|name| Finding::error(ARCHITECTURE, format!("does not mention crate `{name}`"))).collect()
+}
+
+/// Every decision is in the index.
+fn decision_index(text: &str, files: &[File]) -> Vec<Finding> {
+    let decisions = files.iter().filter(|file| file.path.starts_with(DECISIONS) && file.has_extension("md"));
+    let missing = decisions.filter(|file| !text.contains(&file.path));
+    missing.map(|file| Finding::error(ARCHITECTURE, format!("does not list decision `{}`", file.path))).collect()
+}
+
+/// A decision that is cited (`decision` and four digits) exists.
+fn cited_decisions(file: &File, files: &[File]) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for (number, line) in file.text.lines().enumerate() {
+        for cited in line.to_lowercase().split("decision ").skip(1).filter_map(|rest| rest.get(..4)) {
+            let exists = files.iter().any(|file| file.path.starts_with(&format!("{DECISIONS}{cited}-")));
+            if cited.bytes().all(|byte| byte.is_ascii_digit()) && !exists {
+                let place = format!("{}:{}", file.path, number + 1);
+                findings.push(Finding::error(place, format!("cites decision {cited}, which is not in `{DECISIONS}`")));
+            }
+        }
+    }
+    findings
 }
 
 /// Each promise is there, and names tests that exist or says `pending`.
@@ -137,6 +166,20 @@ mod tests {
     fn every_crate_is_in_the_code_map() {
         let findings = code_map("`mesh` is there, pki is not", &["mesh", "pki"]);
         assert_eq!(findings, [Finding::error(ARCHITECTURE, "does not mention crate `pki`")]);
+    }
+
+    #[test]
+    fn decisions_are_indexed_and_cited_ones_exist() {
+        let files = [file("docs/decisions/0001-a.md", ""), file("docs/decisions/0002-b.md", "")];
+        let index = decision_index("see docs/decisions/0001-a.md", &files);
+        assert_eq!(index, [Finding::error(ARCHITECTURE, "does not list decision `docs/decisions/0002-b.md`")]);
+        // Put together, so that this file cites nothing.
+        let cite = |number: &str| format!("// Decision {number}, not the decision itself\n");
+        let cited = |number| cited_decisions(&file("crates/a/src/lib.rs", &cite(number)), &files);
+        assert_eq!(cited("0001"), []);
+        let found: Vec<String> = cited("0003").iter().map(ToString::to_string).collect();
+        assert_eq!(found.len(), 1);
+        assert!(found[0].starts_with("error: crates/a/src/lib.rs:1: cites decision "), "{found:?}");
     }
 
     #[test]
