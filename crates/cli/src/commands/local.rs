@@ -1,0 +1,272 @@
+//! The local engine: `up`, `ps`, `logs`, `scale`, `kill`, `wait`, `down`.
+
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use engine::{Event, LogOptions, PodStatus, UpOptions};
+use indicatif::ProgressBar;
+
+use crate::failure::{Failure, Outcome};
+use crate::{Context, output};
+
+/// Start generated resources on this machine: no cluster, no TEE, INSECURE
+#[derive(clap::Args)]
+#[command(
+    after_help = "Each pod gets its own network namespace and pod agent. Needs root, runc, nftables and iproute2.
+
+Examples:
+  casemate up resources/"
+)]
+pub(crate) struct UpArgs {
+    /// Generated resources: files or folders
+    #[arg(required = true)]
+    paths: Vec<PathBuf>,
+}
+
+/// List the pods of the local engine
+#[derive(clap::Args)]
+pub(crate) struct PsArgs {}
+
+/// Print the logs of a pod, or of every pod of a workload
+#[derive(clap::Args)]
+#[command(after_help = "Examples:
+  casemate logs coordinator-0
+  casemate logs inference -c casemate-initializer")]
+pub(crate) struct LogsArgs {
+    /// A pod, or a workload for all its pods
+    name: String,
+    /// One container only
+    #[arg(short, long)]
+    container: Option<String>,
+    /// Go on printing until Ctrl-C
+    #[arg(short, long)]
+    follow: bool,
+    /// Of the container's run before the last restart
+    #[arg(short, long)]
+    previous: bool,
+}
+
+/// Change the number of replicas of a workload
+#[derive(clap::Args)]
+#[command(after_help = "Examples:
+  casemate scale inference --replicas 3")]
+pub(crate) struct ScaleArgs {
+    /// The workload
+    name: String,
+    /// How many pods
+    #[arg(short, long)]
+    replicas: u32,
+    /// Do not wait until they are ready
+    #[arg(long)]
+    no_wait: bool,
+    /// How long to wait, in seconds
+    #[arg(long, default_value_t = 60)]
+    timeout: u64,
+}
+
+/// Kill a pod at once, as a crash of its machine would
+#[derive(clap::Args)]
+pub(crate) struct KillArgs {
+    /// The pod
+    pod: String,
+}
+
+/// Wait until every pod is ready
+#[derive(clap::Args)]
+pub(crate) struct WaitArgs {
+    /// How long, in seconds
+    #[arg(long, default_value_t = 60)]
+    timeout: u64,
+}
+
+/// Stop the local engine and remove everything of it but the work folder
+#[derive(clap::Args)]
+pub(crate) struct DownArgs {}
+
+fn failed(error: engine::EngineError) -> Failure {
+    let hint = error.hint();
+    let failure = if error.is_refusal() { Failure::no(error) } else { Failure::could_not_tell(error) };
+    failure.maybe_hint(hint)
+}
+
+/// How long pods may take to get as far as they can without a manifest.
+const UP_TIMEOUT: Duration = Duration::from_secs(120);
+
+pub(crate) async fn up(context: &Context, args: UpArgs) -> Outcome {
+    let bar = progress(context, "starting the local engine");
+    let mut show = |event: &Event| match &bar {
+        Some(bar) => bar.set_message(format!("{} {}", event.object, event.message)),
+        None => output::say(&format!(
+            "{:>6.2} s  {} {}: {}",
+            seconds(event.at_ms),
+            event.object,
+            event.reason,
+            event.message
+        )),
+    };
+    let result = engine::up(UpOptions {
+        workspace: context.workspace.dir().to_owned(),
+        resources: args.paths,
+        timeout: UP_TIMEOUT,
+        progress: &mut show,
+    });
+    if let Some(bar) = &bar {
+        bar.finish_and_clear();
+    }
+    let report = result.map_err(failed)?;
+    if context.json {
+        let object = serde_json::json!({
+            "seconds": report.elapsed.as_secs_f64(), "pods": report.pods, "services": report.services, "insecure": true,
+        });
+        output::result(&object.to_string());
+    } else {
+        output::result(&pod_table(&report.pods));
+        for service in &report.services {
+            let ports: Vec<String> = service.ports.iter().map(|port| port.port.to_string()).collect();
+            output::say(&format!("service {}  {}  ports {}", service.name, service.ip, ports.join(", ")));
+        }
+        output::say(&format!(
+            "up in {:.2} s; initializers wait for a manifest: `casemate set`",
+            report.elapsed.as_secs_f64()
+        ));
+        output::say(output::INSECURE);
+    }
+    Ok(())
+}
+
+pub(crate) async fn ps(context: &Context, _args: PsArgs) -> Outcome {
+    let pods = engine::ps(context.workspace.dir()).map_err(failed)?;
+    if context.json {
+        let services = engine::services(context.workspace.dir()).map_err(failed)?;
+        output::result(&serde_json::json!({ "pods": pods, "services": services, "insecure": true }).to_string());
+    } else {
+        output::result(&pod_table(&pods));
+        for pod in &pods {
+            if let Some(reason) = &pod.reason {
+                output::say(&format!("{}: {reason}", pod.name));
+            }
+        }
+    }
+    Ok(())
+}
+
+pub(crate) async fn logs(context: &Context, args: LogsArgs) -> Outcome {
+    let options =
+        LogOptions { target: args.name, container: args.container, follow: args.follow, previous: args.previous };
+    engine::logs(context.workspace.dir(), &options, &mut std::io::stdout()).map_err(failed)
+}
+
+pub(crate) async fn scale(context: &Context, args: ScaleArgs) -> Outcome {
+    let started = Instant::now();
+    let dir = context.workspace.dir();
+    engine::scale(dir, &args.name, args.replicas).map_err(failed)?;
+    if !args.no_wait {
+        let bar = progress(context, "waiting until every pod is ready");
+        let waited = engine::wait_ready(dir, Duration::from_secs(args.timeout));
+        if let Some(bar) = &bar {
+            bar.finish_and_clear();
+        }
+        waited.map_err(failed)?;
+    }
+    if context.json {
+        let object = serde_json::json!({
+            "workload": args.name, "replicas": args.replicas, "seconds": started.elapsed().as_secs_f64(),
+        });
+        output::result(&object.to_string());
+    } else {
+        let ready = if args.no_wait { "" } else { ", all ready" };
+        output::result(&format!("{} scaled to {}{ready}", args.name, args.replicas));
+    }
+    Ok(())
+}
+
+pub(crate) async fn kill(context: &Context, args: KillArgs) -> Outcome {
+    engine::kill_pod(context.workspace.dir(), &args.pod).map_err(failed)?;
+    if context.json {
+        output::result(&serde_json::json!({ "killed": args.pod }).to_string());
+    } else {
+        output::result(&format!("{} killed; the engine starts it again", args.pod));
+    }
+    Ok(())
+}
+
+pub(crate) async fn wait(context: &Context, args: WaitArgs) -> Outcome {
+    let started = Instant::now();
+    let bar = progress(context, "waiting until every pod is ready");
+    let waited = engine::wait_ready(context.workspace.dir(), Duration::from_secs(args.timeout));
+    if let Some(bar) = &bar {
+        bar.finish_and_clear();
+    }
+    waited.map_err(failed)?;
+    let seconds = started.elapsed().as_secs_f64();
+    if context.json {
+        output::result(&serde_json::json!({ "ready": true, "seconds": seconds }).to_string());
+    } else {
+        output::result(&format!("every pod is ready after {seconds:.2} s"));
+    }
+    Ok(())
+}
+
+pub(crate) async fn down(context: &Context, _args: DownArgs) -> Outcome {
+    engine::down(context.workspace.dir()).map_err(failed)?;
+    if context.json {
+        output::result(&serde_json::json!({ "down": true }).to_string());
+    } else {
+        output::result("the local engine is down; the work folder keeps keys, manifest and logs");
+    }
+    Ok(())
+}
+
+/// A spinner on a terminal; nothing with `--json`, plain lines elsewhere.
+pub(crate) fn progress(context: &Context, message: &str) -> Option<ProgressBar> {
+    use std::io::IsTerminal as _;
+    if context.json || !std::io::stderr().is_terminal() {
+        return None;
+    }
+    let bar = ProgressBar::new_spinner().with_message(message.to_owned());
+    bar.enable_steady_tick(Duration::from_millis(100));
+    Some(bar)
+}
+
+fn seconds(milliseconds: u64) -> f64 {
+    Duration::from_millis(milliseconds).as_secs_f64()
+}
+
+fn pod_table(pods: &[PodStatus]) -> String {
+    let rows: Vec<Vec<String>> = pods
+        .iter()
+        .map(|pod| {
+            vec![
+                pod.name.clone(),
+                pod.ready.clone(),
+                pod.status.clone(),
+                pod.restarts.to_string(),
+                age(pod.age_seconds),
+                pod.ip.map_or_else(|| "<none>".to_owned(), |ip| ip.to_string()),
+                pod.identity.chars().take(12).collect(),
+            ]
+        })
+        .collect();
+    output::table(&["NAME", "READY", "STATUS", "RESTARTS", "AGE", "IP", "IDENTITY"], &rows)
+}
+
+/// As kubectl prints ages: the largest unit that is not zero.
+fn age(seconds: u64) -> String {
+    match seconds {
+        0..120 => format!("{seconds}s"),
+        120..7200 => format!("{}m", seconds / 60),
+        7200..172_800 => format!("{}h", seconds / 3600),
+        _ => format!("{}d", seconds / 86_400),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::age;
+
+    #[test]
+    fn ages_have_one_unit() {
+        let ages: Vec<String> = [0, 119, 120, 7199, 7200, 172_800].into_iter().map(age).collect();
+        assert_eq!(ages, ["0s", "119s", "2m", "119m", "2h", "2d"]);
+    }
+}

@@ -1,0 +1,11 @@
+//! One module for each verb.
+
+pub(crate) mod generate;
+pub(crate) mod infer;
+pub(crate) mod local;
+pub(crate) mod model;
+pub(crate) mod recover;
+pub(crate) mod secret;
+pub(crate) mod set;
+pub(crate) mod sign;
+pub(crate) mod verify;

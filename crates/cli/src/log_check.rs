@@ -1,0 +1,117 @@
+//! The client's side of promise P4: the log key is pinned, every entry is proven, and no checkpoint goes back.
+
+use pki::log::{Checkpoint, leaf_hash, open_checkpoint, verify_consistency, verify_inclusion};
+use protocol::api::{Roots, StateReply};
+use protocol::log::{LogEntry, LoggedEntry};
+
+use crate::failure::{Failure, Outcome};
+use crate::workspace::{Mode, Workspace, write};
+
+/// What this work folder has seen of a deployment's log.
+pub(crate) struct Trail {
+    /// The last checkpoint, if there is one.
+    pub(crate) seen: Option<Checkpoint>,
+    log_key: String,
+    root_ca: String,
+}
+
+impl Trail {
+    /// The pinned verifier key of the log.
+    pub(crate) fn log_key(&self) -> &str {
+        &self.log_key
+    }
+
+    /// The trail as the work folder has it, with the log key and root it pinned.
+    pub(crate) fn read(workspace: &Workspace) -> Outcome<Option<Self>> {
+        let Some(log_key) = workspace.verified("log-key")? else { return Ok(None) };
+        let log_key = log_key.trim().to_owned();
+        let root_ca = workspace.verified("coordinator-root-ca.pem")?.unwrap_or_default();
+        let seen = match workspace.verified("checkpoint")? {
+            None => None,
+            Some(note) => Some(open_checkpoint(&note, &log_key).map_err(|error| {
+                Failure::no(error)
+                    .context("`verify/checkpoint` was not signed by the key in `verify/log-key`")
+                    .hint("one of the two files was changed; put back the right ones from a backup")
+            })?),
+        };
+        Ok(Some(Self { seen, log_key, root_ca }))
+    }
+
+    /// The trail of this work folder held against the roots that a Coordinator shows. A deployment's root CA and log key
+    /// live as long as its seed, so others mean another seed: an impostor, or a deployment that was set up anew.
+    pub(crate) fn pinned(workspace: &Workspace, roots: &Roots) -> Outcome<Self> {
+        let Some(trail) = Self::read(workspace)? else {
+            return Ok(Self { seen: None, log_key: roots.log_key.trim().to_owned(), root_ca: roots.root_ca.clone() });
+        };
+        for (what, pinned, shown) in [
+            ("log key", trail.log_key.trim(), roots.log_key.trim()),
+            ("root CA", trail.root_ca.trim(), roots.root_ca.trim()),
+        ] {
+            if pinned != shown {
+                return Err(Failure::refuse(format!("the Coordinator's {what} is not the one seen before")).hint(
+                    "the deployment was set up anew from another seed, or this is another Coordinator; \
+                     if you started over on purpose, remove the folder `verify/`",
+                ));
+            }
+        }
+        Ok(trail)
+    }
+
+    /// Checks that a state extends what was seen, and returns the checkpoint it shows.
+    pub(crate) fn extend(&self, state: &StateReply) -> Outcome<Checkpoint> {
+        let note = state.checkpoint.as_deref().ok_or_else(|| rollback(self.seen.as_ref(), 0))?;
+        let shown = open_checkpoint(note, &self.log_key)
+            .map_err(|error| Failure::no(error).context("the Coordinator's checkpoint is not signed by its log key"))?;
+        let Some(seen) = &self.seen else { return Ok(shown) };
+        if shown.size < seen.size {
+            return Err(rollback(Some(seen), shown.size));
+        }
+        if shown.size == seen.size {
+            return if shown.root == seen.root { Ok(shown) } else { Err(fork(seen, &shown)) };
+        }
+        let proof = state.consistency.as_ref().ok_or_else(|| {
+            Failure::refuse("the Coordinator shows no proof that its log extends the last checkpoint seen")
+        })?;
+        verify_consistency(proof, seen, &shown)
+            .map_err(|error| Failure { error: anyhow::Error::new(error), ..fork(seen, &shown) })?;
+        Ok(shown)
+    }
+
+    /// Remembers a checkpoint, with the key and root it belongs to.
+    pub(crate) fn keep(&self, workspace: &Workspace, checkpoint: &str) -> Outcome {
+        let dir = workspace.verify_dir();
+        let newer = open_checkpoint(checkpoint, &self.log_key).map_err(Failure::no)?;
+        if self.seen.as_ref().is_some_and(|seen| newer.size < seen.size) {
+            return Err(rollback(self.seen.as_ref(), newer.size));
+        }
+        write(&dir.join("log-key"), format!("{}\n", self.log_key).as_bytes(), Mode::Public)?;
+        write(&dir.join("coordinator-root-ca.pem"), self.root_ca.as_bytes(), Mode::Public)?;
+        write(&dir.join("checkpoint"), checkpoint.as_bytes(), Mode::Public)?;
+        Ok(())
+    }
+}
+
+fn rollback(seen: Option<&Checkpoint>, shown: u64) -> Failure {
+    let seen = seen.map_or(0, |seen| seen.size);
+    Failure::refuse(format!("rollback: the Coordinator's log has {shown} entries, {seen} were seen before"))
+        .hint("its history store was put back to an older copy; restore the newest one, then `casemate recover`")
+}
+
+fn fork(seen: &Checkpoint, shown: &Checkpoint) -> Failure {
+    Failure::refuse(format!(
+        "fork: the Coordinator's log of {} entries does not contain the {} entries seen before",
+        shown.size, seen.size
+    ))
+    .hint("two histories exist for this deployment; do not use it before you know which owner or host made the other")
+}
+
+/// Checks that an entry is in the log and returns it with the checkpoint.
+pub(crate) fn check_entry(logged: &LoggedEntry, log_key: &str) -> Outcome<(LogEntry, Checkpoint)> {
+    let checkpoint = open_checkpoint(&logged.checkpoint, log_key.trim())
+        .map_err(|error| Failure::no(error).context("the checkpoint of a log entry is not signed by the log key"))?;
+    verify_inclusion(&logged.proof, &leaf_hash(logged.entry.as_bytes()), &checkpoint)
+        .map_err(|error| Failure::no(error).context("a log entry is not in the log"))?;
+    let entry =
+        serde_json::from_str(&logged.entry).map_err(|error| Failure::no(error).context("a log entry is malformed"))?;
+    Ok((entry, checkpoint))
+}
