@@ -5,8 +5,10 @@
 //! would be one to another question. Numbers must be finite.
 
 use std::fmt;
+use std::marker::PhantomData;
 
-use serde::de::{DeserializeSeed, Error as _, SeqAccess, Visitor};
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{DeserializeSeed, Error as _, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value};
 
@@ -133,9 +135,10 @@ pub struct InferRequest {
     #[serde(default)]
     parameters: Map<String, Value>,
     /// The input tensors.
+    #[serde(deserialize_with = "objects")]
     pub inputs: Vec<InputTensor>,
     /// The outputs wanted; all of them when absent or empty.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "objects")]
     outputs: Vec<OutputRequest>,
 }
 
@@ -175,7 +178,8 @@ pub struct WantedOutput {
 impl InferRequest {
     /// Parses a request body and checks everything that can be checked without a model.
     pub fn parse(body: &[u8]) -> Result<Self, RequestError> {
-        let request: Self = serde_json::from_slice(body).map_err(|error| RequestError::Malformed(quote(&error.to_string())))?;
+        let Object(request): Object<Self> =
+            serde_json::from_slice(body).map_err(|error| RequestError::Malformed(quote(&error.to_string())))?;
         request.check()?;
         Ok(request)
     }
@@ -231,6 +235,32 @@ impl InferRequest {
         }
         Ok(wanted)
     }
+}
+
+/// A value that was written as a JSON object. Derived parsers take an array of the fields as well, which is no KServe.
+struct Object<T>(T);
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct OnlyMap<T>(PhantomData<T>);
+        impl<'de, T: Deserialize<'de>> Visitor<'de> for OnlyMap<T> {
+            type Value = Object<T>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, fields: A) -> Result<Self::Value, A::Error> {
+                T::deserialize(MapAccessDeserializer::new(fields)).map(Object)
+            }
+        }
+        deserializer.deserialize_map(OnlyMap(PhantomData))
+    }
+}
+
+fn objects<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Vec<T>, D::Error> {
+    let objects = Vec::<Object<T>>::deserialize(deserializer)?;
+    Ok(objects.into_iter().map(|Object(value)| value).collect())
 }
 
 fn text(what: &'static str, text: &str) -> Result<(), RequestError> {
@@ -454,8 +484,28 @@ mod tests {
     #[test]
     fn data_that_is_no_even_array_of_finite_numbers_is_refused() {
         for data in [
-            "1", "null", "{}", "\"1\"", "[true]", "[null]", "[\"1\"]", "[NaN]", "[1e39]", "[-1e39]", "[1e999]", "[[1],2]", "[1,[2]]",
-            "[[1,2],[3]]", "[[],[1]]", "[[],1]", "[1,[]]", "[[1],[[2]]]", "[[[1]],[2]]", "[[[[[[[1]]]]]]]", "[1,]", "[1",
+            "1",
+            "null",
+            "{}",
+            "\"1\"",
+            "[true]",
+            "[null]",
+            "[\"1\"]",
+            "[NaN]",
+            "[1e39]",
+            "[-1e39]",
+            "[1e999]",
+            "[[1],2]",
+            "[1,[2]]",
+            "[[1,2],[3]]",
+            "[[],[1]]",
+            "[[],1]",
+            "[1,[]]",
+            "[[1],[[2]]]",
+            "[[[1]],[2]]",
+            "[[[[[[[1]]]]]]]",
+            "[1,]",
+            "[1",
         ] {
             assert!(parse(data).is_err(), "{data} gave {:?}", parse(data));
         }
@@ -469,22 +519,56 @@ mod tests {
     #[test]
     fn a_request_that_is_not_understood_is_refused_with_its_reason() {
         refused("", expect!["malformed request: EOF while parsing a value at line 1 column 0"]);
-        refused("[]", expect!["malformed request: missing field `inputs` at line 1 column 2"]);
+        refused("[]", expect!["malformed request: invalid type: sequence, expected an object at line 1 column 0"]);
+        refused(
+            r#"{"inputs":[["a",[1],"FP32",{},[1]]]}"#,
+            expect!["malformed request: invalid type: sequence, expected an object at line 1 column 11"],
+        );
+        refused(
+            r#"{"inputs":[],"outputs":[["a"]]}"#,
+            expect!["malformed request: invalid type: sequence, expected an object at line 1 column 24"],
+        );
         refused("{}", expect!["malformed request: missing field `inputs` at line 1 column 2"]);
-        refused(r#"{"inputs":[],"surprise":1}"#, expect![[""]]);
-        refused(r#"{"inputs":[],"parameters":{"binary_data_output":true}}"#, expect![[""]]);
-        refused(r#"{"inputs":[],"parameters":{"priority":1}}"#, expect![[""]]);
-        refused(r#"{"inputs":[],"outputs":[{"name":"a"},{"name":"a"}]}"#, expect![[""]]);
-        refused(r#"{"inputs":[],"outputs":[{"name":"a","parameters":{"classification":-1}}]}"#, expect![[""]]);
-        refused(r#"{"inputs":[],"outputs":[{"name":"a","parameters":{"shared_memory_region":"x"}}]}"#, expect![[""]]);
+        refused(
+            r#"{"inputs":[],"surprise":1}"#,
+            expect![
+                "malformed request: unknown field `surprise`, expected one of `id`, `parameters`, `inputs`, `outputs` at line 1 column 23"
+            ],
+        );
+        refused(
+            r#"{"inputs":[],"parameters":{"binary_data_output":true}}"#,
+            expect!["parameter `binary_data_output` is not supported"],
+        );
+        refused(r#"{"inputs":[],"parameters":{"priority":1}}"#, expect!["parameter `priority` is not supported"]);
+        refused(r#"{"inputs":[],"outputs":[{"name":"a"},{"name":"a"}]}"#, expect!["output `a` is there twice"]);
+        refused(
+            r#"{"inputs":[],"outputs":[{"name":"a","parameters":{"classification":-1}}]}"#,
+            expect!["malformed request: `classification` is not a count"],
+        );
+        refused(
+            r#"{"inputs":[],"outputs":[{"name":"a","parameters":{"shared_memory_region":"x"}}]}"#,
+            expect!["parameter `shared_memory_region` is not supported"],
+        );
         refused(
             r#"{"inputs":[{"name":"a","shape":[1],"datatype":"FP32","parameters":{"binary_data_size":4},"data":[1]}]}"#,
-            expect![[""]],
+            expect!["parameter `binary_data_size` is not supported"],
         );
-        refused(r#"{"inputs":[{"name":"a","shape":[-1],"datatype":"FP32","data":[1]}]}"#, expect![[""]]);
-        refused(r#"{"inputs":[{"name":"a","shape":[1,1,1,1,1,1,1],"datatype":"FP32","data":[1]}]}"#, expect![[""]]);
-        refused(r#"{"inputs":[{"name":"a","shape":[1],"datatype":"FP32"}]}"#, expect![[""]]);
-        refused(r#"{"inputs":[{"name":"a","shape":[1],"datatype":"FP32","data":[1],"data":[2]}]}"#, expect![[""]]);
+        refused(
+            r#"{"inputs":[{"name":"a","shape":[-1],"datatype":"FP32","data":[1]}]}"#,
+            expect!["malformed request: invalid value: integer `-1`, expected u64 at line 1 column 34"],
+        );
+        refused(
+            r#"{"inputs":[{"name":"a","shape":[1,1,1,1,1,1,1],"datatype":"FP32","data":[1]}]}"#,
+            expect!["malformed request: a shape of more than 6 dimensions"],
+        );
+        refused(
+            r#"{"inputs":[{"name":"a","shape":[1],"datatype":"FP32"}]}"#,
+            expect!["malformed request: missing field `data` at line 1 column 53"],
+        );
+        refused(
+            r#"{"inputs":[{"name":"a","shape":[1],"datatype":"FP32","data":[1],"data":[2]}]}"#,
+            expect!["malformed request: duplicate field `data` at line 1 column 70"],
+        );
     }
 
     #[test]

@@ -99,7 +99,12 @@ impl Metrics {
         histogram.push(("_bucket{le=\"+Inf\"}".into(), answers.to_string()));
         histogram.push(("_sum".into(), seconds.to_string()));
         histogram.push(("_count".into(), answers.to_string()));
-        family("inference_seconds", "histogram", "Time from a parsed request to its answer, waiting included.", &histogram);
+        family(
+            "inference_seconds",
+            "histogram",
+            "Time from a parsed request to its answer, waiting included.",
+            &histogram,
+        );
 
         family("connections", "gauge", "Open connections.", &plain(self.connections.get().to_string()));
         family("pending", "gauge", "Inferences that run or wait for a worker.", &plain(self.pending.get().to_string()));
@@ -124,8 +129,43 @@ mod tests {
         metrics.count_request(400);
         metrics.count_answer(1, Duration::from_micros(100));
         metrics.count_answer(3, Duration::from_millis(2));
-        metrics.count_answer(1, Duration::from_secs(60));
-        expect![[""]].assert_eq(&metrics.text(Some(("digits", "abc"))));
+        metrics.count_answer(1, Duration::from_mins(1));
+        expect![[r#"
+            # HELP casemate_serve_requests_total HTTP requests by status.
+            # TYPE casemate_serve_requests_total counter
+            casemate_serve_requests_total{code="200"} 2
+            casemate_serve_requests_total{code="400"} 1
+            # HELP casemate_serve_rows_total Rows of input answered.
+            # TYPE casemate_serve_rows_total counter
+            casemate_serve_rows_total 5
+            # HELP casemate_serve_inference_seconds Time from a parsed request to its answer, waiting included.
+            # TYPE casemate_serve_inference_seconds histogram
+            casemate_serve_inference_seconds_bucket{le="0.0001"} 1
+            casemate_serve_inference_seconds_bucket{le="0.00025"} 1
+            casemate_serve_inference_seconds_bucket{le="0.0005"} 1
+            casemate_serve_inference_seconds_bucket{le="0.001"} 1
+            casemate_serve_inference_seconds_bucket{le="0.0025"} 2
+            casemate_serve_inference_seconds_bucket{le="0.005"} 2
+            casemate_serve_inference_seconds_bucket{le="0.01"} 2
+            casemate_serve_inference_seconds_bucket{le="0.025"} 2
+            casemate_serve_inference_seconds_bucket{le="0.1"} 2
+            casemate_serve_inference_seconds_bucket{le="0.5"} 2
+            casemate_serve_inference_seconds_bucket{le="2.5"} 2
+            casemate_serve_inference_seconds_bucket{le="10"} 2
+            casemate_serve_inference_seconds_bucket{le="+Inf"} 3
+            casemate_serve_inference_seconds_sum 60.0021
+            casemate_serve_inference_seconds_count 3
+            # HELP casemate_serve_connections Open connections.
+            # TYPE casemate_serve_connections gauge
+            casemate_serve_connections 0
+            # HELP casemate_serve_pending Inferences that run or wait for a worker.
+            # TYPE casemate_serve_pending gauge
+            casemate_serve_pending 0
+            # HELP casemate_serve_model_info The model that is served.
+            # TYPE casemate_serve_model_info gauge
+            casemate_serve_model_info{name="digits",version="abc"} 1
+        "#]]
+        .assert_eq(&metrics.text(Some(("digits", "abc"))));
     }
 
     #[test]

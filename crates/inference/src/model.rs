@@ -81,17 +81,8 @@ pub(crate) struct Model {
 struct NoExternalData;
 
 impl ModelDataResolver for NoExternalData {
-    fn read_bytes_from_path(
-        &self,
-        _: &mut Vec<u8>,
-        path: &Path,
-        _: usize,
-        _: Option<usize>,
-    ) -> TractResult<()> {
-        Err(TractError::msg(format!(
-            "weights lie in another file, `{}`; save the model as one file",
-            path.display()
-        )))
+    fn read_bytes_from_path(&self, _: &mut Vec<u8>, path: &Path, _: usize, _: Option<usize>) -> TractResult<()> {
+        Err(TractError::msg(format!("weights lie in another file, `{}`; save the model as one file", path.display())))
     }
 }
 
@@ -208,7 +199,9 @@ fn input_rows(name: &str, fact: &InferenceFact) -> Result<(Vec<usize>, bool), Mo
     let free = match dimensions.next() {
         Some(None) => true,
         Some(Some(1)) => false,
-        Some(Some(fixed)) => return Err(wrong(format!("takes batches of exactly {fixed}; export it with a free batch"))),
+        Some(Some(fixed)) => {
+            return Err(wrong(format!("takes batches of exactly {fixed}; export it with a free batch")));
+        }
         None => return Err(wrong("has no batch dimension".into())),
     };
     let row: Option<Vec<usize>> = dimensions.collect();
@@ -217,12 +210,7 @@ fn input_rows(name: &str, fact: &InferenceFact) -> Result<(Vec<usize>, bool), Mo
     Ok((row, free))
 }
 
-fn output_rows(
-    plan: &TypedRunnableModel,
-    number: usize,
-    name: String,
-    rows: usize,
-) -> Result<TensorSpec, ModelError> {
+fn output_rows(plan: &TypedRunnableModel, number: usize, name: String, rows: usize) -> Result<TensorSpec, ModelError> {
     let fact = plan.model().output_fact(number).map_err(unusable)?.clone();
     let wrong = |what: String| ModelError::Tensor { kind: "output", name: name.clone(), what };
     if fact.datum_type != f32::datum_type() {

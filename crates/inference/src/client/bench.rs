@@ -128,7 +128,8 @@ pub enum BenchError {
 
 impl BenchOptions {
     fn check(&self) -> Result<u64, BenchError> {
-        let range = |what, got, max| if (1..=max).contains(&got) { Ok(()) } else { Err(BenchError::Range { what, got, max }) };
+        let range =
+            |what, got, max| if (1..=max).contains(&got) { Ok(()) } else { Err(BenchError::Range { what, got, max }) };
         range("the number of clients", self.cnum.into(), MAX_CLIENTS.into())?;
         let total = u64::from(self.cnum) * u64::from(self.loops);
         range("the number of requests", total, MAX_REQUESTS)?;
@@ -255,15 +256,14 @@ impl ClientState {
     }
 
     async fn request(&mut self, run: &Run, measured: &mut Measured) -> Result<(), ClientError> {
-        let connection = match self.connection.take() {
-            Some(connection) => self.connection.insert(connection),
-            None => {
-                let begin = Instant::now();
-                let connection = Connection::open(&run.target, address(run, self.address)?).await?;
-                measured.connections += 1;
-                measured.connecting += begin.elapsed();
-                self.connection.insert(connection)
-            }
+        let connection = if let Some(connection) = &mut self.connection {
+            connection
+        } else {
+            let begin = Instant::now();
+            let connection = Connection::open(&run.target, address(run, self.address)?).await?;
+            measured.connections += 1;
+            measured.connecting += begin.elapsed();
+            self.connection.insert(connection)
         };
         let model = match &self.model {
             Some(model) => model,
@@ -428,7 +428,9 @@ mod tests {
     #[test]
     fn the_expected_class_comes_from_the_file_name() {
         let picture = Picture { pixels: [0.0; 64], size: (8, 8) };
-        for (name, expected) in [("7.png", Some(7)), ("7b.png", Some(7)), ("12-x.png", Some(12)), ("seven.png", None), ("", None)] {
+        for (name, expected) in
+            [("7.png", Some(7)), ("7b.png", Some(7)), ("12-x.png", Some(12)), ("seven.png", None), ("", None)]
+        {
             assert_eq!(BenchImage::named(name, picture.clone()).expected, expected, "{name}");
         }
     }

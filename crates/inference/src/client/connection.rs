@@ -42,9 +42,11 @@ impl Connection {
     /// Connects and finishes the TLS handshake.
     pub(super) async fn open(target: &Target, address: SocketAddr) -> Result<Self, ClientError> {
         let after = target.timeout;
-        tokio::time::timeout(after, Self::open_unhurried(target, address))
-            .await
-            .unwrap_or(Err(ClientError::Timeout { address, what: "connecting", after }))
+        tokio::time::timeout(after, Self::open_unhurried(target, address)).await.unwrap_or(Err(ClientError::Timeout {
+            address,
+            what: "connecting",
+            after,
+        }))
     }
 
     async fn open_unhurried(target: &Target, address: SocketAddr) -> Result<Self, ClientError> {

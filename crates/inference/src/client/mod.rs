@@ -170,10 +170,12 @@ impl ClientError {
         match self {
             Self::NoAddress => Some("no replica is ready; see `casemate ps`"),
             Self::Connect { .. } => Some("is the service up? see `casemate ps`"),
-            Self::NotTrusted { .. } => {
-                Some("after a new `set` or another deployment run `casemate verify` again; it writes the roots to trust")
+            Self::NotTrusted { .. } => Some(
+                "after a new `set` or another deployment run `casemate verify` again; it writes the roots to trust",
+            ),
+            Self::ClientRefused { .. } => {
+                Some("the port takes only workloads of the mesh; see the servicemesh-ingress annotation")
             }
-            Self::ClientRefused { .. } => Some("the port takes only workloads of the mesh; see the servicemesh-ingress annotation"),
             Self::Refused { status: 404, .. } => Some("ask for the model that the server has, or leave `--model` out"),
             Self::Refused { status: 503, .. } => Some("the server is starting or overloaded; try again"),
             _ => None,
@@ -245,16 +247,15 @@ fn request_body(picture: &Picture, output: &str, top: u64) -> Bytes {
 }
 
 fn decode<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, ClientError> {
-    serde_json::from_slice(body).map_err(|error| ClientError::Answer { what: error.to_string().chars().take(160).collect() })
+    serde_json::from_slice(body)
+        .map_err(|error| ClientError::Answer { what: error.to_string().chars().take(160).collect() })
 }
 
 fn classes(answer: &InferResponse) -> Result<Vec<Class>, ClientError> {
     let wrong = |what: &str| ClientError::Answer { what: what.to_owned() };
-    let output = answer.outputs.first().filter(|output| output.datatype == BYTES).ok_or_else(|| wrong("no classes in it"))?;
+    let output =
+        answer.outputs.first().filter(|output| output.datatype == BYTES).ok_or_else(|| wrong("no classes in it"))?;
     let OutputData::Classes(texts) = &output.data else { return Err(wrong("classes that are numbers")) };
     let classes: Option<Vec<Class>> = texts.iter().map(|text| Class::decode(text)).collect();
     classes.filter(|classes| !classes.is_empty()).ok_or_else(|| wrong("a class that is no `score:index:label`"))
 }
-
-#[cfg(test)]
-mod tests;

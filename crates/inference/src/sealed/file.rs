@@ -7,8 +7,8 @@ use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 use super::{
-    Header, MAX_NAME, ModelInfo, ModelKey, OpenLimits, OpenedModel, ParseKeyError, SealOptions, SealedError, StreamError, open,
-    open_stream, seal,
+    Header, MAX_NAME, ModelInfo, ModelKey, OpenLimits, OpenedModel, ParseKeyError, SealOptions, SealedError,
+    StreamError, open, open_stream, seal,
 };
 
 /// LIMIT: more threads than this do not open a model faster, the disk being the bound.
@@ -251,6 +251,126 @@ impl Drop for Pending {
     fn drop(&mut self) {
         if !self.committed {
             let _ = std::fs::remove_file(&self.temporary);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use super::*;
+
+    struct Place {
+        dir: tempfile::TempDir,
+        key: ModelKey,
+    }
+
+    impl Place {
+        fn new() -> Self {
+            Self { dir: tempfile::tempdir().unwrap(), key: ModelKey::generate().unwrap() }
+        }
+
+        fn path(&self, name: &str) -> PathBuf {
+            self.dir.path().join(name)
+        }
+
+        fn write(&self, name: &str, bytes: &[u8]) -> PathBuf {
+            let path = self.path(name);
+            std::fs::write(&path, bytes).unwrap();
+            path
+        }
+
+        fn names(&self) -> Vec<String> {
+            let mut names: Vec<String> = std::fs::read_dir(self.dir.path())
+                .unwrap()
+                .map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned())
+                .collect();
+            names.sort();
+            names
+        }
+    }
+
+    #[test]
+    fn a_file_is_sealed_and_opened_again() {
+        let place = Place::new();
+        let model = place.write("m.onnx", b"weights");
+        let (sealed, opened) = (place.path("m.sealed"), place.path("m.opened"));
+        let sealed_info = seal_file(&model, &sealed, &place.key, &SealOptions::named_after(&model)).unwrap();
+        let opened_info = open_file(&sealed, &opened, &place.key).unwrap();
+        assert_eq!(sealed_info, opened_info);
+        assert_eq!(std::fs::read(&opened).unwrap(), b"weights");
+        assert_eq!(std::fs::metadata(&opened).unwrap().permissions().mode() & 0o777, 0o600);
+        let in_memory = open_file_in_memory(&sealed, &place.key, OpenLimits::default()).unwrap();
+        assert_eq!((in_memory.info, in_memory.plaintext.expose()), (opened_info, b"weights".as_slice()));
+        assert_eq!(inspect_file(&sealed).unwrap().name, "m");
+        assert_eq!(place.names(), ["m.onnx", "m.opened", "m.sealed"]);
+    }
+
+    #[test]
+    fn a_failure_leaves_nothing_behind_and_what_was_there_alone() {
+        let place = Place::new();
+        let model = place.write("m.onnx", &[7; 9000]);
+        let sealed = place.path("m.sealed");
+        seal_file(&model, &sealed, &place.key, &SealOptions { chunk_size: 4096, ..SealOptions::new("m") }).unwrap();
+        let mut bytes = std::fs::read(&sealed).unwrap();
+        *bytes.last_mut().unwrap() ^= 1;
+        place.write("m.sealed", &bytes);
+        let opened = place.write("m.opened", b"precious");
+        let error = open_file(&sealed, &opened, &place.key).unwrap_err();
+        assert!(matches!(error, SealFileError::Sealed { source: SealedError::Trailer, .. }), "{error:?}");
+        assert!(error.is_input() && error.hint().is_some());
+        assert_eq!(std::fs::read(&opened).unwrap(), b"precious");
+        assert_eq!(place.names(), ["m.onnx", "m.opened", "m.sealed"]);
+
+        let empty = place.write("empty", b"");
+        let error = seal_file(&empty, &place.path("out"), &place.key, &SealOptions::new("m")).unwrap_err();
+        assert!(matches!(error, SealFileError::Model { source: SealedError::Empty, .. }));
+        assert!(!place.path("out").exists());
+    }
+
+    #[test]
+    fn a_file_is_not_replaced_by_its_own_result() {
+        let place = Place::new();
+        let model = place.write("m.onnx", b"weights");
+        std::os::unix::fs::symlink(&model, place.path("link")).unwrap();
+        for output in [&model, &place.path("link")] {
+            let error = seal_file(&model, output, &place.key, &SealOptions::new("m")).unwrap_err();
+            assert!(matches!(error, SealFileError::SameFile { .. }));
+        }
+        assert_eq!(std::fs::read(&model).unwrap(), b"weights");
+    }
+
+    #[test]
+    fn unreadable_inputs_are_the_users_and_a_full_disk_is_not() {
+        let place = Place::new();
+        let model = place.write("m.onnx", b"weights");
+        let (out, options) = (place.path("out"), SealOptions::new("m"));
+        for wrong in [place.path("absent"), place.dir.path().to_owned(), PathBuf::from("/dev/null"), model.join("x")] {
+            assert!(seal_file(&wrong, &out, &place.key, &options).unwrap_err().is_input(), "{}", wrong.display());
+            assert!(open_file(&wrong, &out, &place.key).unwrap_err().is_input(), "{}", wrong.display());
+            assert!(inspect_file(&wrong).unwrap_err().is_input(), "{}", wrong.display());
+        }
+        let nowhere = place.path("no/such/folder/out");
+        assert!(!seal_file(&model, &nowhere, &place.key, &options).unwrap_err().is_input());
+        assert!(matches!(
+            open_file(&model, &out, &place.key),
+            Err(SealFileError::Sealed { source: SealedError::NotSealed, .. })
+        ));
+        assert_eq!(place.names(), ["m.onnx"]);
+    }
+
+    #[test]
+    fn a_name_comes_from_the_file() {
+        for (path, name) in [
+            ("models/digits.onnx", "digits"),
+            ("my model (2).onnx", "my-model--2-"),
+            (".hidden", "hidden"),
+            ("---.onnx", "model"),
+            ("/", "model"),
+        ] {
+            assert_eq!(SealOptions::named_after(Path::new(path)).name, name, "{path}");
+            assert!(SealOptions::named_after(Path::new(path)).checked().is_ok(), "{path}");
         }
     }
 }

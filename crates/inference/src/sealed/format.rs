@@ -1,6 +1,7 @@
 //! The file format: header, chunks, trailer. Bytes in, bytes out.
 
 use std::io::{ErrorKind, Read, Write};
+use std::thread::ScopedJoinHandle;
 
 use aws_lc_rs::aead::{Aad, LessSafeKey, NONCE_LEN, Nonce};
 use aws_lc_rs::digest::{Context, SHA256, digest};
@@ -109,7 +110,9 @@ pub enum SealedError {
     #[error("the model is sealed already")]
     AlreadySealed,
     /// A name that cannot be a model's.
-    #[error("`{name}` is no model name: letters, digits, `-`, `_` and `.`, 1 to {MAX_NAME} of them, a letter or digit first")]
+    #[error(
+        "`{name}` is no model name: letters, digits, `-`, `_` and `.`, 1 to {MAX_NAME} of them, a letter or digit first"
+    )]
     Name {
         /// The name, shortened.
         name: String,
@@ -567,7 +570,7 @@ pub fn open<S: ReadAt + ?Sized>(
             })
             .collect();
         // All are joined and the first error in file order is the one reported, so that messages do not depend on timing.
-        let results: Vec<_> = workers.into_iter().map(|worker| worker.join()).collect();
+        let results: Vec<_> = workers.into_iter().map(ScopedJoinHandle::join).collect();
         results.into_iter().try_for_each(|result| result.unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
     })?;
 

@@ -31,7 +31,7 @@ mod key;
 
 pub use file::{SealFileError, inspect_file, open_file, open_file_in_memory, seal_file};
 pub use format::{
-    Header, MAX_NAME, ModelInfo, OpenLimits, OpenedModel, ReadAt, SealOptions, SealedError, StreamError, is_sealed, open,
-    open_stream, seal,
+    Header, MAX_NAME, ModelInfo, OpenLimits, OpenedModel, ReadAt, SealOptions, SealedError, StreamError, is_sealed,
+    open, open_stream, seal,
 };
 pub use key::{KeyId, ModelKey, ParseKeyError};

@@ -95,7 +95,10 @@ impl LoadError {
         use std::io::ErrorKind as K;
         match self {
             Self::Read { source, .. } => {
-                matches!(source.kind(), K::NotFound | K::PermissionDenied | K::IsADirectory | K::NotADirectory | K::InvalidInput)
+                matches!(
+                    source.kind(),
+                    K::NotFound | K::PermissionDenied | K::IsADirectory | K::NotADirectory | K::InvalidInput
+                )
             }
             Self::Sealed(error) => error.is_input(),
             _ => true,
@@ -106,7 +109,9 @@ impl LoadError {
     pub fn hint(&self) -> Option<&'static str> {
         match self {
             Self::Sealed(error) => error.hint(),
-            Self::KeyMissing { .. } => Some("name the key with `--key-file`; in a pod it is `/casemate/secrets/<name>`"),
+            Self::KeyMissing { .. } => {
+                Some("name the key with `--key-file`; in a pod it is `/casemate/secrets/<name>`")
+            }
             Self::NotSealed { .. } => Some("seal it with `casemate model seal`, or leave `--key-file` out"),
             Self::TooLarge { .. } => Some("raise `--max-model-bytes`, and the pod's memory with it"),
             Self::Labels { .. } => Some("one label a line, as many lines as the model has classes"),

@@ -175,7 +175,10 @@ impl Server {
         stop.send_replace(true);
         let all_gone = async { while connections.join_next().await.is_some() {} };
         if tokio::time::timeout(config.grace, all_gone).await.is_err() {
-            tracing::warn!(connections = metrics.connections.get(), "connections still open after the grace period are cut");
+            tracing::warn!(
+                connections = metrics.connections.get(),
+                "connections still open after the grace period are cut"
+            );
         }
         connections.shutdown().await;
         result
@@ -199,7 +202,10 @@ fn announce(slot: &OnceLock<Loaded>, loaded: Loaded) {
 }
 
 /// The next connection, once there is room for it.
-async fn accept(listener: &TcpListener, slots: &Arc<Semaphore>) -> (TcpStream, Option<tokio::sync::OwnedSemaphorePermit>) {
+async fn accept(
+    listener: &TcpListener,
+    slots: &Arc<Semaphore>,
+) -> (TcpStream, Option<tokio::sync::OwnedSemaphorePermit>) {
     // The semaphore is never closed, so there always is a permit to wait for.
     let slot = slots.clone().acquire_owned().await.ok();
     loop {
@@ -235,6 +241,3 @@ async fn serve_connection(stream: TcpStream, service: Arc<Service>, mut stopping
         tracing::debug!(%error, "connection");
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -20,7 +20,8 @@ use tokio::sync::{Semaphore, watch};
 use super::Config;
 use super::load::Loaded;
 use crate::kserve::{
-    BYTES, Class, ErrorBody, FP32, InferRequest, InferResponse, OutputData, OutputTensor, POD_HEADER, RequestError, shape_text,
+    BYTES, Class, ErrorBody, FP32, InferRequest, InferResponse, OutputData, OutputTensor, POD_HEADER, RequestError,
+    shape_text,
 };
 use crate::metrics::{InGauge, Metrics};
 use crate::model::{Model, ModelError, TensorSpec};
@@ -168,7 +169,8 @@ impl Service {
     /// The model of this name and version.
     fn loaded(&self, name: &str, version: Option<&str>) -> Result<&Loaded, Refusal> {
         let loaded = self.model.get().ok_or(Refusal::NotReady)?;
-        let is_it = loaded.model.name == name && version.is_none_or(|version| version == loaded.model.version.to_string());
+        let is_it =
+            loaded.model.name == name && version.is_none_or(|version| version == loaded.model.version.to_string());
         if is_it { Ok(loaded) } else { Err(Refusal::NoSuchModel(name.chars().take(80).collect())) }
     }
 }
@@ -219,7 +221,10 @@ async fn index(State(service): Shared, request: Request) -> Result<Response, Ref
     Ok(json_body(&models).into_response())
 }
 
-async fn model_metadata(State(service): Shared, name: Result<Path<String>, PathRejection>) -> Result<Response, Refusal> {
+async fn model_metadata(
+    State(service): Shared,
+    name: Result<Path<String>, PathRejection>,
+) -> Result<Response, Refusal> {
     let Path(name) = name.map_err(|_| Refusal::NoSuchPath)?;
     Ok(metadata(&service.loaded(&name, None)?.model))
 }
@@ -450,7 +455,7 @@ fn wanted(request: &InferRequest, outputs: &[TensorSpec]) -> Result<Vec<(usize, 
                 // Classes are a list of numbers for each row; a picture as output has none.
                 let max = if let [classes] = spec.row.as_slice() { *classes } else { 0 };
                 let count = usize::try_from(got).ok().filter(|count| (1..=max).contains(count));
-                Some(count.ok_or_else(|| RequestError::Classification { name: wanted.name, got, max: max as u64 })?)
+                Some(count.ok_or(RequestError::Classification { name: wanted.name, got, max: max as u64 })?)
             }
         };
         Ok((place, classes))
