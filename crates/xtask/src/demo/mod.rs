@@ -109,7 +109,7 @@ fn become_root_if_needed(unattended: bool) -> Result<()> {
 impl Demo {
     fn prepare(args: &DemoArgs) -> Result<Self> {
         let metadata = Metadata::load()?;
-        let binaries = workspace::build_product(false)?;
+        let binaries = workspace::build_product()?;
         let work = metadata.target_directory.join("demo");
         let mut demo = Self {
             ui: Ui::new(),

@@ -3,6 +3,7 @@
 
 mod oci;
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
@@ -76,7 +77,7 @@ pub(crate) fn run(args: &ImagesArgs) -> Result<()> {
 
 /// Builds the binaries and writes the images into `target/images`.
 pub(crate) fn build(metadata: &Metadata, args: &ImagesArgs) -> Result<Vec<Built>> {
-    let binaries = workspace::build_product(args.release)?;
+    let binaries = binaries(args.release)?;
     let stripped = metadata.target_directory.join("images/bin");
     fs::create_dir_all(&stripped).with_context(|| format!("create `{}`", stripped.display()))?;
     let program = |name: &str| -> Result<Entry> {
@@ -120,6 +121,17 @@ pub(crate) fn build(metadata: &Metadata, args: &ImagesArgs) -> Result<Vec<Built>
         built.push(Built { name: image.name, tag: image.tag, digest, layout });
     }
     Ok(built)
+}
+
+/// For images that leave this machine, each crate is built alone, so that no feature that another crate asks of a shared
+/// dependency gets into a TEE. Images for local mode take the binaries that tests and demo have built already.
+fn binaries(release: bool) -> Result<BTreeMap<String, PathBuf>> {
+    if !release {
+        return workspace::build_product();
+    }
+    let mut binaries = workspace::build(&["pod"], true)?;
+    binaries.extend(workspace::build(&["inference"], true)?);
+    Ok(binaries)
 }
 
 /// Pushes images with skopeo, which keeps their digests.
