@@ -26,7 +26,8 @@ use connection::Connection;
 /// Where to ask, and whom to trust.
 #[derive(Debug, Clone)]
 pub struct Target {
-    /// Addresses of the service. One is enough; benchmark clients spread over several.
+    /// Addresses of the service. One is enough; a question goes to the first that can be reached, benchmark clients spread
+    /// over all.
     pub addresses: Vec<SocketAddr>,
     /// The name that the server's certificate must have.
     pub server_name: ServerName<'static>,
@@ -185,8 +186,7 @@ impl ClientError {
 
 /// Asks for the `top` best classes of one picture.
 pub async fn infer(target: &Target, picture: &Picture, top: u64) -> Result<Answer, ClientError> {
-    let address = *target.addresses.first().ok_or(ClientError::NoAddress)?;
-    let mut connection = Connection::open(target, address).await?;
+    let (mut connection, address) = connect_any(target).await?;
     let model = model_name(target, &mut connection).await?;
     let body = request_body(picture, &target.output, top);
     let begin = Instant::now();
@@ -202,6 +202,20 @@ pub async fn infer(target: &Target, picture: &Picture, top: u64) -> Result<Answe
         milliseconds,
         peer: connection.peer().to_vec(),
     })
+}
+
+/// Connects to the first address that can be reached. One that can be reached and is not trusted ends the search: going on
+/// to another would hide it.
+async fn connect_any(target: &Target) -> Result<(Connection, SocketAddr), ClientError> {
+    let mut unreachable = ClientError::NoAddress;
+    for &address in &target.addresses {
+        match Connection::open(target, address).await {
+            Ok(connection) => return Ok((connection, address)),
+            Err(error @ ClientError::Connect { .. }) => unreachable = error,
+            Err(error) => return Err(error),
+        }
+    }
+    Err(unreachable)
 }
 
 fn infer_path(model: &str) -> String {

@@ -74,6 +74,19 @@ async fn a_server_under_another_root_is_not_trusted() {
 }
 
 #[tokio::test]
+async fn an_address_that_cannot_be_reached_is_passed_over_and_one_that_is_not_trusted_is_not() {
+    let server = ready(config()).await;
+    let (theirs, ours) = (Pki::new("inference"), Pki::new("inference"));
+    let good = ours.front(server.address, false).await;
+    let foreign = theirs.front(server.address, false).await;
+    let dead = closed_port().await;
+    let answer = infer(&ours.target(vec![dead, good]), &picture("7.png"), 1).await.unwrap();
+    assert_eq!(answer.address, good);
+    let error = infer(&ours.target(vec![dead, foreign, good]), &picture("7.png"), 1).await.unwrap_err();
+    assert!(matches!(error, ClientError::NotTrusted { address, .. } if address == foreign), "{error:?}");
+}
+
+#[tokio::test]
 async fn a_server_of_another_name_is_not_trusted() {
     let server = ready(config()).await;
     let pki = Pki::new("inference");
