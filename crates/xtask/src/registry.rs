@@ -44,7 +44,7 @@ pub(crate) fn run(args: &RegistryArgs) -> Result<()> {
     let metadata = Metadata::load()?;
     let images = ImagesArgs { release: args.release, model_file: args.model_file.clone(), ..ImagesArgs::default() };
     let built = images::build(&metadata, &images)?;
-    let mut registry = Registry::start(&metadata.target_directory, args.port)?;
+    let mut registry = Registry::start(&metadata.target_directory.join("registry"), args.port)?;
     images::push(&built, &registry.address())?;
     eprintln!("registry: listening on {}; Ctrl-C stops it", registry.address());
     for image in &built {
@@ -69,8 +69,8 @@ pub(crate) struct Registry {
 }
 
 impl Registry {
-    /// Starts a registry on loopback whose configuration, storage and log are in `target/registry`.
-    pub(crate) fn start(target: &Path, port: u16) -> Result<Self> {
+    /// Starts a registry on loopback whose configuration, storage and log are in `folder`.
+    pub(crate) fn start(folder: &Path, port: u16) -> Result<Self> {
         let Some(program) = proc::find_program("docker-registry") else {
             return Err(unknown("there is no `docker-registry`", "`cargo xtask packages` installs it"));
         };
@@ -81,7 +81,6 @@ impl Registry {
                 "give another port with `--registry-port` (`--port` of `cargo xtask registry`), or end that program";
             return Err(unknown(&format!("port {port} is not free{who}: {error}"), hint));
         }
-        let folder = target.join("registry");
         let storage = folder.join("storage");
         fs::create_dir_all(&storage).with_context(|| format!("create `{}`", storage.display()))?;
         let config = folder.join(format!("config-{port}.yml"));
@@ -100,23 +99,23 @@ impl Registry {
     }
 
     /// Starts on `port` if that is given, else on the default port, else on any free one.
-    pub(crate) fn start_somewhere(target: &Path, port: Option<u16>) -> Result<Self> {
+    pub(crate) fn start_somewhere(folder: &Path, port: Option<u16>) -> Result<Self> {
         if let Some(port) = port {
-            return Self::start(target, port);
+            return Self::start(folder, port);
         }
         if TcpListener::bind((Ipv4Addr::LOCALHOST, DEFAULT_PORT)).is_ok() {
-            return Self::start(target, DEFAULT_PORT);
+            return Self::start(folder, DEFAULT_PORT);
         }
         let who = listener(DEFAULT_PORT).map_or_else(String::new, |who| format!(" by {who}"));
-        let registry = Self::start_on_free_port(target)?;
+        let registry = Self::start_on_free_port(folder)?;
         eprintln!("registry: port {DEFAULT_PORT} is taken{who}; using {}", registry.port);
         Ok(registry)
     }
 
     /// Starts on a port that nobody listens on.
-    pub(crate) fn start_on_free_port(target: &Path) -> Result<Self> {
+    pub(crate) fn start_on_free_port(folder: &Path) -> Result<Self> {
         let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).and_then(|socket| socket.local_addr());
-        Self::start(target, free.context("find a free port")?.port())
+        Self::start(folder, free.context("find a free port")?.port())
     }
 
     /// HOST:PORT, as an image reference names it.

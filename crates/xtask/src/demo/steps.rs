@@ -66,7 +66,7 @@ fn seal(demo: &mut Demo) -> Result<()> {
 
 /// Images are built FROM scratch and pushed to a registry on loopback, which ends with this process.
 fn publish(demo: &mut Demo) -> Result<()> {
-    let registry = Registry::start_somewhere(&demo.metadata.target_directory, demo.registry_port)?;
+    let registry = Registry::start_somewhere(&demo.work.join("registry"), demo.registry_port)?;
     let args = ImagesArgs { model_file: Some(demo.work.join(SEALED)), ..ImagesArgs::default() };
     let built = images::build(&demo.metadata, &args)?;
     images::push(&built, &registry.address())?;
