@@ -245,6 +245,8 @@ netns_test! {
     fn unusable_material_leaves_the_earlier_in_place() {
         let pod = Pod::new();
         let good = material(&pod.ca, &["frontend"], Duration::from_mins(1));
+        // Its first material is in use.
+        pod.ask(V4, SERVER_ONLY, None).unwrap();
         // The key of one certificate with the chain of another.
         let broken = Material { key: pod.ca.leaf("other").key(), ..good };
         pod.material.send_replace(broken);
