@@ -15,6 +15,7 @@ pub mod generate;
 mod policy_data;
 pub mod registry;
 pub mod request;
+mod yaml;
 
 pub use evaluate::{Decision, PolicyEngine};
 pub use generate::{GenerateError, GenerateOptions, Report, generate};

@@ -162,7 +162,9 @@ impl RegistryError {
                     .into(),
             ),
             Self::NotFound { .. } => Some("push it first, or correct `image`".into()),
-            Self::Unreachable { registry, .. } => Some(format!("start the registry at `{registry}`, or wait and repeat")),
+            Self::Unreachable { registry, .. } => {
+                Some(format!("start the registry at `{registry}`, or wait and repeat"))
+            }
             Self::Unauthorized { .. } => Some("registries that ask for credentials are not supported yet".into()),
             _ => None,
         }
@@ -234,7 +236,8 @@ async fn resolve(text: &str, reference: &Reference) -> Result<ResolvedImage, Reg
     let manifest = match document["manifests"].as_array() {
         None => document,
         Some(entries) => {
-            let fits = |entry: &&Value| entry["platform"]["os"] == "linux" && entry["platform"]["architecture"] == "amd64";
+            let fits =
+                |entry: &&Value| entry["platform"]["os"] == "linux" && entry["platform"]["architecture"] == "amd64";
             let digest = entries.iter().find(fits).and_then(|entry| entry["digest"].as_str());
             let digest = digest.ok_or_else(|| RegistryError::NoPlatform { reference: text.to_owned() })?;
             if !is_sha256(digest) {
@@ -314,12 +317,13 @@ impl Fetch<'_> {
         let reference = self.reference.to_owned();
         let unreachable = |reason: String| RegistryError::Unreachable { registry: self.registry.to_owned(), reason };
         match error {
-            OciDistributionError::ImageManifestNotFoundError(_) | OciDistributionError::ServerError { code: 404, .. } => {
-                RegistryError::NotFound { reference }
-            }
+            OciDistributionError::ImageManifestNotFoundError(_)
+            | OciDistributionError::ServerError { code: 404, .. } => RegistryError::NotFound { reference },
             OciDistributionError::RegistryError { envelope, .. } => {
                 let is = |codes: &[OciErrorCode]| envelope.errors.iter().any(|error| codes.contains(&error.code));
-                use OciErrorCode::{BlobUnknown, Denied, ManifestUnknown, NameInvalid, NameUnknown, NotFound, Unauthorized};
+                use OciErrorCode::{
+                    BlobUnknown, Denied, ManifestUnknown, NameInvalid, NameUnknown, NotFound, Unauthorized,
+                };
                 if is(&[ManifestUnknown, NameUnknown, NotFound, BlobUnknown, NameInvalid]) {
                     RegistryError::NotFound { reference }
                 } else if is(&[Unauthorized, Denied]) {

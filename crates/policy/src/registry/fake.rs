@@ -81,7 +81,8 @@ fn serve(stream: TcpStream, answers: &Answers) {
         }
         let path = request.split(' ').nth(1).unwrap_or_default();
         let missing = br#"{"errors":[{"code":"MANIFEST_UNKNOWN","message":"manifest unknown"}]}"#;
-        let answer = if path == "/v2/" { Some((200, b"{}".to_vec())) } else { answers.lock().unwrap().get(path).cloned() };
+        let answer =
+            if path == "/v2/" { Some((200, b"{}".to_vec())) } else { answers.lock().unwrap().get(path).cloned() };
         let (status, body) = answer.unwrap_or_else(|| (404, missing.to_vec()));
         let head = format!(
             "HTTP/1.1 {status} X\r\nContent-Length: {}\r\nContent-Type: application/vnd.oci.image.manifest.v1+json\r\n\r\n",

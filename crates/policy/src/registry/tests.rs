@@ -95,7 +95,9 @@ async fn broken_documents_are_refused() {
         let error = resolve(&format!("{}/bad:{tag}", registry.host)).await.unwrap_err();
         assert!(matches!(error, RegistryError::Malformed { .. }), "{tag}: {error}");
     }
-    for config in [b"[]".as_slice(), b"7", br#"{"config":7}"#, br#"{"config":{"Env":"x"}}"#, br#"{"config":{"User":1}}"#, &long] {
+    for config in
+        [b"[]".as_slice(), b"7", br#"{"config":7}"#, br#"{"config":{"Env":"x"}}"#, br#"{"config":{"User":1}}"#, &long]
+    {
         let digest = registry.blob("bad", config);
         let manifest = json!({"schemaVersion": 2, "config": {"digest": digest}}).to_string();
         registry.manifest("bad", "config", manifest.as_bytes());
