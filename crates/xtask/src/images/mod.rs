@@ -8,6 +8,7 @@ use std::fs;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::rc::Rc;
 
 use anyhow::{Context, Result};
 use clap::Args;
@@ -15,7 +16,7 @@ use clap::Args;
 use crate::failure::{negative, unknown};
 use crate::proc;
 use crate::workspace::{self, Metadata};
-use oci::{Entry, Image};
+use oci::{Entry, Image, Layer};
 
 /// Which images to build, and what to do with them.
 #[derive(Args, Clone, Debug, Default)]
@@ -49,6 +50,9 @@ pub(crate) struct Built {
 
 /// Where the example's image has its model; `examples/inference` names this path.
 pub(crate) const MODEL_PATH: &str = "/models/digits.onnx.sealed";
+/// Levels of gzip: images that leave the machine are worth a few seconds more.
+const FAST: u32 = 1;
+const SMALL: u32 = 6;
 /// Who workloads run as: nobody in particular, and not root.
 const WORKLOAD_USER: &str = "65532:65532";
 
@@ -84,7 +88,9 @@ pub(crate) fn build(metadata: &Metadata, args: &ImagesArgs) -> Result<Vec<Built>
         let source = strip(workspace::binary(&binaries, name)?, &stripped)?;
         Ok(Entry { path: format!("/{name}"), source, mode: 0o755 })
     };
-    let image = |name: &str, layers: Vec<Vec<Entry>>, entrypoint: &str, user: &str, description: &str| Image {
+    let level = if args.release { SMALL } else { FAST };
+    let pack = |entries: &[Entry]| Layer::pack(entries, level);
+    let image = |name: &str, layers: Vec<Rc<Layer>>, entrypoint: &str, user: &str, description: &str| Image {
         name: name.to_owned(),
         tag: metadata.version().to_owned(),
         layers,
@@ -92,17 +98,23 @@ pub(crate) fn build(metadata: &Metadata, args: &ImagesArgs) -> Result<Vec<Built>
         user: user.to_owned(),
         description: description.to_owned(),
     };
-    let server = vec![program("casemate-serve")?];
+    let server = pack(&[program("casemate-serve")?])?;
     let mut images = vec![
         image(
             "casemate-pod",
-            vec![vec![program("casemate-pod")?, program("casemate-launch")?]],
+            vec![pack(&[program("casemate-pod")?, program("casemate-launch")?])?],
             "/casemate-pod",
             // The initializer sets up the pod's firewall and the mesh opens transparent sockets; both give root up.
             "0:0",
             "Casemate inside a pod: Coordinator, initializer, mesh",
         ),
-        image("casemate-serve", vec![server.clone()], "/casemate-serve", WORKLOAD_USER, "Casemate's inference server"),
+        image(
+            "casemate-serve",
+            vec![Rc::clone(&server)],
+            "/casemate-serve",
+            WORKLOAD_USER,
+            "Casemate's inference server",
+        ),
     ];
     if let Some(model) = &args.model_file {
         let source = workspace::user_path(model);
@@ -110,7 +122,7 @@ pub(crate) fn build(metadata: &Metadata, args: &ImagesArgs) -> Result<Vec<Built>
             let message = format!("there is no sealed model at `{}`", source.display());
             return Err(negative(&message, "`casemate model seal` makes one"));
         }
-        let model = vec![Entry { path: MODEL_PATH.to_owned(), source, mode: 0o444 }];
+        let model = pack(&[Entry { path: MODEL_PATH.to_owned(), source, mode: 0o444 }])?;
         let description = "Casemate's inference server with a sealed classifier of handwritten digits";
         images.push(image("digits", vec![server, model], "/casemate-serve", WORKLOAD_USER, description));
     }
@@ -206,7 +218,10 @@ mod tests {
         let image = Image {
             name: "test".to_owned(),
             tag: "1.2.3".to_owned(),
-            layers: vec![vec![Entry { path: "/program".to_owned(), source: program, mode: 0o755 }]],
+            layers: vec![
+                Layer::pack(&[Entry { path: "/program".to_owned(), source: program, mode: 0o755 }], FAST)
+                    .expect("packed"),
+            ],
             entrypoint: vec!["/program".to_owned()],
             user: WORKLOAD_USER.to_owned(),
             description: String::new(),

@@ -6,6 +6,7 @@
 use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 
 use anyhow::{Context, Result};
 use flate2::{Compression, GzBuilder};
@@ -23,12 +24,28 @@ pub(crate) struct Entry {
     pub(crate) mode: u32,
 }
 
+/// A layer, packed once for every image that has it.
+#[derive(Debug)]
+pub(crate) struct Layer {
+    /// Digest of the archive before compression, by which a config names it.
+    diff_id: String,
+    compressed: Vec<u8>,
+}
+
+impl Layer {
+    /// Packs files. `level` is gzip's, from 1 (fast) to 9.
+    pub(crate) fn pack(entries: &[Entry], level: u32) -> Result<Rc<Self>> {
+        let tar = archive(entries)?;
+        Ok(Rc::new(Self { diff_id: digest(&tar), compressed: gzip(&tar, level)? }))
+    }
+}
+
 /// An image: layers from the bottom up, and how it starts.
 #[derive(Clone, Debug)]
 pub(crate) struct Image {
     pub(crate) name: String,
     pub(crate) tag: String,
-    pub(crate) layers: Vec<Vec<Entry>>,
+    pub(crate) layers: Vec<Rc<Layer>>,
     pub(crate) entrypoint: Vec<String>,
     pub(crate) user: String,
     pub(crate) description: String,
@@ -57,10 +74,9 @@ pub(crate) fn write_layout(image: &Image, folder: &Path) -> Result<String> {
 
     let mut layers = Vec::new();
     let mut diff_ids = Vec::new();
-    for entries in &image.layers {
-        let tar = layer(entries)?;
-        diff_ids.push(digest(&tar));
-        layers.push(blobs.put(LAYER, &gzip(&tar)?)?);
+    for layer in &image.layers {
+        diff_ids.push(layer.diff_id.as_str());
+        layers.push(blobs.put(LAYER, &layer.compressed)?);
     }
     let config = json!({
         "created": CREATED,
@@ -116,7 +132,7 @@ fn digest(bytes: &[u8]) -> String {
 }
 
 /// A tar archive: sorted, owned by 0:0, without times, with the folders that its files need.
-fn layer(entries: &[Entry]) -> Result<Vec<u8>> {
+fn archive(entries: &[Entry]) -> Result<Vec<u8>> {
     let mut sorted: Vec<&Entry> = entries.iter().collect();
     sorted.sort_by(|a, b| a.path.cmp(&b.path));
     let mut tar = tar::Builder::new(Vec::new());
@@ -151,10 +167,9 @@ fn header(mode: u32, size: u64) -> tar::Header {
     header
 }
 
-fn gzip(bytes: &[u8]) -> Result<Vec<u8>> {
-    // LIMIT: level 6; a higher one costs seconds at every build and saves a few per cent.
-    let mut encoder =
-        GzBuilder::new().mtime(0).operating_system(GZIP_UNKNOWN_SYSTEM).write(Vec::new(), Compression::new(6));
+fn gzip(bytes: &[u8], level: u32) -> Result<Vec<u8>> {
+    let builder = GzBuilder::new().mtime(0).operating_system(GZIP_UNKNOWN_SYSTEM);
+    let mut encoder = builder.write(Vec::new(), Compression::new(level));
     encoder.write_all(bytes)?;
     encoder.finish().context("compress a layer")
 }
@@ -166,17 +181,23 @@ mod tests {
 
     use super::*;
 
-    fn image(dir: &Path, order: &[usize]) -> Image {
-        let paths = ["/b", "/models/deep/m.bin", "/a"];
+    const PATHS: [&str; 3] = ["/b", "/models/deep/m.bin", "/a"];
+
+    /// Files in the given order of [`PATHS`], each with its path as content.
+    fn entries(dir: &Path, order: &[usize]) -> Vec<Entry> {
         let entry = |path: &str| {
             let source = dir.join(path.replace('/', "_"));
             fs::write(&source, path).expect("write");
             Entry { path: path.to_owned(), source, mode: 0o755 }
         };
+        order.iter().map(|&n| entry(PATHS[n])).collect()
+    }
+
+    fn image(entries: &[Entry]) -> Image {
         Image {
             name: "test".to_owned(),
             tag: "1".to_owned(),
-            layers: vec![order.iter().map(|&n| entry(paths[n])).collect()],
+            layers: vec![Layer::pack(entries, 6).expect("packed")],
             entrypoint: vec!["/a".to_owned()],
             user: "0:0".to_owned(),
             description: "a test".to_owned(),
@@ -186,13 +207,13 @@ mod tests {
     #[test]
     fn neither_order_nor_times_nor_modes_of_the_sources_change_the_digest() {
         let dir = tempfile::tempdir().expect("tempdir");
-        let first = write_layout(&image(dir.path(), &[0, 1, 2]), &dir.path().join("one")).expect("written");
-        let image = image(dir.path(), &[2, 0, 1]);
-        let source = &image.layers[0][0].source;
+        let first = write_layout(&image(&entries(dir.path(), &[0, 1, 2])), &dir.path().join("one")).expect("written");
+        let entries = entries(dir.path(), &[2, 0, 1]);
+        let source = &entries[0].source;
         fs::set_permissions(source, fs::Permissions::from_mode(0o600)).expect("chmod");
         let file = fs::File::options().append(true).open(source).expect("open");
         file.set_modified(SystemTime::UNIX_EPOCH + Duration::from_secs(1)).expect("touch");
-        let second = write_layout(&image, &dir.path().join("two")).expect("written");
+        let second = write_layout(&image(&entries), &dir.path().join("two")).expect("written");
         assert_eq!(first, second);
     }
 
@@ -200,22 +221,23 @@ mod tests {
     fn another_byte_another_mode_or_another_entrypoint_change_it() {
         let dir = tempfile::tempdir().expect("tempdir");
         let write = |image: &Image| write_layout(image, &dir.path().join("out")).expect("written");
-        let image = image(dir.path(), &[0, 1, 2]);
-        let first = write(&image);
-        let mut mode = image.clone();
-        mode.layers[0][0].mode = 0o644;
-        assert_ne!(first, write(&mode));
-        let mut entrypoint = image.clone();
-        entrypoint.entrypoint.push("x".to_owned());
-        assert_ne!(first, write(&entrypoint));
-        fs::write(&image.layers[0][0].source, "other").expect("write");
-        assert_ne!(first, write(&image));
+        let mut entries = entries(dir.path(), &[0, 1, 2]);
+        let mut first = image(&entries);
+        let digest = write(&first);
+        first.entrypoint.push("x".to_owned());
+        assert_ne!(digest, write(&first));
+        fs::write(&entries[0].source, "other").expect("write");
+        assert_ne!(digest, write(&image(&entries)));
+        fs::write(&entries[0].source, &entries[0].path).expect("write");
+        assert_eq!(digest, write(&image(&entries)));
+        entries[0].mode = 0o644;
+        assert_ne!(digest, write(&image(&entries)));
     }
 
     #[test]
     fn a_layer_holds_folders_before_files_owned_by_root_without_times() {
         let dir = tempfile::tempdir().expect("tempdir");
-        let bytes = layer(&image(dir.path(), &[0, 1, 2]).layers[0]).expect("a layer");
+        let bytes = archive(&entries(dir.path(), &[0, 1, 2])).expect("an archive");
         let mut archive = tar::Archive::new(bytes.as_slice());
         let mut names = Vec::new();
         for entry in archive.entries().expect("entries") {
@@ -228,10 +250,10 @@ mod tests {
     }
 
     #[test]
-    fn every_blob_has_the_name_of_its_digest_and_the_size_of_its_descriptor() {
+    fn every_blob_has_the_name_of_its_digest() {
         let dir = tempfile::tempdir().expect("tempdir");
         let out = dir.path().join("out");
-        let top = write_layout(&image(dir.path(), &[0, 1, 2]), &out).expect("written");
+        let top = write_layout(&image(&entries(dir.path(), &[0, 1, 2])), &out).expect("written");
         for blob in fs::read_dir(out.join("blobs/sha256")).expect("blobs") {
             let path = blob.expect("a blob").path();
             let bytes = fs::read(&path).expect("read");
@@ -244,9 +266,8 @@ mod tests {
     #[test]
     fn a_missing_source_is_named() {
         let dir = tempfile::tempdir().expect("tempdir");
-        let mut image = image(dir.path(), &[0]);
-        image.layers[0][0].source = dir.path().join("gone");
-        let error = write_layout(&image, &dir.path().join("out")).expect_err("fails").to_string();
+        let entry = Entry { path: "/a".to_owned(), source: dir.path().join("gone"), mode: 0o755 };
+        let error = Layer::pack(&[entry], 1).expect_err("fails").to_string();
         assert!(error.ends_with("gone`"), "{error}");
     }
 }
