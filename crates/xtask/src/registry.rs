@@ -33,7 +33,7 @@ pub(crate) struct RegistryArgs {
     /// Optimised binaries in the images
     #[arg(long)]
     release: bool,
-    /// Also the example image `digits` around this sealed model
+    /// Also the example image `casemate/digits` around this sealed model
     #[arg(long, value_name = "PATH")]
     model_file: Option<PathBuf>,
 }
@@ -120,7 +120,7 @@ impl Registry {
 
     /// HOST:PORT, as an image reference names it.
     pub(crate) fn address(&self) -> String {
-        format!("127.0.0.1:{}", self.port)
+        format!("localhost:{}", self.port)
     }
 
     fn wait_until_ready(&mut self) -> Result<()> {

@@ -21,7 +21,7 @@ use clap::Args;
 
 use crate::failure::{negative, unknown};
 use crate::packages;
-use crate::proc::{self, Stream};
+use crate::proc::{self, Interrupted, Stream};
 use crate::registry::Registry;
 use crate::workspace::{self, Metadata};
 use report::{Report, Step};
@@ -82,7 +82,9 @@ pub(crate) fn run(args: &DemoArgs) -> Result<()> {
     let mut demo = Demo::prepare(args)?;
     let result = demo.run_steps();
     proc::begin_cleanup();
-    let clean = demo.clean_up(args.keep || result.is_err());
+    // After a failure there is something to look at; after Ctrl-C nobody asked for it.
+    let failed = result.as_ref().is_err_and(|error| !error.is::<Interrupted>());
+    let clean = demo.clean_up(args.keep || failed);
     println!("{}", demo.report.table());
     if let Some(path) = &args.json {
         let path = workspace::user_path(path);

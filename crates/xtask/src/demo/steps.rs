@@ -68,7 +68,9 @@ fn seal(demo: &mut Demo) -> Result<()> {
 fn publish(demo: &mut Demo) -> Result<()> {
     let registry = Registry::start_somewhere(&demo.work.join("registry"), demo.registry_port)?;
     let args = ImagesArgs { model_file: Some(demo.work.join(SEALED)), ..ImagesArgs::default() };
-    let built = images::build(&demo.metadata, &args)?;
+    let built = images::write(&demo.metadata, &args, &demo.binaries)?;
+    // skopeo speaks to the terminal itself.
+    demo.ui.hide();
     images::push(&built, &registry.address())?;
     for image in &built {
         demo.ui.line(&format!("  {}/{}:{}@{}", registry.address(), image.name, image.tag, image.digest));
@@ -89,7 +91,7 @@ fn generate(demo: &mut Demo) -> Result<()> {
         let text = fs::read_to_string(&path).with_context(|| format!("read `{}`", path.display()))?;
         let to = resources.join(path.file_name().context("a file without a name")?);
         // Only when port 5000 was taken does the copy differ from the example.
-        let text = text.replace(&format!("127.0.0.1:{DEFAULT_PORT}"), &address);
+        let text = text.replace(&format!("localhost:{DEFAULT_PORT}"), &address);
         fs::write(&to, text).with_context(|| format!("write `{}`", to.display()))?;
     }
     let image = format!("{address}/casemate-pod:{}", demo.metadata.version());

@@ -57,6 +57,12 @@ impl Ui {
         self.line(&format!("== {} after {seconds:.2} s", if ok { "ok" } else { "FAILED" }));
     }
 
+    /// No moving line for the rest of the step, because another program writes to the terminal.
+    pub(crate) fn hide(&self) {
+        *self.shared.status() = None;
+        self.line("");
+    }
+
     /// A line of text, above the moving line.
     pub(crate) fn line(&self, text: &str) {
         // The lock keeps the moving line from being drawn in the middle of this.

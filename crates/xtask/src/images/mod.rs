@@ -24,7 +24,7 @@ pub(crate) struct ImagesArgs {
     /// Build optimised binaries, for images that leave this machine
     #[arg(long)]
     pub(crate) release: bool,
-    /// Also build the example image `digits` around this sealed model
+    /// Also build the example image `casemate/digits` around this sealed model
     #[arg(long, value_name = "PATH")]
     pub(crate) model_file: Option<PathBuf>,
     /// Push the images to this registry (HOST:PORT); plain HTTP is used for a loopback address only
@@ -48,6 +48,9 @@ pub(crate) struct Built {
     pub(crate) layout: PathBuf,
 }
 
+/// The example's image, as `examples/inference` names it; its version is the model's.
+const EXAMPLE_NAME: &str = "casemate/digits";
+const EXAMPLE_TAG: &str = "1";
 /// Where the example's image has its model; `examples/inference` names this path.
 pub(crate) const MODEL_PATH: &str = "/models/digits.onnx.sealed";
 /// Levels of gzip: images that leave the machine are worth a few seconds more.
@@ -79,13 +82,21 @@ pub(crate) fn run(args: &ImagesArgs) -> Result<()> {
     }
 }
 
-/// Builds the binaries and writes the images into `target/images`.
+/// Builds the binaries and writes the images.
 pub(crate) fn build(metadata: &Metadata, args: &ImagesArgs) -> Result<Vec<Built>> {
-    let binaries = binaries(args.release)?;
+    write(metadata, args, &binaries(args.release)?)
+}
+
+/// Writes the images around these binaries into `target/images`.
+pub(crate) fn write(
+    metadata: &Metadata,
+    args: &ImagesArgs,
+    binaries: &BTreeMap<String, PathBuf>,
+) -> Result<Vec<Built>> {
     let stripped = metadata.target_directory.join("images/bin");
     fs::create_dir_all(&stripped).with_context(|| format!("create `{}`", stripped.display()))?;
     let program = |name: &str| -> Result<Entry> {
-        let source = strip(workspace::binary(&binaries, name)?, &stripped)?;
+        let source = strip(workspace::binary(binaries, name)?, &stripped)?;
         Ok(Entry { path: format!("/{name}"), source, mode: 0o755 })
     };
     let level = if args.release { SMALL } else { FAST };
@@ -124,11 +135,14 @@ pub(crate) fn build(metadata: &Metadata, args: &ImagesArgs) -> Result<Vec<Built>
         }
         let model = pack(&[Entry { path: MODEL_PATH.to_owned(), source, mode: 0o444 }])?;
         let description = "Casemate's inference server with a sealed classifier of handwritten digits";
-        images.push(image("digits", vec![server, model], "/casemate-serve", WORKLOAD_USER, description));
+        let mut digits = image(EXAMPLE_NAME, vec![server, model], "/casemate-serve", WORKLOAD_USER, description);
+        EXAMPLE_TAG.clone_into(&mut digits.tag);
+        images.push(digits);
     }
     let mut built = Vec::new();
     for image in images {
-        let layout = metadata.target_directory.join("images").join(&image.name);
+        let folder = image.name.rsplit('/').next().unwrap_or(&image.name);
+        let layout = metadata.target_directory.join("images").join(folder);
         let digest = oci::write_layout(&image, &layout).with_context(|| format!("write image `{}`", image.name))?;
         built.push(Built { name: image.name, tag: image.tag, digest, layout });
     }
