@@ -449,7 +449,194 @@ fn is_secret_name(name: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+    use std::sync::{LazyLock, Mutex};
+
+    use pki::holder::HolderKey;
+    use pki::owner::OwnerKey;
+    use protocol::api::transition;
+    use protocol::digest::Measurement;
+    use protocol::manifest::PolicyEntry;
+    use protocol::{DeploymentId, Digest};
+    use testkit::SoftwareTee;
+
     use super::*;
+    use crate::store::{Step, StoreError, Stored};
+
+    const DEPLOYMENT: DeploymentId = DeploymentId::from_bytes([3; 16]);
+    const MEASUREMENT: Measurement = Measurement::from_bytes([1; 48]);
+    static HOLDER: LazyLock<HolderKey> = LazyLock::new(|| HolderKey::generate().unwrap());
+
+    /// A store that remembers the heads it was asked to store, and fails when told to.
+    #[derive(Default, Clone)]
+    struct Frail {
+        heads: Arc<Mutex<Vec<String>>>,
+        fails: Arc<Mutex<bool>>,
+    }
+
+    impl Store for Frail {
+        fn load(&self) -> Result<Option<Stored>, StoreError> {
+            Ok(None)
+        }
+
+        fn entries(&self, _: &mut dyn FnMut(u64, &str) -> Result<(), StoreError>) -> Result<(), StoreError> {
+            Ok(())
+        }
+
+        fn secret(&self, _: &str) -> Result<Option<Vec<u8>>, StoreError> {
+            Ok(None)
+        }
+
+        fn commit(&mut self, _: Option<&str>, step: Step<'_>) -> Result<(), StoreError> {
+            self.heads.lock().unwrap().push(step.head.to_owned());
+            if *self.fails.lock().unwrap() {
+                return Err(StoreError::Failed { operation: "commit", reason: "disk full".into() });
+            }
+            Ok(())
+        }
+    }
+
+    struct Rig {
+        tee: SoftwareTee,
+        owner: OwnerKey,
+        store: Frail,
+        core: Core,
+        manifest: Manifest,
+    }
+
+    fn rig() -> Rig {
+        let tee = SoftwareTee::from_seed([1; 32]);
+        let owner = OwnerKey::generate().unwrap();
+        let owners = Quorum { threshold: 1, keys: vec![owner.public()] };
+        let identity = Identity(Digest::of(b"coordinator"));
+        let workload = Identity(Digest::of(b"workload"));
+        let entry = |name: &str, role| PolicyEntry {
+            names: vec![name.to_owned()],
+            role,
+            secrets: BTreeSet::from(["model".to_owned()]),
+            callers: None,
+        };
+        let manifest = Manifest {
+            version: 1,
+            deployment_id: DEPLOYMENT,
+            policies: [(identity, entry("coordinator", Role::Coordinator)), (workload, entry("web", Role::Workload))]
+                .into(),
+            reference_values: tee.reference_values(&[MEASUREMENT]),
+            owners: owners.clone(),
+            seed_share_holders: Quorum { threshold: 1, keys: vec![HOLDER.public()] },
+            lease_seconds: 60,
+        };
+        let report_data = ReportData([5; 64]);
+        let own = Own { identity, evidence: tee.evidence(MEASUREMENT, identity, &report_data), report_data };
+        let store = Frail::default();
+        let core = Core::new(own, Box::new(store.clone()), Record::empty(DEPLOYMENT, &owners));
+        Rig { tee, owner, store, core, manifest }
+    }
+
+    impl Rig {
+        fn signed(&self, previous: Digest) -> SignedManifest {
+            let manifest = self.manifest.to_text();
+            let signature = self.owner.sign(&transition(DEPLOYMENT, previous, &manifest)).unwrap();
+            SignedManifest { manifest, previous, signatures: vec![signature] }
+        }
+
+        fn put(&self, version: u64) -> PutSecret {
+            let signature = self.owner.sign(&secret_message(DEPLOYMENT, "model", version, b"v")).unwrap();
+            let value = protocol::Secret::new(b"v".to_vec());
+            PutSecret { name: "model".into(), version, value, signatures: vec![signature] }
+        }
+
+        fn enroll(&mut self) -> Result<Granted, Refusal> {
+            let data = ReportData([7; 64]);
+            let evidence = self.tee.evidence(MEASUREMENT, Identity(Digest::of(b"workload")), &data);
+            let verified = verifier::verify(UnverifiedEvidence::new(evidence).unwrap(), &data).unwrap();
+            let result = verifier::appraise(verified, &self.manifest.reference_values).unwrap();
+            let attested = Attested { result: Some(result), role: Some(Role::Workload), generation: 1 };
+            let key = rcgen::KeyPair::generate().unwrap();
+            let csr = rcgen::CertificateParams::new(vec![]).unwrap().serialize_request(&key).unwrap();
+            self.core.enroll(attested, Asked::Enroll, csr.der(), 1_800_000_000)
+        }
+    }
+
+    #[test]
+    fn after_a_failed_write_nothing_is_signed_and_nothing_is_granted() {
+        for step in 0..3 {
+            let mut rig = rig();
+            let first = rig.signed(Digest::ZERO);
+            let fail = |rig: &Rig| *rig.store.fails.lock().unwrap() = true;
+            if step == 0 {
+                fail(&rig);
+                assert!(matches!(rig.core.set(&first), Err(Refusal::Commit(_))));
+            } else {
+                rig.core.set(&first).unwrap();
+                fail(&rig);
+                if step == 1 {
+                    assert!(matches!(rig.core.put_secret(&rig.put(1)), Err(Refusal::Commit(_))));
+                } else {
+                    let next = rig.signed(transition(DEPLOYMENT, Digest::ZERO, &first.manifest));
+                    assert!(matches!(rig.core.set(&next), Err(Refusal::Commit(_))));
+                }
+            }
+            assert!(rig.core.view().stopped.is_some());
+            let signed = rig.store.heads.lock().unwrap().len();
+            // Even when the disk is well again: the head that was signed may be out there.
+            *rig.store.fails.lock().unwrap() = false;
+            assert!(matches!(rig.core.set(&first), Err(Refusal::Stopped { .. })));
+            assert!(matches!(rig.core.put_secret(&rig.put(1)), Err(Refusal::Stopped { .. })));
+            assert!(matches!(rig.enroll(), Err(Refusal::Stopped { .. })));
+            assert!(matches!(rig.core.view().reference_values(), Err(Refusal::Stopped { .. })));
+            assert_eq!(rig.store.heads.lock().unwrap().len(), signed, "step {step}");
+        }
+    }
+
+    #[test]
+    fn a_secret_that_vanished_from_the_store_stops_nobody_else() {
+        let mut rig = rig();
+        rig.core.set(&rig.signed(Digest::ZERO)).unwrap();
+        rig.core.put_secret(&rig.put(1)).unwrap();
+        assert!(matches!(rig.enroll(), Err(Refusal::Store(StoreError::Damaged { .. }))));
+        assert_eq!(rig.core.view().stopped, None);
+        assert_eq!(rig.core.put_secret(&rig.put(2)).unwrap().proof.index, 2, "the failed grant is not in the log");
+    }
+
+    #[test]
+    fn what_others_may_know_follows_the_state() {
+        let mut rig = rig();
+        assert!(matches!(rig.core.view().reference_values(), Err(Refusal::NoManifest)));
+        rig.core.set(&rig.signed(Digest::ZERO)).unwrap();
+        let view = rig.core.view();
+        assert_eq!(view.reference_values().unwrap(), &rig.manifest.reference_values);
+        assert_eq!((view.state, view.generation, view.log_size), (CoordinatorState::Active, 1, 1));
+        let recovering = View { state: CoordinatorState::Recovering, ..view };
+        assert!(matches!(recovering.reference_values(), Err(Refusal::Recovering)));
+    }
+
+    #[test]
+    fn a_history_that_no_answer_could_hold_is_not_made() {
+        let mut rig = rig();
+        let mut tip = Digest::ZERO;
+        let full = loop {
+            // The largest manifest there can be, for the most part spaces.
+            let mut text = rig.manifest.to_text();
+            text.push_str(&" ".repeat(protocol::manifest::MAX_MANIFEST - text.len()));
+            let message = transition(DEPLOYMENT, tip, &text);
+            let signatures = vec![rig.owner.sign(&message).unwrap()];
+            match rig.core.set(&SignedManifest { manifest: text, previous: tip, signatures }) {
+                Ok(_) => tip = message,
+                Err(error) => break error,
+            }
+        };
+        assert!(matches!(full, Refusal::HistoryFull { limit: MAX_SHOWN, .. }), "{full}");
+        let answer = protocol::api::UserReply::State(rig.core.state(Some(1)).unwrap());
+        assert!(serde_json::to_vec(&answer).unwrap().len() < protocol::wire::MAX_FRAME);
+    }
+
+    #[test]
+    fn the_largest_grant_fits_into_a_frame() {
+        let secrets = MAX_SECRETS * (MAX_SECRET.div_ceil(3) * 4 + MAX_SECRET_NAME + 64);
+        let manifest = 2 * protocol::manifest::MAX_MANIFEST;
+        assert!(secrets + manifest + 1024 * 1024 < protocol::wire::MAX_FRAME);
+    }
 
     #[test]
     fn secret_names_are_file_names_and_nothing_more() {

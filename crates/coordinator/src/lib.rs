@@ -284,6 +284,7 @@ impl Coordinator {
             let _ = api.await;
         }
         probes.abort();
+        shared.close().await;
         result
     }
 }

@@ -17,9 +17,12 @@ use crate::grant::{Asked, Attested};
 use crate::metrics::Metrics;
 use crate::refusal::{Refusal, answer, chain};
 
-/// LIMIT: connections of one API at a time. One takes about 100 KiB, so both APIs stay under 64 MiB; beyond it new
-/// connections are closed, and clients try again.
-const MAX_CONNECTIONS: usize = 256;
+/// LIMIT: connections of the user API at a time. Anybody may send a frame of [`protocol::wire::MAX_FRAME`] there, so all
+/// together hold at most 512 MiB. Beyond it new connections are closed, and clients try again.
+const MAX_USERS: usize = 32;
+/// LIMIT: connections of the mesh API at a time: a few hundred pods that start at once. Before its Evidence is accepted
+/// one holds at most [`protocol::wire::MAX_HANDSHAKE_FRAME`].
+const MAX_WORKLOADS: usize = 256;
 /// LIMIT: requests that wait for the one lock. One takes milliseconds, so the last in line waits a second or so.
 const MAX_WAITING: usize = 128;
 /// LIMIT: a person at a terminal, who may read a question between two requests.
@@ -33,7 +36,8 @@ const DRAIN: Duration = Duration::from_secs(2);
 
 /// What all connections share.
 pub(crate) struct Shared {
-    core: Mutex<Core>,
+    /// `None` once the process ends.
+    core: Mutex<Option<Core>>,
     view: RwLock<View>,
     stopped: watch::Sender<Option<String>>,
     waiting: Semaphore,
@@ -47,7 +51,7 @@ impl Shared {
     pub(crate) fn new(core: Core, tls: TlsIdentity, deployment: DeploymentId, attester: Arc<dyn Attester>) -> Self {
         let view = RwLock::new(core.view());
         Self {
-            core: Mutex::new(core),
+            core: Mutex::new(Some(core)),
             view,
             stopped: watch::Sender::new(None),
             waiting: Semaphore::new(MAX_WAITING),
@@ -83,12 +87,15 @@ impl Shared {
         let _place = self.waiting.try_acquire().map_err(|_| Refusal::Busy)?;
         let shared = Arc::clone(self);
         let work = move || {
-            let mut core = shared.core.lock().unwrap_or_else(|poisoned| {
-                let mut core = poisoned.into_inner();
-                core.stop("a request ended in a panic");
-                core
+            let mut place = shared.core.lock().unwrap_or_else(|poisoned| {
+                let mut place = poisoned.into_inner();
+                if let Some(core) = place.as_mut() {
+                    core.stop("a request ended in a panic");
+                }
+                place
             });
-            let result = operation(&mut core);
+            let core = place.as_mut().ok_or_else(|| Refusal::Stopped { reason: "the process ends".to_owned() })?;
+            let result = operation(core);
             shared.publish(core.view());
             result
         };
@@ -97,6 +104,13 @@ impl Shared {
             self.stopped.send_replace(Some(reason.clone()));
             Err(Refusal::Stopped { reason })
         })
+    }
+
+    /// Waits for the request at hand and closes the store, so that the next process can open it at once.
+    pub(crate) async fn close(self: &Arc<Self>) {
+        let shared = Arc::clone(self);
+        let close = move || drop(shared.core.lock().unwrap_or_else(PoisonError::into_inner).take());
+        let _ = tokio::task::spawn_blocking(close).await;
     }
 
     fn publish(&self, view: View) {
@@ -140,7 +154,10 @@ impl Api {
 
 /// Serves one API until `shutdown` is true.
 pub(crate) async fn serve(api: Api, listener: TcpListener, shared: Arc<Shared>, mut shutdown: watch::Receiver<bool>) {
-    let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+    let places = Arc::new(Semaphore::new(match api {
+        Api::User => MAX_USERS,
+        Api::Mesh => MAX_WORKLOADS,
+    }));
     let mut connections = JoinSet::new();
     loop {
         let accepted = tokio::select! {
@@ -182,11 +199,12 @@ pub(crate) async fn serve(api: Api, listener: TcpListener, shared: Arc<Shared>, 
 /// otherwise fill our log.
 fn not_opened(shared: &Shared, api: Api, error: &ChannelError) {
     shared.metrics.connection(api.name(), "failed");
-    if let (
-        ChannelError::EvidenceMissing { .. } | ChannelError::Verify(_) | ChannelError::Unauthorized(_),
-        Some(code),
-    ) = (error, error.code())
-    {
+    let evidence = match error {
+        ChannelError::EvidenceMissing { .. } | ChannelError::Verify(_) => true,
+        ChannelError::Unauthorized(error) => error.code == ErrorCode::Contraindicated,
+        _ => false,
+    };
+    if let (true, Some(code)) = (evidence, error.code()) {
         shared.metrics.evidence_refused(api.name(), code);
     }
     debug!(api = api.name(), error = chain(error), "channel not opened");
@@ -282,7 +300,11 @@ fn report(shared: &Shared, request: &'static str, refusal: Option<&Refusal>) {
             info!(request, generation = view.generation, log_entries = view.log_size, "granted");
         }
         Some(refusal) if code == Some(ErrorCode::Internal) => warn!(request, error = chain(refusal), "failed"),
-        Some(refusal) => info!(request, reason = chain(refusal), "refused"),
+        // Genuine Evidence stands behind this one; all others cost their sender nothing, and are numbers in the metrics.
+        Some(Refusal::Denied(denied)) if code == Some(ErrorCode::NotInManifest) => {
+            info!(request, reason = %denied, "refused");
+        }
+        Some(refusal) => debug!(request, reason = chain(refusal), "refused"),
     }
 }
 

@@ -67,6 +67,7 @@ pub struct Tip {
 
 /// Proof that the owners made a manifest the next one. Only [`Tip::next`] makes it.
 #[derive(Debug)]
+#[non_exhaustive]
 pub struct Successor {
     /// The manifest.
     pub manifest: Manifest,

@@ -11,6 +11,44 @@
 //! This crate never reads a clock, a file or a socket, and it decides nothing about Evidence: who may get a
 //! certificate is the Coordinator's decision, and [`ca::MeshCa::issue`] trusts its caller.
 //! Byte strings from a peer give a typed error, never a panic.
+//!
+//! ```
+//! use pki::owner::{OwnerKey, verify_quorum};
+//! use protocol::{Digest, manifest::Quorum};
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let (alice, bob) = (OwnerKey::generate()?, OwnerKey::generate()?);
+//! let owners = Quorum { threshold: 2, keys: vec![alice.public(), bob.public()] };
+//! let message = Digest::of(b"from protocol::api");
+//! assert!(verify_quorum(&owners, &message, &[alice.sign(&message)?]).is_err());
+//! let approved = verify_quorum(&owners, &message, &[alice.sign(&message)?, bob.sign(&message)?])?;
+//! assert_eq!(approved.signers().len(), 2);
+//! # Ok(()) }
+//! ```
+//!
+//! An approval cannot be made without the signatures:
+//!
+//! ```compile_fail,E0451
+//! # fn f(message: protocol::Digest) -> pki::owner::Approved {
+//! pki::owner::Approved { message, signers: vec![] }
+//! # }
+//! ```
+//!
+//! nor a next manifest without an approval:
+//!
+//! ```compile_fail,E0639
+//! # fn f(manifest: protocol::Manifest, tip: pki::history::Tip, approved: pki::owner::Approved)
+//! # -> pki::history::Successor {
+//! pki::history::Successor { manifest, tip, approved }
+//! # }
+//! ```
+//!
+//! and a seed cannot be copied:
+//!
+//! ```compile_fail,E0599
+//! # fn f(seed: pki::seed::Seed) {
+//! let copy = seed.clone();
+//! # }
+//! ```
 
 #![cfg_attr(
     not(test),
