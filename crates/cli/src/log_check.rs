@@ -1,6 +1,6 @@
 //! The client's side of promise P4: the log key is pinned, every entry is proven, and no checkpoint goes back.
 
-use pki::log::{Checkpoint, leaf_hash, open_checkpoint, verify_consistency, verify_inclusion};
+use pki::log::{Checkpoint, open_checkpoint, verify_consistency};
 use protocol::api::{Roots, StateReply};
 use protocol::log::{LogEntry, LoggedEntry};
 
@@ -107,11 +107,6 @@ fn fork(seen: &Checkpoint, shown: &Checkpoint) -> Failure {
 
 /// Checks that an entry is in the log and returns it with the checkpoint.
 pub(crate) fn check_entry(logged: &LoggedEntry, log_key: &str) -> Outcome<(LogEntry, Checkpoint)> {
-    let checkpoint = open_checkpoint(&logged.checkpoint, log_key.trim())
-        .map_err(|error| Failure::no(error).context("the checkpoint of a log entry is not signed by the log key"))?;
-    verify_inclusion(&logged.proof, &leaf_hash(logged.entry.as_bytes()), &checkpoint)
-        .map_err(|error| Failure::no(error).context("a log entry is not in the log"))?;
-    let entry =
-        serde_json::from_str(&logged.entry).map_err(|error| Failure::no(error).context("a log entry is malformed"))?;
-    Ok((entry, checkpoint))
+    pki::log::verify_logged(logged, log_key.trim())
+        .map_err(|error| Failure::no(error).context("a log entry of the Coordinator is not proven"))
 }

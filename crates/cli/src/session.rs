@@ -53,6 +53,8 @@ impl Session {
             .map_err(|error| {
                 Failure::could_not_tell(error).hint("is it running? `casemate ps` shows the pods of the local engine")
             })?;
+        // Requests are small and answered one by one: Nagle's algorithm would only hold them back.
+        stream.set_nodelay(true).context("set up the connection").map_err(Failure::could_not_tell)?;
         let tls = TlsIdentity::generate().context("make a TLS key").map_err(Failure::could_not_tell)?;
         let terms = ClientTerms { purpose, deployment: manifest.deployment_id, attest: None };
         let reference_values = &manifest.reference_values;

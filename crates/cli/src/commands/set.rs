@@ -60,15 +60,20 @@ pub(crate) async fn run(context: &Context, args: SetArgs) -> Outcome {
         .history
         .last()
         .map_or(Digest::ZERO, |last| transition(manifest.deployment_id, last.previous, &last.manifest));
-    if state.history.last().is_some_and(|last| last.manifest == text) {
-        output::say("this manifest is active already; nothing changed");
-        return Ok(());
-    }
-    let message = transition(manifest.deployment_id, previous, &text);
-    for key in &keys {
-        signatures.push(key.sign(&message).context("sign the manifest").map_err(Failure::could_not_tell)?);
-    }
-    let signed = SignedManifest { manifest: text, previous, signatures };
+    let active = state.history.last().filter(|last| last.manifest == text).cloned();
+    let repeated = active.is_some();
+    // Handing over what is active already changes nothing, and brings back certificates and seed shares whose answer was
+    // lost the first time.
+    let signed = if let Some(active) = active {
+        active
+    } else {
+        let message = transition(manifest.deployment_id, previous, &text);
+        for key in &keys {
+            signatures.push(key.sign(&message).context("sign the manifest").map_err(Failure::could_not_tell)?);
+        }
+        SignedManifest { manifest: text, previous, signatures }
+    };
+    let message = transition(manifest.deployment_id, signed.previous, &signed.manifest);
     let reply = match session.request(&UserRequest::SetManifest(signed)).await? {
         UserReply::Set(reply) => reply,
         other => return Err(unexpected(&other)),
@@ -80,13 +85,14 @@ pub(crate) async fn run(context: &Context, args: SetArgs) -> Outcome {
 
     if context.json {
         let object = serde_json::json!({
-            "coordinator": address, "generation": reply.generation, "manifest": Digest::of(message.as_bytes()),
+            "coordinator": address, "generation": reply.generation, "already_active": repeated,
             "transition": message, "seed_shares": shares, "insecure": session.insecure,
         });
         output::result(&object.to_string());
     } else {
         output::result(&format!(
-            "manifest is active: generation {}, {} policies, transition {}",
+            "manifest {} active: generation {}, {} policies, transition {}",
+            if repeated { "was already" } else { "is" },
             reply.generation,
             manifest.policies.len(),
             message.short()
