@@ -49,8 +49,17 @@ enum Task {
     Registry(registry::RegistryArgs),
     /// From plain YAML to a confidential, attested, attacked and recovered deployment, on this machine
     Demo(demo::DemoArgs),
+    /// Measurements that `docs/performance.md` reports
+    #[command(subcommand)]
+    Bench(Bench),
     /// Exactly what CI runs
     Ci(ci::CiArgs),
+}
+
+#[derive(Subcommand)]
+enum Bench {
+    /// From `up` to the first answer, from an initializer's start to its certificate, and memory
+    StartUp(demo::start_up::StartUpArgs),
 }
 
 fn main() -> ExitCode {
@@ -63,6 +72,7 @@ fn main() -> ExitCode {
         Task::Images(args) => images::run(&args),
         Task::Registry(args) => registry::run(&args),
         Task::Demo(args) => demo::run(&args),
+        Task::Bench(Bench::StartUp(args)) => demo::start_up::run(&args),
         Task::Ci(args) => ci::run(&args),
     });
     match done {

@@ -46,7 +46,7 @@ pub(crate) fn run(args: &TestArgs) -> Result<()> {
 pub(crate) fn test(args: &TestArgs) -> Result<(Summary, bool)> {
     packages::ensure(args.yes)?;
     // Scenarios run the real binaries, and cargo does not know that.
-    workspace::build_product()?;
+    workspace::build_product(false)?;
     let mut command = workspace::cargo();
     command.arg("test").arg("--no-fail-fast");
     if args.package.is_empty() {

@@ -83,10 +83,10 @@ pub(crate) fn user_path(path: &Path) -> PathBuf {
 
 /// Builds what the demo, the tests and the images run, and says where each binary is. A binary that its crate does not
 /// have is left out, so that images can be built before the last crate is written.
-pub(crate) fn build_product() -> Result<BTreeMap<String, PathBuf>> {
+pub(crate) fn build_product(release: bool) -> Result<BTreeMap<String, PathBuf>> {
     let mut crates: Vec<&str> = PRODUCT.iter().map(|(_, package)| *package).collect();
     crates.dedup();
-    build(&crates, false)
+    build(&crates, release)
 }
 
 /// Builds the binaries of these crates.

@@ -5,6 +5,7 @@
 //! included. Everything lies in `target/demo`; the registry is ours and ends with us.
 
 mod report;
+pub(crate) mod start_up;
 mod steps;
 mod traces;
 mod ui;
@@ -79,7 +80,7 @@ pub(crate) fn run(args: &DemoArgs) -> Result<()> {
     packages::ensure(args.yes)?;
     become_root_if_needed(args.yes)?;
     let started = Instant::now();
-    let mut demo = Demo::prepare(args)?;
+    let mut demo = Demo::prepare(args.registry_port, false)?;
     let result = demo.run_steps();
     proc::begin_cleanup();
     // After a failure there is something to look at; after Ctrl-C nobody asked for it.
@@ -109,16 +110,16 @@ fn become_root_if_needed(unattended: bool) -> Result<()> {
 }
 
 impl Demo {
-    fn prepare(args: &DemoArgs) -> Result<Self> {
+    fn prepare(registry_port: Option<u16>, release: bool) -> Result<Self> {
         let metadata = Metadata::load()?;
-        let binaries = workspace::build_product()?;
+        let binaries = workspace::build_product(release)?;
         let work = metadata.target_directory.join("demo");
         let mut demo = Self {
             ui: Ui::new(),
             metadata,
             work,
             binaries,
-            registry_port: args.registry_port,
+            registry_port,
             registry: None,
             up: false,
             before: Traces::default(),

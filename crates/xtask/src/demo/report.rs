@@ -82,7 +82,7 @@ impl Report {
 }
 
 /// Columns, left-aligned; the last one is as wide as it is.
-fn table(header: &[&str], rows: Vec<Vec<String>>) -> String {
+pub(crate) fn table(header: &[&str], rows: Vec<Vec<String>>) -> String {
     let header: Vec<String> = header.iter().map(ToString::to_string).collect();
     let rows: Vec<&Vec<String>> = std::iter::once(&header).chain(&rows).collect();
     let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);

@@ -10,7 +10,7 @@ use super::report::{Attack, Bench};
 use crate::images::{self, ImagesArgs};
 use crate::registry::{DEFAULT_PORT, Registry};
 
-type Run = fn(&mut Demo) -> Result<()>;
+pub(super) type Run = fn(&mut Demo) -> Result<()>;
 
 /// The steps, in order, as the report names them.
 pub(super) const STEPS: &[(&str, Run)] = &[
@@ -21,7 +21,7 @@ pub(super) const STEPS: &[(&str, Run)] = &[
     ("set", set),
     ("secret put", put_secret),
     ("ps and logs", look),
-    ("verify", verify),
+    ("verify", verify_and_keep_a_copy),
     ("infer", infer),
     ("bench with 2 replicas", |demo| bench(demo, 2)),
     ("scale to 3 replicas", scale),
@@ -42,19 +42,19 @@ const SEALED: &str = "digits.onnx.sealed";
 const KEY: &str = "model.key";
 /// The secret under which the example's server looks for its key, and the workload that may have it.
 const SECRET: &str = "digits-model-key";
-const WORKLOAD: &str = "inference";
+pub(super) const WORKLOAD: &str = "inference";
 /// A held-out digit of the example.
 const PICTURE: &str = "7.png";
 /// The Coordinator's pod, and where its volume lies in the work folder.
 const COORDINATOR: &str = "coordinator-0";
-const VOLUMES: &str = ".casemate/volumes";
+pub(super) const VOLUMES: &str = ".casemate/volumes";
 /// Where the older copy of the Coordinator's volume waits for [`roll_back`].
 const OLD_VOLUMES: &str = "old-volumes";
 /// Attacks in the README's list.
 const ATTACKS: usize = 14;
 
 /// Model weights are encrypted on the owner's machine; the key goes to attested pods alone.
-fn seal(demo: &mut Demo) -> Result<()> {
+pub(super) fn seal(demo: &mut Demo) -> Result<()> {
     let example = demo.metadata.workspace_root.join(EXAMPLE);
     for file in [PathBuf::from(MODEL), PathBuf::from("digits").join(PICTURE)] {
         let name = file.file_name().context("a file without a name")?;
@@ -65,7 +65,7 @@ fn seal(demo: &mut Demo) -> Result<()> {
 }
 
 /// Images are built FROM scratch and pushed to a registry on loopback, which ends with this process.
-fn publish(demo: &mut Demo) -> Result<()> {
+pub(super) fn publish(demo: &mut Demo) -> Result<()> {
     let registry = Registry::start_somewhere(&demo.work.join("registry"), demo.registry_port)?;
     let args = ImagesArgs { model_file: Some(demo.work.join(SEALED)), ..ImagesArgs::default() };
     let built = images::write(&demo.metadata, &args, &demo.binaries)?;
@@ -80,7 +80,7 @@ fn publish(demo: &mut Demo) -> Result<()> {
 }
 
 /// Plain YAML becomes a confidential deployment.
-fn generate(demo: &mut Demo) -> Result<()> {
+pub(super) fn generate(demo: &mut Demo) -> Result<()> {
     let address = demo.registry_address()?;
     let resources = demo.work.join("resources");
     fs::create_dir_all(&resources).with_context(|| format!("create `{}`", resources.display()))?;
@@ -100,20 +100,20 @@ fn generate(demo: &mut Demo) -> Result<()> {
 }
 
 /// Pods start, each in its own network namespace; their initializers wait for a manifest.
-fn up(demo: &mut Demo) -> Result<()> {
+pub(super) fn up(demo: &mut Demo) -> Result<()> {
     demo.up = true;
     demo.casemate(&["up", "resources/"])?;
     Ok(())
 }
 
 /// The owner attests the Coordinator and hands over the signed manifest.
-fn set(demo: &mut Demo) -> Result<()> {
+pub(super) fn set(demo: &mut Demo) -> Result<()> {
     demo.casemate(&["set", "resources/"])?;
     Ok(())
 }
 
 /// The model key goes to the Coordinator, for one identity; then pods become ready.
-fn put_secret(demo: &mut Demo) -> Result<()> {
+pub(super) fn put_secret(demo: &mut Demo) -> Result<()> {
     demo.casemate(&["secret", "put", SECRET, "--file", KEY, "--to", WORKLOAD])?;
     demo.casemate(&["wait"])?;
     Ok(())
@@ -127,16 +127,22 @@ fn look(demo: &mut Demo) -> Result<()> {
 }
 
 /// Anybody who has the manifest can check what runs.
-fn verify(demo: &mut Demo) -> Result<()> {
+pub(super) fn verify(demo: &mut Demo) -> Result<()> {
     demo.casemate(&["verify"])?;
     for file in ["coordinator-root-ca.pem", "mesh-ca.pem", "checkpoint"] {
         let path = demo.work.join("verify").join(file);
         ensure!(path.is_file(), "`verify` wrote no `{}`", path.display());
     }
+    Ok(())
+}
+
+/// What the disk holds now is what [`roll_back`] puts back later.
+fn verify_and_keep_a_copy(demo: &mut Demo) -> Result<()> {
+    verify(demo)?;
     copy_folder(&demo.work.join(VOLUMES), &demo.work.join(OLD_VOLUMES))
 }
 
-fn infer(demo: &mut Demo) -> Result<()> {
+pub(super) fn infer(demo: &mut Demo) -> Result<()> {
     demo.casemate(&["infer", "--image", PICTURE])?;
     Ok(())
 }
@@ -148,7 +154,7 @@ fn bench(demo: &mut Demo, replicas: u32) -> Result<()> {
     Ok(())
 }
 
-fn scale(demo: &mut Demo) -> Result<()> {
+pub(super) fn scale(demo: &mut Demo) -> Result<()> {
     demo.casemate(&["scale", WORKLOAD, "--replicas", "3"])?;
     Ok(())
 }
@@ -234,7 +240,7 @@ fn roll_back(demo: &mut Demo) -> Result<()> {
     Ok(())
 }
 
-fn down(demo: &mut Demo) -> Result<()> {
+pub(super) fn down(demo: &mut Demo) -> Result<()> {
     demo.casemate(&["down"])?;
     demo.up = false;
     demo.registry = None;

@@ -37,7 +37,7 @@ impl Traces {
         add("routing rule", lines("ip", &["rule", "show"]));
         add("route", lines("ip", &["-4", "route", "show", "table", "all"]));
         add("control group", cgroups(Path::new("/sys/fs/cgroup"), CGROUP_DEPTH));
-        add("process", processes());
+        add("process", processes().into_iter().map(|Process { pid, line }| format!("{pid} {line}")).collect());
         for folder in FOLDERS {
             let ours = names(Path::new(folder)).into_iter().filter(|name| OURS.iter().any(|word| name.contains(word)));
             add("file", ours.map(|name| format!("{folder}/{name}")).collect());
@@ -98,8 +98,15 @@ fn cgroups(folder: &Path, depth: usize) -> Vec<String> {
     found
 }
 
+/// A process of ours.
+pub(crate) struct Process {
+    pub(crate) pid: String,
+    /// Its command line.
+    pub(crate) line: String,
+}
+
 /// Processes of our programs, and of `runc` when it runs something of ours.
-fn processes() -> Vec<String> {
+pub(crate) fn processes() -> Vec<Process> {
     let mut found = Vec::new();
     for pid in names(Path::new("/proc")) {
         if !pid.bytes().all(|byte| byte.is_ascii_digit()) {
@@ -112,7 +119,7 @@ fn processes() -> Vec<String> {
         let name = program.file_name().unwrap_or_default().to_string_lossy().replace(" (deleted)", "");
         let line = fs::read_to_string(folder.join("cmdline")).unwrap_or_default().replace('\0', " ");
         if PROGRAMS.contains(&name.as_str()) || (name == "runc" && line.contains("casemate")) {
-            found.push(format!("{pid} {}", line.trim()));
+            found.push(Process { pid, line: line.trim().to_owned() });
         }
     }
     found
@@ -145,16 +152,17 @@ mod tests {
         let program = dir.path().join("casemate-serve");
         fs::copy("/bin/sleep", &program).expect("copied");
         let mut child = Command::new(&program).arg("30").spawn().expect("started");
-        let mine = format!("{} {} 30", child.id(), program.display());
+        let line = format!("{} 30", program.display());
+        let runs = |pid: u32| processes().iter().any(|process| process.pid == pid.to_string() && process.line == line);
         // The kernel lets the parent go on before it has set the arguments.
         let deadline = Instant::now() + Duration::from_secs(5);
-        while !processes().contains(&mine) && Instant::now() < deadline {
+        while !runs(child.id()) && Instant::now() < deadline {
             std::thread::yield_now();
         }
-        let found = processes();
+        let found = runs(child.id());
         child.kill().expect("killed");
         child.wait().expect("ended");
-        assert!(found.contains(&mine), "{found:?}");
-        assert!(!processes().contains(&mine));
+        assert!(found);
+        assert!(!runs(child.id()));
     }
 }

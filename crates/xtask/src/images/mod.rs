@@ -153,7 +153,7 @@ pub(crate) fn write(
 /// dependency gets into a TEE. Images for local mode take the binaries that tests and demo have built already.
 fn binaries(release: bool) -> Result<BTreeMap<String, PathBuf>> {
     if !release {
-        return workspace::build_product();
+        return workspace::build_product(false);
     }
     let mut binaries = workspace::build(&["pod"], true)?;
     binaries.extend(workspace::build(&["inference"], true)?);
