@@ -1,6 +1,7 @@
 //! `cargo xtask ci`: what `.ci/run` calls, and what a person runs before handing work in.
 
 use std::path::PathBuf;
+use std::process::Command;
 
 use anyhow::Result;
 use clap::Args;
@@ -32,6 +33,10 @@ pub(crate) fn run(args: &CiArgs) -> Result<()> {
     let demo = DemoArgs { json: Some(args.json.clone()), yes: true, ..DemoArgs::default() };
     stages.add("demo", demo::run(&demo))?;
 
+    if std::env::var("CI").as_deref() == Ok("true") {
+        stages.add("nothing changed", unchanged())?;
+    }
+
     // The stages count like tests: a demo that fails must not end under a line that says `0 failed`.
     summary.passed += stages.passed;
     summary.failed += stages.failed.len();
@@ -43,6 +48,16 @@ pub(crate) fn run(args: &CiArgs) -> Result<()> {
         &format!("failed: {}", stages.failed.join(", ")),
         "`./x check`, `./x test` and `./x demo` run one each",
     ))
+}
+
+/// A lock file or a golden file that a build rewrites was not up to date when it was committed.
+fn unchanged() -> Result<()> {
+    let changed = proc::output(Command::new("git").args(["diff", "--name-only"]))?;
+    if changed.is_empty() {
+        return Ok(());
+    }
+    let list = changed.lines().collect::<Vec<_>>().join(", ");
+    Err(negative(&format!("building or testing changed {list}"), "commit what it changed, or find out why it did"))
 }
 
 #[derive(Default)]

@@ -64,6 +64,16 @@ pub(crate) fn is_root() -> bool {
     rustix::process::geteuid().is_root()
 }
 
+/// A program as root: itself, or through sudo, which must not ask at this point.
+pub(crate) fn as_root(program: impl AsRef<OsStr>) -> Command {
+    if is_root() {
+        return Command::new(program);
+    }
+    let mut command = Command::new("sudo");
+    command.arg("-n").arg(program);
+    command
+}
+
 /// A program in `PATH` or in the folders for root's programs, which the `PATH` of an ordinary user lacks on Debian.
 pub(crate) fn find_program(name: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();

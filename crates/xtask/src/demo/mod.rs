@@ -257,7 +257,7 @@ fn remove_folder(folder: &Path) -> Result<()> {
         Ok(()) => Ok(()),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
         Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied && !proc::is_root() => {
-            proc::output(Command::new("sudo").args(["-n", "rm", "-rf", "--"]).arg(folder)).map(|_| ())
+            proc::output(proc::as_root("rm").args(["-rf", "--"]).arg(folder)).map(|_| ())
         }
         Err(error) => Err(error).with_context(|| format!("remove `{}`", folder.display())),
     }

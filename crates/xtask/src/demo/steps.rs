@@ -8,6 +8,7 @@ use anyhow::{Context, Result, bail, ensure};
 use super::Demo;
 use super::report::{Attack, Bench};
 use crate::images::{self, ImagesArgs};
+use crate::proc;
 use crate::registry::{DEFAULT_PORT, Registry};
 
 pub(super) type Run = fn(&mut Demo) -> Result<()>;
@@ -230,9 +231,7 @@ fn recover(demo: &mut Demo) -> Result<()> {
 /// The disk is put back to an older copy while everything is down. Whoever saw a later checkpoint notices.
 fn roll_back(demo: &mut Demo) -> Result<()> {
     demo.casemate(&["down"])?;
-    let volumes = demo.work.join(VOLUMES);
-    super::remove_folder(&volumes)?;
-    copy_folder(&demo.work.join(OLD_VOLUMES), &volumes)?;
+    copy_folder(&demo.work.join(OLD_VOLUMES), &demo.work.join(VOLUMES))?;
     demo.casemate(&["up", "resources/"])?;
     let finished = demo.casemate_exits(&["verify"], 1)?;
     ensure!(finished.reason.contains("rollback"), "`verify` does not say rollback: {}", finished.reason);
@@ -265,14 +264,10 @@ fn copy(from: &Path, to: &Path) -> Result<()> {
     Ok(())
 }
 
+/// Copies a folder that root may have made, replacing what is there.
 fn copy_folder(from: &Path, to: &Path) -> Result<()> {
-    fs::create_dir_all(to).with_context(|| format!("create `{}`", to.display()))?;
-    for entry in fs::read_dir(from).with_context(|| format!("read `{}`", from.display()))? {
-        let entry = entry?;
-        let to = to.join(entry.file_name());
-        if entry.file_type()?.is_dir() { copy_folder(&entry.path(), &to)? } else { copy(&entry.path(), &to)? }
-    }
-    Ok(())
+    super::remove_folder(to)?;
+    proc::output(proc::as_root("cp").arg("-a").arg("--").args([from, to])).map(|_| ())
 }
 
 #[cfg(test)]

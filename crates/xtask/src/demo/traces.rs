@@ -6,7 +6,6 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
-use std::process::Command;
 
 use crate::proc;
 
@@ -72,11 +71,7 @@ fn mounts(mountinfo: &str) -> Vec<String> {
 /// Lines of a program that needs root; none where it is missing.
 fn lines(program: &str, args: &[&str]) -> Vec<String> {
     let Some(path) = proc::find_program(program) else { return Vec::new() };
-    let mut command = if proc::is_root() { Command::new(&path) } else { Command::new("sudo") };
-    if !proc::is_root() {
-        command.arg("-n").arg(&path);
-    }
-    let text = proc::output(command.args(args)).unwrap_or_default();
+    let text = proc::output(proc::as_root(path).args(args)).unwrap_or_default();
     text.lines().map(|line| line.trim().to_owned()).collect()
 }
 
@@ -113,10 +108,12 @@ pub(crate) fn processes() -> Vec<Process> {
             continue;
         }
         let folder = Path::new("/proc").join(&pid);
-        // A process that ends while we look, or a kernel thread, has no program.
-        let Ok(program) = fs::read_link(folder.join("exe")) else { continue };
-        // A program that was replaced while it ran has this at its end.
-        let name = program.file_name().unwrap_or_default().to_string_lossy().replace(" (deleted)", "");
+        let name = match fs::read_link(folder.join("exe")) {
+            // A program that was replaced while it ran has this at its end.
+            Ok(program) => program.file_name().unwrap_or_default().to_string_lossy().replace(" (deleted)", ""),
+            // Of another user's process only the short name can be read; ours are short enough.
+            Err(_) => fs::read_to_string(folder.join("comm")).unwrap_or_default().trim().to_owned(),
+        };
         let line = fs::read_to_string(folder.join("cmdline")).unwrap_or_default().replace('\0', " ");
         if PROGRAMS.contains(&name.as_str()) || (name == "runc" && line.contains("casemate")) {
             found.push(Process { pid, line: line.trim().to_owned() });
@@ -127,6 +124,7 @@ pub(crate) fn processes() -> Vec<Process> {
 
 #[cfg(test)]
 mod tests {
+    use std::process::Command;
     use std::time::{Duration, Instant};
 
     use super::*;
