@@ -35,7 +35,7 @@ use self::metrics::{Cut, Refusal};
 use self::terms::{Caller, Terms};
 use crate::lease::{BootInstant, sleep_until};
 
-/// LIMIT: an idle connection costs about 12 KiB, so this many stay near the 20 MiB that a sidecar should need.
+/// LIMIT: an idle connection costs about 16 KiB, so this many add 16 MiB to the 8 MiB of the process.
 const MAX_CONNECTIONS: usize = 1024;
 /// LIMIT: a handshake is about 0.25 ms of one core with a client certificate; a queue of this many is 64 ms long. More
 /// strangers at once wait, so that connections that are already open keep their share of the core.

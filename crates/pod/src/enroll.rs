@@ -73,6 +73,7 @@ impl AskError {
             }
             Self::Channel(ChannelError::Refused(refusal)) | Self::Refused(refusal) => after_refusal(refusal.code),
             Self::Channel(error) if error.is_temporary() => Next::Retry,
+            Self::Channel(ChannelError::Internal { .. }) => Next::GiveUp,
             // Something listens there that speaks another protocol.
             Self::Channel(_) => Next::NotOurs,
             Self::NoCoordinator | Self::Answer(_) | Self::Own(_) => Next::GiveUp,
@@ -170,6 +171,8 @@ impl Asker {
             MeshReply::Granted(granted) => granted,
             MeshReply::Error(refusal) => return Err(AskError::Refused(refusal)),
         };
+        // Software Evidence never passes for more (promise P8). No result at all would be a mistake of ours.
+        let insecure = channel.peer().is_none_or(verifier::AttestationResult::is_insecure);
         // The answer is complete; how the other side takes the end changes nothing.
         let _ = channel.close().await;
         let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
@@ -180,6 +183,7 @@ impl Asker {
             since,
             log,
             now: UnixTime::since_unix_epoch(now),
+            insecure,
         };
         Ok(answer::check(*granted, asked)?)
     }

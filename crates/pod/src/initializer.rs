@@ -110,6 +110,11 @@ where
                         lease_s = membership.lease.as_secs(),
                         "initializer start to certificate"
                     );
+                    if membership.insecure {
+                        warn!(
+                            "INSECURE: the Coordinator runs in the local engine's software TEE, which protects nothing"
+                        );
+                    }
                     return Ok(membership);
                 }
                 Err(failure) => failure,

@@ -49,5 +49,6 @@ pub(crate) fn membership() -> Membership {
             value: Secret::new(b"opensesame".to_vec()),
         }],
         log: LogHead::default(),
+        insecure: true,
     }
 }
