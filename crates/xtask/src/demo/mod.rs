@@ -276,10 +276,12 @@ mod tests {
 
     /// A demonstration whose `casemate` is a shell script.
     fn fake(work: &Path, script: &str) -> Demo {
-        use std::os::unix::fs::PermissionsExt;
         let program = work.join("casemate.sh");
-        fs::write(&program, format!("#!/bin/sh\n{script}\n")).expect("written");
-        fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).expect("chmod");
+        // Another process writes it: while this one has it open, a child that another test starts at the same moment
+        // would have it open too, and a file that is open for writing cannot be executed.
+        let write = "printf '#!/bin/sh\\n%s\\n' \"$1\" > \"$2\" && chmod +x \"$2\"";
+        let status = Command::new("sh").args(["-c", write, "sh", script]).arg(&program).status();
+        assert!(status.expect("sh runs").success());
         let metadata = Metadata {
             packages: Vec::new(),
             workspace_members: Vec::new(),

@@ -148,7 +148,8 @@ mod tests {
     fn a_process_with_the_name_of_ours_is_found() {
         let dir = tempfile::tempdir().expect("tempdir");
         let program = dir.path().join("casemate-serve");
-        fs::copy("/bin/sleep", &program).expect("copied");
+        // By another process: a file that this one has open for writing, and with it any child, cannot be executed.
+        assert!(Command::new("cp").arg("/bin/sleep").arg(&program).status().expect("cp runs").success());
         let mut child = Command::new(&program).arg("30").spawn().expect("started");
         let line = format!("{} 30", program.display());
         let runs = |pid: u32| processes().iter().any(|process| process.pid == pid.to_string() && process.line == line);
