@@ -46,8 +46,6 @@ pub(crate) struct DemoArgs {
     pub(crate) yes: bool,
 }
 
-/// How long the kernel may take to clear away namespaces after their last process is gone.
-const SETTLE: Duration = Duration::from_secs(5);
 /// What the engine keeps in a work folder while it runs.
 const ENGINE_STATE: &str = ".casemate/engine.json";
 
@@ -231,8 +229,8 @@ impl Demo {
     }
 
     /// What is left of the deployment on this machine, once the kernel had time to clear it away.
-    fn left_over(&self) -> Result<Vec<String>> {
-        let deadline = Instant::now() + SETTLE;
+    fn left_over(&self, patience: Duration) -> Result<Vec<String>> {
+        let deadline = Instant::now() + patience;
         loop {
             proc::check_interrupt()?;
             let mut left = Traces::take().since(&self.before);
@@ -339,7 +337,7 @@ mod tests {
         fs::create_dir(demo.temporary()).expect("created");
         fs::write(demo.temporary().join("leftover"), "").expect("written");
         demo.before = Traces::take();
-        let left = demo.left_over().expect("looked");
+        let left = demo.left_over(Duration::ZERO).expect("looked");
         assert!(
             left.iter().any(|trace| trace.starts_with("temporary file") && trace.ends_with("leftover")),
             "{left:?}"

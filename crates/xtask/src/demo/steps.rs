@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 
@@ -51,6 +52,8 @@ const COORDINATOR: &str = "coordinator-0";
 pub(super) const VOLUMES: &str = ".casemate/volumes";
 /// Where the older copy of the Coordinator's volume waits for [`roll_back`].
 const OLD_VOLUMES: &str = "old-volumes";
+/// How long the kernel may take to clear away namespaces after their last process is gone.
+const SETTLE: Duration = Duration::from_secs(5);
 /// Attacks in the README's list.
 const ATTACKS: usize = 14;
 
@@ -248,7 +251,7 @@ pub(super) fn down(demo: &mut Demo) -> Result<()> {
 
 /// No process, namespace, mount, firewall table or file is left outside of the work folder.
 fn nothing_left(demo: &mut Demo) -> Result<()> {
-    let left = demo.left_over()?;
+    let left = demo.left_over(SETTLE)?;
     for trace in &left {
         demo.ui.line(&format!("  left: {trace}"));
     }
