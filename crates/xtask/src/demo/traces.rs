@@ -108,13 +108,17 @@ pub(crate) fn processes() -> Vec<Process> {
             continue;
         }
         let folder = Path::new("/proc").join(&pid);
+        let line = fs::read_to_string(folder.join("cmdline")).unwrap_or_default().replace('\0', " ");
+        // A kernel thread, or a process that is dead and waits for its parent to notice.
+        if line.trim().is_empty() {
+            continue;
+        }
         let name = match fs::read_link(folder.join("exe")) {
             // A program that was replaced while it ran has this at its end.
             Ok(program) => program.file_name().unwrap_or_default().to_string_lossy().replace(" (deleted)", ""),
             // Of another user's process only the short name can be read; ours are short enough.
             Err(_) => fs::read_to_string(folder.join("comm")).unwrap_or_default().trim().to_owned(),
         };
-        let line = fs::read_to_string(folder.join("cmdline")).unwrap_or_default().replace('\0', " ");
         if PROGRAMS.contains(&name.as_str()) || (name == "runc" && line.contains("casemate")) {
             found.push(Process { pid, line: line.trim().to_owned() });
         }
