@@ -1,9 +1,40 @@
-//! `casemate generate`.
-use std::path::PathBuf;
+//! `casemate generate`: pins, injects, binds, and writes it all down.
+//!
+//! Everything is computed in memory first. The order matters once: the Coordinator's policy comes before all others,
+//! because its identity is part of their initdata.
 
-use protocol::Identity;
-use protocol::manifest::{PublicKey, SoftwareReferenceValues};
+mod coordinator;
+mod error;
+mod files;
+mod ingress;
+mod inject;
+mod input;
+mod manifest;
+mod settings;
+mod workload;
+mod write;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use protocol::manifest::{PublicKey, Quorum, ReferenceValues, SoftwareReferenceValues};
+use protocol::{DeploymentId, Identity, Role};
 use serde::Serialize;
+use serde_json::Value;
+
+pub use coordinator::{COORDINATOR_FILE, ROLE as ROLE_KEY};
+pub use error::{GenerateError, Place};
+pub use ingress::INGRESS_ANNOTATION;
+pub use inject::{ARGV_ANNOTATION, FILES_PREFIX, INITIALIZER, LAUNCHER, MESH, PODINFO_VOLUME, SHARED_VOLUME};
+pub use input::RUNTIME_CLASS;
+pub use manifest::MANIFEST_FILE;
+pub use settings::{SETTINGS_FILE, Settings};
+pub use workload::{NAMES_ANNOTATION, SECRETS_ANNOTATION, SKIP_ANNOTATION};
+
+use crate::registry::{Registry, RegistryError, ResolvedImage};
+use crate::yaml;
+use input::{Inputs, Object};
+use write::Output;
 
 /// What to generate from, and for whom.
 #[derive(Clone, Debug)]
@@ -37,6 +68,8 @@ pub struct GenerateOptions {
 /// What was generated.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Report {
+    /// The deployment.
+    pub deployment_id: DeploymentId,
     /// The pods, Coordinator first.
     pub workloads: Vec<WorkloadReport>,
     /// Files that were written or, under `check`, would be.
@@ -66,28 +99,210 @@ pub struct WorkloadReport {
     pub notices: Vec<String>,
 }
 
-/// Why nothing was generated.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum GenerateError {
-    /// Not built yet.
-    #[error("not built yet")]
-    Unbuilt,
+/// What holds for all pods of one run.
+struct Frame {
+    deployment_id: DeploymentId,
+    owners: Quorum,
+    reference_values: ReferenceValues,
+    pod_image: ResolvedImage,
+    skip_initializer: bool,
+    /// Identity and namespace of the Coordinator, once its policy is made.
+    coordinator: Option<(Identity, String)>,
 }
 
-impl GenerateError {
-    /// Whether this means "could not tell" (exit 2) rather than a wrong input (exit 1).
-    pub fn could_not_tell(&self) -> bool {
-        false
-    }
+/// Images that were resolved in this run.
+#[derive(Default)]
+struct Images {
+    registry: Registry,
+    known: BTreeMap<String, ResolvedImage>,
+}
 
-    /// What to do about it.
-    pub fn hint(&self) -> Option<String> {
-        None
+impl Images {
+    async fn resolve(&mut self, reference: &str) -> Result<ResolvedImage, RegistryError> {
+        if let Some(image) = self.known.get(reference) {
+            return Ok(image.clone());
+        }
+        let image = self.registry.resolve(reference).await?;
+        self.known.insert(reference.to_owned(), image.clone());
+        self.known.insert(image.reference_with_digest.clone(), image.clone());
+        Ok(image)
     }
 }
 
 /// Makes the deployment under `options.paths` confidential. All files are written, or none.
-pub async fn generate(_options: &GenerateOptions) -> Result<Report, GenerateError> {
-    Err(GenerateError::Unbuilt)
+pub async fn generate(options: &GenerateOptions) -> Result<Report, GenerateError> {
+    let settings_path = options.workspace.join(SETTINGS_FILE);
+    let manifest_path = options.workspace.join(MANIFEST_FILE);
+    let stored_settings = Settings::load(&settings_path)?;
+    let settings = stored_settings.clone().unwrap_or_default();
+    let old = manifest::load(&manifest_path)?;
+    let mut inputs = Inputs::read(&options.paths)?;
+    let mut pods = confidential(&inputs);
+    if pods.is_empty() {
+        return Err(GenerateError::NoWorkload);
+    }
+
+    let mut images = Images::default();
+    let pod_image = options.pod_image.as_ref().unwrap_or(&settings.pod_image);
+    let pod_image = images.resolve(pod_image).await;
+    let pod_image = pod_image.map_err(|source| GenerateError::PodImage { file: settings_path.clone(), source })?;
+    let deployment_id = match &old {
+        Some(old) => old.deployment_id,
+        None => random_id()?,
+    };
+    let mut frame = Frame {
+        deployment_id,
+        owners: match &old {
+            Some(old) => old.owners.clone(),
+            None => Quorum { threshold: options.owner_threshold, keys: options.owner_keys.clone() },
+        },
+        reference_values: reference_values(options, old.as_ref())?,
+        pod_image,
+        skip_initializer: options.skip_initializer,
+        coordinator: None,
+    };
+
+    if !pods.iter().any(|(_, role)| *role == Role::Coordinator) {
+        let namespace = pods.first().map_or("default", |(object, _)| object.namespace.as_str()).to_owned();
+        let resources = coordinator::resources(&namespace, &frame.pod_image.reference_with_digest);
+        inputs.add_new(resources_directory(options).join(COORDINATOR_FILE), resources)?;
+        pods = confidential(&inputs);
+    }
+    // The Coordinator first; the sort is stable, so all others stay in the order of their files.
+    pods.sort_by_key(|(_, role)| *role != Role::Coordinator);
+    if let Some((second, _)) = pods.iter().filter(|(_, role)| *role == Role::Coordinator).nth(1) {
+        return Err(GenerateError::Resource {
+            place: inputs.place(second, "metadata"),
+            resource: second.title(),
+            reason: "there is another Coordinator among the inputs".into(),
+            hint: Some("a deployment has one Coordinator; generate another deployment in another work folder".into()),
+        });
+    }
+
+    let mut workloads = Vec::new();
+    let mut entries = Vec::new();
+    for (object, role) in &pods {
+        let made = workload::make(&inputs, object, *role, &frame, &mut images).await?;
+        if *role == Role::Coordinator {
+            frame.coordinator = Some((made.report.identity, object.namespace.clone()));
+        }
+        if let Some(pointer) = object.template() {
+            inputs.set(object, &pointer, made.pod);
+        }
+        workloads.push(made.report);
+        entries.push(made.entry);
+    }
+
+    let holders = match &old {
+        Some(old) => old.seed_share_holders.clone(),
+        None => Quorum { threshold: options.holder_threshold, keys: options.holder_keys.clone() },
+    };
+    let lease_seconds = old.as_ref().map_or(settings.lease_seconds, |old| old.lease_seconds);
+    let Frame { owners, reference_values, .. } = frame;
+    let manifest_frame =
+        manifest::Frame { deployment_id, reference_values, owners, seed_share_holders: holders, lease_seconds };
+    let (manifest, mut notices) = manifest::merge(manifest_frame, old.as_ref(), entries);
+    let invalid = |source| GenerateError::Manifest { path: manifest_path.clone(), source };
+    manifest.validate().map_err(invalid)?;
+    notices.extend(plain_pods(&inputs));
+
+    let mut outputs = vec![Output { path: manifest_path.clone(), content: manifest.to_text() }];
+    if stored_settings.is_none() {
+        outputs.push(Output { path: settings_path, content: settings.to_text() });
+    }
+    outputs.extend(yaml_outputs(&inputs, options, &mut notices));
+    outputs.retain(|output| std::fs::read(&output.path).ok().as_deref() != Some(output.content.as_bytes()));
+    let changed: Vec<_> = outputs.iter().map(|output| output.path.clone()).collect();
+    if !options.check {
+        write::write_all(&outputs)?;
+    }
+    Ok(Report { deployment_id, workloads, up_to_date: changed.is_empty(), changed, notices })
 }
+
+/// The pods that are to be confidential, with their roles.
+fn confidential(inputs: &Inputs) -> Vec<(Object, Role)> {
+    let mut pods = Vec::new();
+    for object in &inputs.objects {
+        let Some(pod) = pod_of(inputs, object).filter(|pod| input::is_confidential(pod)) else { continue };
+        let is_coordinator = coordinator::is_coordinator(inputs.value(object), pod);
+        pods.push((object.clone(), if is_coordinator { Role::Coordinator } else { Role::Workload }));
+    }
+    pods
+}
+
+fn pod_of<'a>(inputs: &'a Inputs, object: &Object) -> Option<&'a Value> {
+    let tree = inputs.files.get(object.file)?.trees.get(object.document)?;
+    tree.pointer(&object.template()?)
+}
+
+/// Pods that stay as they are, because they do not ask for anything else.
+fn plain_pods(inputs: &Inputs) -> Vec<String> {
+    let plain = |object: &&Object| pod_of(inputs, object).is_some_and(|pod| !input::is_confidential(pod));
+    let notice = |object: &Object| {
+        format!("{} is not confidential: it has no `runtimeClassName: {RUNTIME_CLASS}`", object.title())
+    };
+    inputs.objects.iter().filter(plain).map(notice).collect()
+}
+
+fn reference_values(
+    options: &GenerateOptions,
+    old: Option<&protocol::Manifest>,
+) -> Result<ReferenceValues, GenerateError> {
+    if options.platform != "local" {
+        return Err(GenerateError::Platform { name: options.platform.clone() });
+    }
+    match (&options.software, old) {
+        (Some(software), _) => Ok(ReferenceValues { software: Some(software.clone()) }),
+        (None, Some(old)) => Ok(old.reference_values.clone()),
+        (None, None) => Err(GenerateError::NoReferenceValues { name: options.platform.clone() }),
+    }
+}
+
+fn random_id() -> Result<DeploymentId, GenerateError> {
+    use std::io::Read as _;
+    let mut bytes = [0; 16];
+    let read = std::fs::File::open("/dev/urandom").and_then(|mut file| file.read_exact(&mut bytes));
+    read.map_err(|source| GenerateError::Random { source })?;
+    Ok(DeploymentId::from_bytes(bytes))
+}
+
+/// The first directory among the paths, or that of the first file.
+fn resources_directory(options: &GenerateOptions) -> PathBuf {
+    if let Some(directory) = options.paths.iter().find(|path| path.is_dir()) {
+        return directory.clone();
+    }
+    let parent = options.paths.first().and_then(|path| path.parent());
+    parent.map_or_else(|| PathBuf::from("."), Path::to_owned)
+}
+
+/// The texts of all resource files, changed or not: under `--output` the unchanged ones are wanted, too.
+fn yaml_outputs(inputs: &Inputs, options: &GenerateOptions, notices: &mut Vec<String>) -> Vec<Output> {
+    let mut outputs = Vec::new();
+    for file in &inputs.files {
+        let content = match &file.text {
+            Some(text) => {
+                let rewritten = yaml::rewrite(text, &file.documents, &file.trees);
+                if !rewritten.in_place {
+                    let file = file.path.display();
+                    notices.push(format!(
+                        "`{file}` was written anew, without its comments: it could not be edited in place"
+                    ));
+                }
+                rewritten.text
+            }
+            None => {
+                let documents: Vec<_> = file.trees.iter().map(yaml::emit_document).collect();
+                documents.join("---\n")
+            }
+        };
+        let path = match &options.output {
+            Some(directory) => directory.join(file.path.file_name().unwrap_or_default()),
+            None => file.path.clone(),
+        };
+        outputs.push(Output { path, content });
+    }
+    outputs
+}
+
+#[cfg(test)]
+mod tests;

@@ -19,6 +19,7 @@ use crate::registry::ImageConfig;
 
 pub use mounts::{COPIED_PREFIX, FileVolume, VolumeKind, mount_volume, volume_kind};
 pub use process::SERVICE_LINKS_DEFAULT;
+pub(crate) use process::argv;
 
 /// Opens and closes a mark of [`PodInstance::symbolic`]. YAML text cannot hold this character, so no value of a user
 /// passes for a mark.

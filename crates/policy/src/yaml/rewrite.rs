@@ -119,7 +119,7 @@ impl Edits<'_> {
         let column = first - first_line;
         let pairs = align(old, new);
         let mut at = first_line;
-        let mut insert = |edits: &mut Self, at: usize, value: &Value| {
+        let insert = |edits: &mut Self, at: usize, value: &Value| {
             edits.replace(at, at, format!("{}{}\n", " ".repeat(column), emit::item(value, column)));
         };
         let (mut next_old, mut next_new) = (0, 0);

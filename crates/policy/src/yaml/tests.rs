@@ -174,13 +174,8 @@ fn text_that_others_would_misread_is_quoted() {
 
 #[test]
 fn errors_say_line_and_column() {
-    let cases = [
-        ("a: 1\nb: [1\nc: 2\n", 3),
-        ("a: 1\n  b: 2\n", 2),
-        ("a: 1\na: 2\n", 2),
-        ("a: *nothing\n", 1),
-        ("a: \"x\n", 1),
-    ];
+    let cases =
+        [("a: 1\nb: [1\nc: 2\n", 3), ("a: 1\n  b: 2\n", 2), ("a: 1\na: 2\n", 2), ("a: *nothing\n", 1), ("a: \"x\n", 1)];
     for (text, line) in cases {
         let error = parse(text).unwrap_err();
         assert!(error.line == line || error.line == line + 1, "{text}: {error:?}");

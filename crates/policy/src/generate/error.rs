@@ -1,0 +1,187 @@
+//! Why nothing was generated.
+
+use std::path::PathBuf;
+
+use protocol::initdata::InitdataError;
+use protocol::manifest::ManifestError;
+
+use crate::registry::RegistryError;
+use crate::request::RequestError;
+
+/// A place in a file of the user.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Place {
+    /// The file.
+    pub file: PathBuf,
+    /// The line, from 1.
+    pub line: usize,
+}
+
+impl std::fmt::Display for Place {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}:{}", self.file.display(), self.line)
+    }
+}
+
+/// Why nothing was generated. Nothing was written, either.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum GenerateError {
+    /// A file or directory cannot be read.
+    #[error("read `{}`", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// The system's words.
+        source: std::io::Error,
+    },
+    /// A file cannot be written. All files are as they were.
+    #[error("write `{}`", path.display())]
+    Write {
+        /// The file.
+        path: PathBuf,
+        /// The system's words.
+        source: std::io::Error,
+    },
+    /// No YAML under the paths.
+    #[error("no YAML files in `{}`", path.display())]
+    NoFiles {
+        /// The path.
+        path: PathBuf,
+    },
+    /// No pod that wants to be confidential.
+    #[error("none of the resources has `runtimeClassName: casemate`")]
+    NoWorkload,
+    /// A syntax error.
+    #[error("{place}:{column}: {reason}")]
+    Yaml {
+        /// Where.
+        place: Place,
+        /// The column, from 1.
+        column: usize,
+        /// The parser's words.
+        reason: String,
+    },
+    /// A document that is no Kubernetes object, or of a kind that is not known.
+    #[error("{place}: {reason}")]
+    Object {
+        /// Where.
+        place: Place,
+        /// What is wrong with it.
+        reason: String,
+        /// What to do about it.
+        hint: Option<String>,
+    },
+    /// A resource that cannot be made confidential as it is.
+    #[error("{place}: {resource}: {reason}")]
+    Resource {
+        /// Where.
+        place: Place,
+        /// `Deployment/inference`.
+        resource: String,
+        /// Why.
+        reason: String,
+        /// What to do about it.
+        hint: Option<String>,
+    },
+    /// A container that the policy could not bind.
+    #[error("{place}: {resource}")]
+    Request {
+        /// Where.
+        place: Place,
+        /// `Deployment/inference`.
+        resource: String,
+        /// Why.
+        source: RequestError,
+    },
+    /// An image that cannot be pinned.
+    #[error("{place}: {resource}")]
+    Image {
+        /// Where.
+        place: Place,
+        /// `Deployment/inference`.
+        resource: String,
+        /// Why.
+        source: RegistryError,
+    },
+    /// Our own image cannot be pinned.
+    #[error("`pod_image` of `{}`", file.display())]
+    PodImage {
+        /// The settings, from which it is.
+        file: PathBuf,
+        /// Why.
+        source: RegistryError,
+    },
+    /// An initdata document that is too long for an annotation.
+    #[error("{resource}")]
+    Initdata {
+        /// `Deployment/inference`.
+        resource: String,
+        /// Why.
+        source: InitdataError,
+    },
+    /// The manifest that is there, or the one that would be written, is not valid.
+    #[error("`{}`", path.display())]
+    Manifest {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: ManifestError,
+    },
+    /// The settings are not valid.
+    #[error("{place}: {reason}")]
+    Settings {
+        /// Where.
+        place: Place,
+        /// Why.
+        reason: String,
+    },
+    /// A platform that is not known.
+    #[error("reference values for `{name}` are not known")]
+    Platform {
+        /// The name.
+        name: String,
+    },
+    /// Reference values that the caller must give are missing.
+    #[error("reference values for `{name}` are missing")]
+    NoReferenceValues {
+        /// The platform.
+        name: String,
+    },
+    /// No randomness for the deployment id.
+    #[error("draw a deployment id")]
+    Random {
+        /// The system's words.
+        source: std::io::Error,
+    },
+}
+
+impl GenerateError {
+    /// Whether this means "could not tell" (exit 2) rather than a wrong input (exit 1).
+    pub fn could_not_tell(&self) -> bool {
+        match self {
+            Self::Image { source, .. } | Self::PodImage { source, .. } => source.could_not_tell(),
+            Self::Write { .. } | Self::Random { .. } => true,
+            Self::Read { source, .. } => source.kind() != std::io::ErrorKind::NotFound,
+            _ => false,
+        }
+    }
+
+    /// What to do about it.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::Object { hint, .. } | Self::Resource { hint, .. } => hint.clone(),
+            Self::Request { source, .. } => source.hint(),
+            Self::Image { source, .. } => source.hint(),
+            Self::PodImage { source, .. } => source.hint().or_else(|| {
+                Some("`pod_image` in `settings.json` names Casemate's own image; `--pod-image` takes another".into())
+            }),
+            Self::NoWorkload => {
+                Some("set `spec.template.spec.runtimeClassName: casemate` on what is to be confidential".into())
+            }
+            Self::Platform { .. } => Some("`--reference-values local` is the one platform so far".into()),
+            Self::Manifest { .. } => Some("correct it, or remove it to begin a new deployment".into()),
+            _ => None,
+        }
+    }
+}

@@ -1,0 +1,335 @@
+//! Which ports of a pod are open, and to whom.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use protocol::initdata::Ingress;
+use serde_json::{Map, Value, json};
+
+/// `name#port#disableClientAuth##…`, as Contrast writes it.
+pub const INGRESS_ANNOTATION: &str = "casemate.dev/servicemesh-ingress";
+const CONTRAST_INGRESS: &str = "contrast.edgeless.systems/servicemesh-ingress";
+const EGRESS: [&str; 2] = ["casemate.dev/servicemesh-egress", "contrast.edgeless.systems/servicemesh-egress"];
+
+/// The open ports of a pod.
+#[derive(Default, Debug, PartialEq)]
+pub(super) struct Ports {
+    /// Where the mesh ends TLS.
+    pub(super) ingress: Vec<Ingress>,
+    /// Open as they are.
+    pub(super) open: Vec<u16>,
+    /// What the user should know.
+    pub(super) notices: Vec<String>,
+}
+
+/// An annotation or probe that cannot be served, with the place in the pod.
+#[derive(Debug, PartialEq)]
+pub(super) struct PortError {
+    pub(super) path: String,
+    pub(super) reason: String,
+    pub(super) hint: Option<String>,
+}
+
+fn refuse<T>(path: impl Into<String>, reason: impl Into<String>, hint: Option<&str>) -> Result<T, PortError> {
+    Err(PortError { path: path.into(), reason: reason.into(), hint: hint.map(str::to_owned) })
+}
+
+/// LIMIT: a pod with more than this many ports is a mistake, and each costs a firewall rule.
+const MAX_PORTS: usize = 64;
+
+/// Finds the ports of `pod`: those of its annotation, and without one those that a Service leads to.
+pub(super) fn find(pod: &Value, services: &BTreeMap<String, Value>) -> Result<Ports, PortError> {
+    let annotations = &pod["metadata"]["annotations"];
+    for key in EGRESS {
+        if !annotations[key].is_null() {
+            return refuse(format!("metadata.annotations.{key}"), "egress through the mesh is not supported yet", None);
+        }
+    }
+    let written =
+        [INGRESS_ANNOTATION, CONTRAST_INGRESS].into_iter().find_map(|key| Some((key, annotations[key].as_str()?)));
+    let mut ports = match written {
+        Some((key, text)) => Ports {
+            ingress: parse_annotation(text).or_else(|reason| {
+                let hint =
+                    "write `name#port#false##name#port#true`; the third part says that callers need no certificate";
+                refuse(format!("metadata.annotations.{key}"), reason, Some(hint))
+            })?,
+            ..Ports::default()
+        },
+        None => from_services(pod, services)?,
+    };
+    ports.ingress.sort_by_key(|ingress| ingress.port);
+    if ports.ingress.len() > MAX_PORTS {
+        return refuse("spec.containers", format!("more than {MAX_PORTS} ports"), None);
+    }
+    Ok(ports)
+}
+
+fn parse_annotation(text: &str) -> Result<Vec<Ingress>, String> {
+    let mut all: Vec<Ingress> = Vec::new();
+    if text.trim().is_empty() {
+        return Ok(all);
+    }
+    for part in text.split("##") {
+        let fields: Vec<_> = part.split('#').collect();
+        let [name, port, disable] = fields.as_slice() else {
+            return Err(format!("`{part}` is not `name#port#disableClientAuth`"));
+        };
+        let port: u16 = port.parse().ok().filter(|port| *port != 0).ok_or_else(|| format!("`{port}` is not a port"))?;
+        let client_certificate = match *disable {
+            "true" => false,
+            "false" => true,
+            other => return Err(format!("`{other}` is neither `true` nor `false`")),
+        };
+        if name.is_empty() || all.iter().any(|known| known.port == port || known.name == *name) {
+            return Err(format!("`{part}`: a name is missing, or a name or port is there twice"));
+        }
+        all.push(Ingress { name: (*name).to_owned(), port, client_certificate });
+    }
+    Ok(all)
+}
+
+/// The Services, among those of the pod's namespace, that lead to the pod.
+pub(super) fn selecting<'a>(pod: &Value, services: &'a BTreeMap<String, Value>) -> Vec<(&'a str, &'a Value)> {
+    let labels = &pod["metadata"]["labels"];
+    let selects = |service: &Value| {
+        let selector = service["spec"]["selector"].as_object();
+        selector.is_some_and(|all| !all.is_empty() && all.iter().all(|(key, value)| labels[key] == *value))
+    };
+    services.iter().filter(|(_, service)| selects(service)).map(|(name, service)| (name.as_str(), service)).collect()
+}
+
+fn containers(pod: &Value) -> impl Iterator<Item = &Value> {
+    let lists = ["initContainers", "containers"];
+    lists.into_iter().flat_map(|list| pod["spec"][list].as_array().into_iter().flatten())
+}
+
+/// The number of a port that is given by number or by the name of a container's port.
+fn port_number(target: &Value, declared: &[Value]) -> Option<u16> {
+    let number = match target {
+        Value::Number(number) => number.as_u64(),
+        Value::String(name) => declared
+            .iter()
+            .find(|port| port["name"].as_str() == Some(name))
+            .and_then(|port| port["containerPort"].as_u64())
+            .or_else(|| name.parse().ok()),
+        _ => None,
+    };
+    number.and_then(|number| u16::try_from(number).ok()).filter(|port| *port != 0)
+}
+
+fn from_services(pod: &Value, services: &BTreeMap<String, Value>) -> Result<Ports, PortError> {
+    let declared: Vec<Value> =
+        containers(pod).flat_map(|container| container["ports"].as_array().cloned().unwrap_or_default()).collect();
+    let mut ports = Ports::default();
+    let mut led_to: BTreeMap<u16, (String, Vec<&str>)> = BTreeMap::new();
+    for (name, service) in selecting(pod, services) {
+        for port in service["spec"]["ports"].as_array().into_iter().flatten() {
+            if port["protocol"].as_str().is_some_and(|protocol| protocol != "TCP") {
+                let notice = format!("Service `{name}`: port {} stays closed, only TCP is served", port["port"]);
+                ports.notices.push(notice);
+                continue;
+            }
+            let target = if port["targetPort"].is_null() { &port["port"] } else { &port["targetPort"] };
+            let Some(number) = port_number(target, &declared) else {
+                let reason = format!("Service `{name}` leads to port {target}, which no container has");
+                return refuse("spec.containers", reason, None);
+            };
+            let label = declared.iter().find(|port| port["containerPort"].as_u64() == Some(u64::from(number)));
+            let label =
+                label.and_then(|port| port["name"].as_str()).map_or_else(|| format!("port-{number}"), str::to_owned);
+            let entry = led_to.entry(number).or_insert((label, Vec::new()));
+            if !entry.1.contains(&name) {
+                entry.1.push(name);
+            }
+        }
+    }
+    for (port, (name, services)) in led_to {
+        ports.notices.push(format!(
+            "port {port} (Service `{}`): TLS ends in the pod, callers need no certificate; annotate the pod with \
+             `{INGRESS_ANNOTATION}: {name}#{port}#false` to demand one of the mesh",
+            services.join("`, `")
+        ));
+        ports.ingress.push(Ingress { name, port, client_certificate: false });
+    }
+    for port in &declared {
+        let number = port["containerPort"].as_u64().and_then(|port| u16::try_from(port).ok()).unwrap_or_default();
+        if !ports.ingress.iter().any(|ingress| ingress.port == number) {
+            ports.notices.push(format!("port {number} stays closed: no Service among the inputs leads to it"));
+        }
+    }
+    ports.notices.dedup();
+    Ok(ports)
+}
+
+/// Makes the kubelet's probes fit the mesh, and opens the ports of those that do not pass through it.
+pub(super) fn rewrite_probes(pod: &mut Value, ports: &mut Ports) -> Result<(), PortError> {
+    let mut open = BTreeSet::new();
+    for list in ["initContainers", "containers"] {
+        let containers = pod.get_mut("spec").and_then(|spec| spec.get_mut(list)).and_then(Value::as_array_mut);
+        for container in containers.into_iter().flatten() {
+            let name = container["name"].as_str().unwrap_or_default().to_owned();
+            let declared = container["ports"].as_array().cloned().unwrap_or_default();
+            if container["lifecycle"].as_object().is_some_and(|hooks| !hooks.is_empty()) {
+                let hint = "the policy lets the host start nothing inside a container; do it in the program itself";
+                return refuse(format!("spec.{list}.{name}.lifecycle"), "hooks are not supported", Some(hint));
+            }
+            for kind in ["startupProbe", "readinessProbe", "livenessProbe"] {
+                let path = format!("spec.{list}.{name}.{kind}");
+                let Some(probe) = container.get_mut(kind).and_then(Value::as_object_mut) else { continue };
+                rewrite_probe(probe, &declared, ports, &mut open, &name, kind, &path)?;
+            }
+        }
+    }
+    for port in &open {
+        ports.notices.push(format!("port {port} is open without TLS, for the kubelet's probes and for everybody else"));
+    }
+    ports.open.extend(open);
+    Ok(())
+}
+
+fn rewrite_probe(
+    probe: &mut Map<String, Value>,
+    declared: &[Value],
+    ports: &mut Ports,
+    open: &mut BTreeSet<u16>,
+    container: &str,
+    kind: &str,
+    path: &str,
+) -> Result<(), PortError> {
+    let Some(action) = ["httpGet", "tcpSocket", "grpc"].into_iter().find(|action| probe.contains_key(*action)) else {
+        let hint = "the policy lets the host start nothing inside a container; use `httpGet`, `tcpSocket` or `grpc`";
+        return refuse(path, "a probe that runs a command is not supported", Some(hint));
+    };
+    let target = probe.get(action).map(|action| action["port"].clone()).unwrap_or_default();
+    let Some(port) = port_number(&target, declared) else {
+        return refuse(format!("{path}.{action}.port"), format!("{target} is not a port of this container"), None);
+    };
+    let Some(ingress) = ports.ingress.iter().find(|ingress| ingress.port == port) else {
+        open.insert(port);
+        return Ok(());
+    };
+    if action == "httpGet" && !ingress.client_certificate {
+        // The kubelet does not verify certificates, so it gets through; what it learns is not what trust rests on.
+        if let Some(action) = probe.get_mut(action) {
+            action["scheme"] = json!("HTTPS");
+        }
+    } else if action != "tcpSocket" {
+        ports.notices.push(format!(
+            "{kind} of container `{container}`: port {port} wants what the kubelet cannot offer, so the probe only connects"
+        ));
+        let index = probe.keys().position(|key| key == action).unwrap_or_default();
+        probe.shift_remove(action);
+        probe.shift_insert(index, "tcpSocket".to_owned(), json!({ "port": target }));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pod(ports: &Value, probe: &Value, annotations: &Value) -> Value {
+        json!({
+            "metadata": {"labels": {"app": "a", "tier": "t"}, "annotations": annotations},
+            "spec": {"containers": [{"name": "c", "ports": ports, "readinessProbe": probe}]},
+        })
+    }
+
+    fn service(selector: &Value, ports: &Value) -> BTreeMap<String, Value> {
+        [("s".to_owned(), json!({"spec": {"selector": selector, "ports": ports}}))].into()
+    }
+
+    fn http() -> Value {
+        json!([{"name": "http", "containerPort": 8080}])
+    }
+
+    #[test]
+    fn a_port_that_a_service_leads_to_ends_tls() {
+        let pod = pod(&http(), &Value::Null, &Value::Null);
+        for target in [json!("http"), json!(8080), json!("8080")] {
+            let services = service(&json!({"app": "a"}), &json!([{"port": 80, "targetPort": target}]));
+            let ports = find(&pod, &services).unwrap();
+            let expected = Ingress { name: "http".into(), port: 8080, client_certificate: false };
+            assert_eq!(ports.ingress, [expected]);
+            assert!(ports.notices[0].contains("Service `s`"), "{:?}", ports.notices);
+        }
+    }
+
+    #[test]
+    fn other_ports_stay_closed() {
+        let pod = pod(&http(), &Value::Null, &Value::Null);
+        for services in [
+            service(&json!({"app": "b"}), &json!([{"port": 8080}])),
+            service(&json!({}), &json!([{"port": 8080}])),
+            service(&json!({"app": "a", "x": "y"}), &json!([{"port": 8080}])),
+            service(&json!({"app": "a"}), &json!([{"port": 8080, "protocol": "UDP"}])),
+        ] {
+            let ports = find(&pod, &services).unwrap();
+            assert_eq!(ports.ingress, []);
+            assert!(ports.notices.iter().any(|notice| notice.contains("stays closed")), "{:?}", ports.notices);
+        }
+        let error = find(&pod, &service(&json!({"app": "a"}), &json!([{"port": 1, "targetPort": "x"}]))).unwrap_err();
+        assert!(error.reason.contains("no container has"), "{error:?}");
+    }
+
+    #[test]
+    fn the_annotation_says_it_all() {
+        let services = service(&json!({"app": "a"}), &json!([{"port": 8080}]));
+        for key in [INGRESS_ANNOTATION, CONTRAST_INGRESS] {
+            let pod = pod(&http(), &Value::Null, &json!({key: "main#8001#false##metrics#80#true"}));
+            let ports = find(&pod, &services).unwrap();
+            let flat: Vec<_> = ports.ingress.iter().map(|i| (i.name.as_str(), i.port, i.client_certificate)).collect();
+            assert_eq!(flat, [("metrics", 80, false), ("main", 8001, true)]);
+        }
+        assert_eq!(find(&pod(&http(), &Value::Null, &json!({INGRESS_ANNOTATION: ""})), &services).unwrap().ingress, []);
+        for bad in [
+            "main",
+            "main#0#true",
+            "main#99999#true",
+            "main#80",
+            "main#80#maybe",
+            "#80#true",
+            "a#1#true##a#2#true",
+            "a#1#true##b#1#true",
+        ] {
+            let error = find(&pod(&http(), &Value::Null, &json!({INGRESS_ANNOTATION: bad})), &services).unwrap_err();
+            assert!(error.path.contains(INGRESS_ANNOTATION) && error.hint.is_some(), "{bad}: {error:?}");
+        }
+        assert!(find(&pod(&http(), &Value::Null, &json!({EGRESS[0]: "x"})), &services).is_err());
+    }
+
+    #[test]
+    fn probes_pass_through_the_mesh_or_open_their_port() {
+        let probed = |probe: Value, client_certificate: bool| {
+            let mut pod = pod(&http(), &probe, &Value::Null);
+            let ingress = vec![Ingress { name: "http".into(), port: 8080, client_certificate }];
+            let mut ports = Ports { ingress, ..Ports::default() };
+            rewrite_probes(&mut pod, &mut ports).unwrap();
+            let once = pod.clone();
+            rewrite_probes(&mut pod, &mut ports).unwrap();
+            assert_eq!(pod, once);
+            ports.open.dedup();
+            (pod["spec"]["containers"][0]["readinessProbe"].clone(), ports.open)
+        };
+        let get = |port: Value| json!({"httpGet": {"path": "/", "port": port}, "periodSeconds": 1});
+        assert_eq!(
+            probed(get(json!("http")), false).0,
+            json!({"httpGet": {"path": "/", "port": "http", "scheme": "HTTPS"}, "periodSeconds": 1})
+        );
+        assert_eq!(probed(get(json!(8080)), true).0, json!({"tcpSocket": {"port": 8080}, "periodSeconds": 1}));
+        assert_eq!(probed(json!({"grpc": {"port": 8080}}), false).0, json!({"tcpSocket": {"port": 8080}}));
+        assert_eq!(probed(json!({"tcpSocket": {"port": 8080}}), true).0, json!({"tcpSocket": {"port": 8080}}));
+        assert_eq!(probed(get(json!(9000)), true), (get(json!(9000)), vec![9000]));
+    }
+
+    #[test]
+    fn what_runs_a_command_in_a_container_is_refused() {
+        let mut exec = pod(&http(), &json!({"exec": {"command": ["true"]}}), &Value::Null);
+        assert!(rewrite_probes(&mut exec, &mut Ports::default()).unwrap_err().path.ends_with("c.readinessProbe"));
+        let mut hook = pod(&http(), &Value::Null, &Value::Null);
+        hook["spec"]["containers"][0]["lifecycle"] = json!({"preStop": {"exec": {"command": ["true"]}}});
+        assert!(rewrite_probes(&mut hook, &mut Ports::default()).unwrap_err().path.ends_with("c.lifecycle"));
+        let mut bad = pod(&http(), &json!({"httpGet": {"port": "nothing"}}), &Value::Null);
+        assert!(rewrite_probes(&mut bad, &mut Ports::default()).unwrap_err().path.ends_with("httpGet.port"));
+    }
+}

@@ -1,0 +1,482 @@
+//! One pod: pinned, injected, bound.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use protocol::initdata::{ANNOTATION, Settings};
+use protocol::{Initdata, Role};
+use serde_json::{Value, json};
+
+use super::error::GenerateError;
+use super::ingress::{self, Ports};
+use super::inject::{self, FILES_PREFIX, INITIALIZER, Injection, MESH};
+use super::input::{Inputs, Object};
+use super::{Frame, Images, WorkloadReport, coordinator, files, manifest};
+use crate::policy_data::{PolicyContainer, PolicyInputs, policy};
+use crate::registry::ImageConfig;
+use crate::request::{PodInstance, RequestError, VolumeKind, volume_kind};
+
+/// Names of secrets that a pod may read, beside those that its arguments and variables name.
+pub const SECRETS_ANNOTATION: &str = "casemate.dev/secrets";
+/// Further DNS names of a pod's certificates.
+pub const NAMES_ANNOTATION: &str = "casemate.dev/names";
+/// `true` on a pod: inject nothing into it.
+pub const SKIP_ANNOTATION: &str = "casemate.dev/skip-initializer";
+
+/// Where a program finds a secret.
+const SECRETS_PATH: &str = "/casemate/secrets/";
+
+/// Fields of a pod's `spec` that the policy binds, that only place or restart the pod, or that are looked at below.
+/// Everything else is refused by name: what the policy cannot bind, it must not pretend to.
+const POD_FIELDS: [&str; 30] = [
+    "activeDeadlineSeconds",
+    "affinity",
+    "automountServiceAccountToken",
+    "containers",
+    "dnsConfig",
+    "dnsPolicy",
+    "enableServiceLinks",
+    "hostAliases",
+    "hostIPC",
+    "hostNetwork",
+    "hostPID",
+    "hostname",
+    "imagePullSecrets",
+    "initContainers",
+    "nodeName",
+    "nodeSelector",
+    "overhead",
+    "preemptionPolicy",
+    "priorityClassName",
+    "restartPolicy",
+    "runtimeClassName",
+    "schedulerName",
+    "securityContext",
+    "serviceAccount",
+    "serviceAccountName",
+    "shareProcessNamespace",
+    "subdomain",
+    "terminationGracePeriodSeconds",
+    "tolerations",
+    "topologySpreadConstraints",
+];
+const POD_SECURITY: [&str; 9] = [
+    "fsGroup",
+    "fsGroupChangePolicy",
+    "runAsGroup",
+    "runAsNonRoot",
+    "runAsUser",
+    "seccompProfile",
+    "supplementalGroups",
+    "sysctls",
+    "appArmorProfile",
+];
+const CONTAINER_FIELDS: [&str; 22] = [
+    "args",
+    "command",
+    "env",
+    "envFrom",
+    "image",
+    "imagePullPolicy",
+    "lifecycle",
+    "livenessProbe",
+    "name",
+    "ports",
+    "readinessProbe",
+    "resizePolicy",
+    "resources",
+    "restartPolicy",
+    "securityContext",
+    "startupProbe",
+    "stdin",
+    "terminationMessagePath",
+    "terminationMessagePolicy",
+    "tty",
+    "volumeMounts",
+    "workingDir",
+];
+
+/// A pod that is ready to be written.
+pub(super) struct Made {
+    pub(super) pod: Value,
+    pub(super) report: WorkloadReport,
+    pub(super) entry: manifest::Entry,
+}
+
+struct Context<'a> {
+    inputs: &'a Inputs,
+    object: &'a Object,
+    prefix: String,
+}
+
+impl Context<'_> {
+    fn refuse(&self, path: &str, reason: impl Into<String>, hint: Option<String>) -> GenerateError {
+        GenerateError::Resource {
+            place: self.inputs.place(self.object, &format!("{}/{path}", self.prefix)),
+            resource: self.object.title(),
+            reason: format!("`{path}`: {}", reason.into()),
+            hint,
+        }
+    }
+
+    /// Paths of a [`RequestError`] begin at `containers`, wherever the container is.
+    fn request(&self, source: RequestError) -> GenerateError {
+        let path = match &source {
+            RequestError::Unsupported { path, .. }
+            | RequestError::Missing { path, .. }
+            | RequestError::Invalid { path, .. }
+            | RequestError::UserName { path, .. } => path.clone(),
+        };
+        let pod = self.pod();
+        let inner = path.strip_prefix("containers.").unwrap_or_default();
+        let name = inner.split(['.', '[']).next().unwrap_or_default();
+        let of_init = pod["spec"]["initContainers"].as_array().into_iter().flatten();
+        let is_init = of_init.into_iter().any(|container| container["name"].as_str() == Some(name));
+        let path = if is_init && !inner.is_empty() { format!("initContainers.{inner}") } else { path };
+        let place = self.inputs.place(self.object, &format!("{}/spec/{path}", self.prefix));
+        GenerateError::Request { place, resource: self.object.title(), source }
+    }
+
+    fn pod(&self) -> &Value {
+        let value = self.inputs.value(self.object);
+        if self.prefix.is_empty() { value } else { &value["spec"]["template"] }
+    }
+}
+
+pub(super) async fn make(
+    inputs: &Inputs,
+    object: &Object,
+    role: Role,
+    frame: &Frame,
+    images: &mut Images,
+) -> Result<Made, GenerateError> {
+    let prefix = if object.kind == "Pod" { String::new() } else { "spec/template".to_owned() };
+    let context = Context { inputs, object, prefix };
+    let mut pod = context.pod().clone();
+    let mut notices = Vec::new();
+    if role == Role::Workload
+        && let Some(name) = inject::reserved_name(&pod)
+    {
+        let hint = "names that begin with `casemate` are for what `generate` adds; choose another".to_owned();
+        return Err(context.refuse("spec", format!("the name `{name}` is reserved"), Some(hint)));
+    }
+    if role == Role::Workload {
+        inject::strip(&mut pod);
+    } else if let Some(annotations) = pod["metadata"].get_mut("annotations").and_then(Value::as_object_mut) {
+        annotations.shift_remove(ANNOTATION);
+    }
+    check_fields(&context, &pod)?;
+    let secrets = wanted_secrets(&context, &pod)?;
+    defaults(&mut pod, &mut notices);
+
+    let mut configs = pin(&context, &mut pod, role, frame, images).await?;
+    let services = inputs.of_kind("Service", &object.namespace);
+    let annotations = &pod["metadata"]["annotations"];
+    let skip = frame.skip_initializer || annotations[SKIP_ANNOTATION] == json!("true");
+    let inject = role == Role::Workload && !skip;
+    let mut ports = Ports::default();
+    if inject {
+        let port_error = |error: ingress::PortError| context.refuse(&error.path, error.reason, error.hint);
+        ports = ingress::find(&pod, &services).map_err(port_error)?;
+        ingress::rewrite_probes(&mut pod, &mut ports).map_err(port_error)?;
+        let coordinator_host = match &frame.coordinator {
+            Some((_, namespace)) if *namespace != object.namespace => Some(format!("coordinator.{namespace}")),
+            _ => None,
+        };
+        let injection = Injection { pod_image: &frame.pod_image.reference_with_digest, coordinator_host };
+        let of = |name: &str| configs.get(name).cloned().unwrap_or_default();
+        inject::inject(&mut pod, &injection, &of).map_err(|error| context.request(error))?;
+        for name in [INITIALIZER, MESH] {
+            configs.insert(name.to_owned(), frame.pod_image.config.clone());
+        }
+    } else if role == Role::Workload {
+        notices.push(
+            "nothing is injected: no certificate, no secrets, no TLS; the files of its volumes are the host's word"
+                .into(),
+        );
+    }
+    notices.append(&mut ports.notices);
+    host_words(&pod, inject, &mut notices);
+
+    let config_maps = inputs.of_kind("ConfigMap", &object.namespace);
+    let secret_objects = inputs.of_kind("Secret", &object.namespace);
+    let checked = checked_volumes(&pod);
+    let files = files::digests(&pod, &checked, &config_maps, &secret_objects)
+        .map_err(|error| context.refuse(&error.path, error.reason, None))?;
+    let settings = Settings {
+        version: 1,
+        deployment_id: frame.deployment_id,
+        role,
+        mesh: inject,
+        coordinator: frame.coordinator.as_ref().map(|(identity, _)| *identity),
+        open_ports: if role == Role::Coordinator { coordinator::PORTS.to_vec() } else { ports.open },
+        owners: frame.owners.clone(),
+        reference_values: frame.reference_values.clone(),
+        files,
+        ingress: ports.ingress,
+    };
+    let config = PodInstance { config_maps, secrets: secret_objects, ..PodInstance::default() };
+    let rego = policy_of(object, &pod, &configs, &services, &config).map_err(|error| context.request(error))?;
+    let initdata_error = |source| GenerateError::Initdata { resource: object.title(), source };
+    let initdata = Initdata::build(&rego, &settings).map_err(initdata_error)?;
+    let annotation = initdata.to_annotation();
+    // What cannot be read back would leave the pod without a policy.
+    Initdata::from_annotation(&annotation).map_err(initdata_error)?;
+    inject::annotate(&mut pod, ANNOTATION, &annotation);
+
+    let names = names(&context, &pod, &services)?;
+    let all = containers(&pod);
+    let images = all.iter().map(|container| (string(&container["name"]), string(&container["image"]))).collect();
+    let report = WorkloadReport {
+        resource: object.title(),
+        file: inputs.files.get(object.file).map(|file| file.path.clone()).unwrap_or_default(),
+        name: object.name.clone(),
+        identity: initdata.identity(),
+        images,
+        secrets: secrets.iter().cloned().collect(),
+        notices,
+    };
+    let entry = manifest::Entry { identity: initdata.identity(), names, role, secrets };
+    Ok(Made { pod, report, entry })
+}
+
+fn string(value: &Value) -> String {
+    value.as_str().unwrap_or_default().to_owned()
+}
+
+fn containers(pod: &Value) -> Vec<&Value> {
+    let lists = ["initContainers", "containers"];
+    lists.iter().flat_map(|list| pod["spec"][*list].as_array().into_iter().flatten()).collect()
+}
+
+fn policy_of(
+    object: &Object,
+    pod: &Value,
+    configs: &BTreeMap<String, ImageConfig>,
+    services: &BTreeMap<String, Value>,
+    config: &PodInstance,
+) -> Result<String, RequestError> {
+    let none = ImageConfig::default();
+    let containers = containers(pod)
+        .into_iter()
+        .map(|container| {
+            let name = container["name"].as_str().unwrap_or_default();
+            PolicyContainer {
+                container,
+                image: configs.get(name).unwrap_or(&none),
+                signals: ![INITIALIZER, MESH].contains(&name),
+            }
+        })
+        .collect();
+    policy(&PolicyInputs {
+        kind: &object.kind,
+        name: &object.name,
+        namespace: &object.namespace,
+        pod,
+        containers,
+        services: services.keys().cloned().collect(),
+        config,
+    })
+}
+
+/// Replaces each image by its digest and gives the images' configurations by container.
+async fn pin(
+    context: &Context<'_>,
+    pod: &mut Value,
+    role: Role,
+    frame: &Frame,
+    images: &mut Images,
+) -> Result<BTreeMap<String, ImageConfig>, GenerateError> {
+    let mut configs = BTreeMap::new();
+    for list in ["initContainers", "containers"] {
+        let items = pod["spec"].get_mut(list).and_then(Value::as_array_mut);
+        for (index, container) in items.into_iter().flatten().enumerate() {
+            let path = format!("spec/{list}/{index}");
+            let name = string(&container["name"]);
+            if name.is_empty() {
+                return Err(context.refuse(&path.replace('/', "."), "a container without a name", None));
+            }
+            let image = if role == Role::Coordinator && name == coordinator::CONTAINER {
+                frame.pod_image.clone()
+            } else {
+                let Some(reference) = container["image"].as_str() else {
+                    return Err(context.refuse(&format!("spec.{list}.{name}"), "`image` is missing", None));
+                };
+                images.resolve(reference).await.map_err(|source| GenerateError::Image {
+                    place: context.inputs.place(context.object, &format!("{}/{path}/image", context.prefix)),
+                    resource: context.object.title(),
+                    source,
+                })?
+            };
+            container["image"] = json!(image.reference_with_digest);
+            configs.insert(name, image.config);
+        }
+    }
+    Ok(configs)
+}
+
+/// What Kubernetes would add on its own, and a confidential pod is better off without.
+fn defaults(pod: &mut Value, notices: &mut Vec<String>) {
+    let spec = &mut pod["spec"];
+    let account = spec["serviceAccountName"].as_str().unwrap_or("default");
+    if spec["automountServiceAccountToken"].is_null() {
+        let wanted = account != "default";
+        if !wanted {
+            notices.push(
+                "`automountServiceAccountToken` was set to false: a token of an untrusted API server is of no use; set it \
+                 to true if the program calls Kubernetes"
+                    .into(),
+            );
+        }
+        spec["automountServiceAccountToken"] = json!(wanted);
+    }
+    if spec["enableServiceLinks"].is_null() {
+        spec["enableServiceLinks"] = json!(false);
+        notices.push(
+            "`enableServiceLinks` was set to false: the host could otherwise choose variables of the program; set it to \
+             true if the program finds Services by their variables"
+                .into(),
+        );
+    }
+}
+
+/// Contents that no digest binds.
+fn host_words(pod: &Value, injected: bool, notices: &mut Vec<String>) {
+    for volume in pod["spec"]["volumes"].as_array().into_iter().flatten() {
+        let name = string(&volume["name"]);
+        match volume_kind(volume) {
+            Ok(VolumeKind::Claim) => notices.push(format!("volume `{name}`: what is in the claim is the host's word")),
+            Ok(VolumeKind::Files(kind)) if name != inject::PODINFO_VOLUME => {
+                let bound = injected && kind != crate::request::FileVolume::DownwardApi;
+                if !bound {
+                    notices.push(format!("volume `{name}`: its files are the host's word"));
+                }
+            }
+            _ => {}
+        }
+    }
+    for container in containers(pod) {
+        let from = |source: &Value| !source["secretRef"].is_null() || !source["valueFrom"]["secretKeyRef"].is_null();
+        let lists = [&container["env"], &container["envFrom"]];
+        if lists.into_iter().flat_map(|list| list.as_array().into_iter().flatten()).any(from) {
+            notices.push(format!(
+                "container `{}`: a Secret in a variable stands in the policy, where the operator can read it; \
+                 `casemate secret put` keeps one from the operator",
+                string(&container["name"])
+            ));
+        }
+    }
+}
+
+/// Volumes whose files the initializer checks.
+fn checked_volumes(pod: &Value) -> Vec<String> {
+    let volumes = pod["spec"]["volumes"].as_array().into_iter().flatten();
+    volumes.filter_map(|volume| Some(volume["name"].as_str()?.strip_prefix(FILES_PREFIX)?.to_owned())).collect()
+}
+
+/// The resource, the Services that lead to it, and what the user adds.
+fn names(context: &Context<'_>, pod: &Value, services: &BTreeMap<String, Value>) -> Result<Vec<String>, GenerateError> {
+    let mut names = vec![context.object.name.clone()];
+    let more = list_annotation(pod, NAMES_ANNOTATION);
+    for name in ingress::selecting(pod, services).into_iter().map(|(name, _)| name.to_owned()).chain(more) {
+        if !names.contains(&name) {
+            names.push(name);
+        }
+    }
+    for name in &names {
+        let label = |label: &str| {
+            let edge = |c: Option<char>| c.is_some_and(|c| c != '-');
+            edge(label.chars().next())
+                && edge(label.chars().last())
+                && label.len() <= 63
+                && label.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-')
+        };
+        if !name.split('.').all(label) {
+            let path = format!("metadata.annotations.{NAMES_ANNOTATION}");
+            return Err(context.refuse(&path, format!("`{name}` is no DNS name"), None));
+        }
+    }
+    Ok(names)
+}
+
+fn list_annotation(pod: &Value, key: &str) -> Vec<String> {
+    let text = pod["metadata"]["annotations"][key].as_str().unwrap_or_default();
+    text.split(',').map(|item| item.trim().to_owned()).filter(|item| !item.is_empty()).collect()
+}
+
+/// Secrets that the pod's programs look for, and those of its annotation.
+fn wanted_secrets(context: &Context<'_>, pod: &Value) -> Result<BTreeSet<String>, GenerateError> {
+    let mut secrets = BTreeSet::new();
+    for container in containers(pod) {
+        let strings = |field: &str| container[field].as_array().cloned().unwrap_or_default();
+        let values = strings("env").into_iter().map(|variable| variable["value"].clone());
+        for text in strings("command").into_iter().chain(strings("args")).chain(values) {
+            let text = text.as_str().unwrap_or_default();
+            for after in text.split(SECRETS_PATH).skip(1) {
+                let name: String = after.chars().take_while(|c| is_secret_char(*c)).collect();
+                if !name.is_empty() {
+                    secrets.insert(name);
+                }
+            }
+        }
+    }
+    for name in list_annotation(pod, SECRETS_ANNOTATION) {
+        if !name.chars().all(is_secret_char) {
+            let path = format!("metadata.annotations.{SECRETS_ANNOTATION}");
+            return Err(context.refuse(&path, format!("`{name}` is no name of a secret"), None));
+        }
+        secrets.insert(name);
+    }
+    Ok(secrets)
+}
+
+fn is_secret_char(c: char) -> bool {
+    c.is_ascii_alphanumeric() || "-_.".contains(c)
+}
+
+/// Refuses by name what the policy could not bind.
+fn check_fields(context: &Context<'_>, pod: &Value) -> Result<(), GenerateError> {
+    let spec = &pod["spec"];
+    let known = |value: &Value, fields: &[&str], path: &str| -> Result<(), GenerateError> {
+        for (field, value) in value.as_object().into_iter().flatten() {
+            if !fields.contains(&field.as_str()) && !value.is_null() {
+                return Err(context.refuse(&format!("{path}.{field}"), "not supported", None));
+            }
+        }
+        Ok(())
+    };
+    let mut fields = POD_FIELDS.to_vec();
+    fields.push("volumes");
+    known(spec, &fields, "spec")?;
+    known(&spec["securityContext"], &POD_SECURITY, "spec.securityContext")?;
+    for field in ["hostNetwork", "hostPID", "hostIPC"] {
+        if spec[field] == json!(true) {
+            let hint = "a confidential pod has its own".to_owned();
+            return Err(context.refuse(&format!("spec.{field}"), "not supported", Some(hint)));
+        }
+    }
+    if !spec["containers"].as_array().is_some_and(|containers| !containers.is_empty()) {
+        return Err(context.refuse("spec.containers", "a pod needs a container", None));
+    }
+    for list in ["initContainers", "containers"] {
+        for (index, container) in spec[list].as_array().into_iter().flatten().enumerate() {
+            let name = container["name"].as_str().map_or_else(|| format!("[{index}]"), str::to_owned);
+            let path = format!("spec.{list}.{name}");
+            known(container, &CONTAINER_FIELDS, &path)?;
+            let limits = container["resources"]["limits"].as_object();
+            if let Some((device, _)) = limits.into_iter().flatten().find(|(key, _)| key.contains('/')) {
+                let path = format!("{path}.resources.limits");
+                return Err(context.refuse(&path, format!("devices such as `{device}` are not supported yet"), None));
+            }
+        }
+    }
+    let templates = context.inputs.value(context.object)["spec"]["volumeClaimTemplates"].as_array();
+    if templates.is_some_and(|templates| !templates.is_empty()) && context.object.kind == "StatefulSet" {
+        return Err(GenerateError::Resource {
+            place: context.inputs.place(context.object, "spec/volumeClaimTemplates"),
+            resource: context.object.title(),
+            reason: "`spec.volumeClaimTemplates` is not supported yet".into(),
+            hint: Some("use a PersistentVolumeClaim of its own".into()),
+        });
+    }
+    Ok(())
+}
