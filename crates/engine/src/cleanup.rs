@@ -24,7 +24,7 @@ pub(crate) fn sweep(paths: &Paths) -> Result<(), EngineError> {
         "tee" => 1,
         _ => 2,
     });
-    for process in &processes {
+    for process in processes.iter().filter(|process| process.pid != std::process::id()) {
         process.kill(KILL_PATIENCE);
     }
     for netns in netns_of(paths) {
@@ -50,6 +50,7 @@ pub(crate) fn sweep(paths: &Paths) -> Result<(), EngineError> {
 /// What of the engine is on the machine.
 pub(crate) fn leftovers(paths: &Paths) -> Vec<String> {
     let alive = Started::all(&paths.processes()).into_iter().filter(Started::is_alive);
+    let alive = alive.filter(|process| process.pid != std::process::id());
     let mut left: Vec<_> = alive.map(|process| format!("process {} ({})", process.pid, process.role)).collect();
     left.extend(netns_of(paths).into_iter().map(|netns| format!("network namespace {netns}")));
     left.extend(mounts_below(&paths.run()).into_iter().map(|mount| format!("mount {}", mount.display())));

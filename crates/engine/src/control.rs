@@ -99,6 +99,8 @@ pub struct PodStatus {
 pub struct ContainerStatus {
     /// Name.
     pub name: String,
+    /// Its id in the agent's requests, once it was created.
+    pub id: Option<String>,
     /// Whether it is an init container (a sidecar is one that stays).
     pub init: bool,
     /// `Waiting`, `Running`, `Terminated` or a reason such as `CrashLoopBackOff`.
@@ -109,6 +111,8 @@ pub struct ContainerStatus {
     pub restarts: u32,
     /// Its last exit status.
     pub exit_status: Option<i32>,
+    /// Why it is not running, when it is not.
+    pub message: Option<String>,
     /// Milliseconds from the creation of its pod to its start, for measurements.
     pub started_after_ms: Option<u64>,
     /// Milliseconds from the creation of its pod to its first readiness, for measurements.

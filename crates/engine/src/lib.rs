@@ -38,8 +38,8 @@ pub mod tee_api;
 mod threads;
 
 pub use client::{
-    Event, LogOptions, UpOptions, UpReport, attach_netns, detach_netns, down, kill_pod, logs, memory_report, ps, scale,
-    services, up, wait_ready,
+    Event, LogOptions, UpOptions, UpReport, attach_netns, detach_netns, down, events, kill_pod, logs, memory_report,
+    ps, scale, services, up, wait_ready,
 };
 pub use control::{PodStatus, ServiceStatus};
 pub use error::EngineError;

@@ -170,7 +170,7 @@ mod tests {
         let me = Started::now("tee", None, std::process::id()).unwrap();
         me.record(list.path()).unwrap();
         std::fs::write(list.path().join("123"), b"{").unwrap();
-        assert_eq!(Started::all(list.path()), [me.clone()]);
+        assert_eq!(Started::all(list.path()), std::slice::from_ref(&me));
         me.forget(list.path());
         assert!(Started::all(list.path()).is_empty());
     }

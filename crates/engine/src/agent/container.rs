@@ -362,8 +362,11 @@ fn runc() -> tokio::process::Command {
 /// The last error in runc's log.
 fn last_error(log: &str) -> String {
     let messages = log.lines().filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok());
-    let errors = messages.filter(|entry| entry["level"] == "error");
-    errors.last().and_then(|entry| entry["msg"].as_str().map(str::to_owned)).unwrap_or_else(|| "no reason given".into())
+    let mut errors = messages.filter(|entry| entry["level"] == "error");
+    errors
+        .next_back()
+        .and_then(|entry| entry["msg"].as_str().map(str::to_owned))
+        .unwrap_or_else(|| "no reason given".into())
 }
 
 /// Names the field that runc's words are about, where that is known.

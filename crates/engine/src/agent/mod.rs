@@ -96,3 +96,8 @@ async fn serve(device: UnixStream, guest: Guest, policy: PolicyEngine) -> std::i
         result = server::serve(listener, agent) => result,
     }
 }
+
+/// Pulls an image into a cache, with all checks of the agent: for the node, which may do so ahead of time.
+pub(crate) async fn pull(reference: &str, cache: &std::path::Path) -> Result<(), crate::agent_api::AgentError> {
+    image::layers(reference, cache).await.map(drop)
+}

@@ -124,7 +124,10 @@ impl Agent {
                 let request: Signal = parse(call.request)?;
                 self.container(&request.container_id)?.signal(request.signal).map(|()| json!({}))
             }
-            "RemoveContainerRequest" => self.remove_container(&parse(call.request)?),
+            "RemoveContainerRequest" => {
+                self.remove_container(&parse(call.request)?);
+                Ok(json!({}))
+            }
             "StatsContainerRequest" => {
                 let request: OfContainer = parse(call.request)?;
                 let (memory, processes) = self.container(&request.container_id)?.stats();
@@ -270,12 +273,11 @@ impl Agent {
         Ok(json!({}))
     }
 
-    fn remove_container(&self, request: &OfContainer) -> Result<Value, AgentError> {
+    fn remove_container(&self, request: &OfContainer) {
         // Unknown: its creation failed, and the policy has forgotten it by now.
         if let Some(Slot::Made(container)) = lock(&self.containers).remove(&request.container_id) {
             container.clear();
         }
-        Ok(json!({}))
     }
 
     async fn destroy(&self) {

@@ -1,0 +1,103 @@
+//! The program inside the test's containers.
+
+use std::ffi::OsString;
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::net::{TcpListener, TcpStream};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use crate::registry::read_all;
+
+/// `guest COMMAND …`.
+pub fn main(args: &[OsString]) -> ExitCode {
+    let args: Vec<_> = args.iter().map(|arg| arg.to_string_lossy().into_owned()).collect();
+    let words: Vec<_> = args.iter().map(String::as_str).collect();
+    match words.as_slice() {
+        ["http", port] => http(port.parse().unwrap()),
+        ["say", text] => {
+            println!("{text}");
+            ExitCode::SUCCESS
+        }
+        ["fail", text] => {
+            println!("{text}");
+            ExitCode::from(3)
+        }
+        // Ends well once the file is there.
+        ["await", path] => {
+            println!("waiting for {path}");
+            while !std::path::Path::new(path).exists() {
+                std::thread::sleep(Duration::from_millis(10));
+            }
+            ExitCode::SUCCESS
+        }
+        ["write", path, text] => {
+            std::fs::write(path, text).unwrap();
+            println!("wrote {path}");
+            ExitCode::SUCCESS
+        }
+        _ => {
+            println!("guest: unknown command {words:?}");
+            ExitCode::from(64)
+        }
+    }
+}
+
+/// A server whose paths show what a process sees of its container.
+fn http(port: u16) -> ExitCode {
+    let listener = TcpListener::bind(("0.0.0.0", port)).unwrap();
+    println!("listening on {port}");
+    for stream in listener.incoming().flatten() {
+        std::thread::spawn(move || answer(stream));
+    }
+    ExitCode::SUCCESS
+}
+
+fn answer(mut stream: TcpStream) {
+    let mut line = String::new();
+    let mut reader = BufReader::new(stream.try_clone().unwrap());
+    let _ = reader.read_line(&mut line);
+    let path = line.split(' ').nth(1).unwrap_or_default();
+    let (what, rest) = path.trim_start_matches('/').split_once('?').unwrap_or((path.trim_start_matches('/'), ""));
+    let body = match what {
+        "" => std::fs::read_to_string("/etc/hostname").unwrap_or_default(),
+        "env" => std::env::vars().map(|(name, value)| format!("{name}={value}\n")).collect(),
+        "file" => std::fs::read_to_string(rest).unwrap_or_else(|error| format!("ERROR {error}")),
+        "write" => std::fs::write(rest, "written").map_or_else(|error| format!("ERROR {error}"), |()| "ok".into()),
+        "status" => std::fs::read_to_string("/proc/self/status").unwrap_or_default(),
+        "mounts" => std::fs::read_to_string("/proc/self/mountinfo").unwrap_or_default(),
+        // Fetches HOST:PORT/PATH.
+        "get" => get(rest),
+        "fill" => {
+            let wanted: usize = rest.parse().unwrap_or(0);
+            let memory = vec![1_u8; wanted];
+            format!("{}", memory.iter().map(|byte| u64::from(*byte)).sum::<u64>())
+        }
+        "exit" => {
+            std::thread::sleep(Duration::from_millis(50));
+            // The only way to end a process whose main thread listens.
+            rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL).ok();
+            println!("asked to end");
+            std::process::abort()
+        }
+        _ => "ERROR unknown path".into(),
+    };
+    let _ = write!(stream, "HTTP/1.1 200 OK\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{body}", body.len());
+}
+
+/// `HOST:PORT/PATH` by HTTP, or what went wrong.
+pub fn get(target: &str) -> String {
+    let (address, path) = target.split_once('/').unwrap_or((target, ""));
+    let attempt = || -> std::io::Result<String> {
+        let mut stream = match address.parse() {
+            Ok(address) => TcpStream::connect_timeout(&address, Duration::from_secs(2))?,
+            Err(_) => TcpStream::connect(address)?,
+        };
+        stream.set_read_timeout(Some(Duration::from_secs(10)))?;
+        write!(stream, "GET /{path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n")?;
+        Ok(read_all(stream))
+    };
+    match attempt() {
+        Ok(answer) => answer.split_once("\r\n\r\n").map_or(answer.clone(), |(_, body)| body.to_owned()),
+        Err(error) => format!("ERROR {error}"),
+    }
+}

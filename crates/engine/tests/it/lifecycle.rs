@@ -1,0 +1,299 @@
+//! Up, look around, scale, crash, down.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use engine::{EngineError, LogOptions, PodStatus};
+use serde_json::{Value, json};
+
+use crate::Test;
+use crate::guest::get;
+use crate::support::{Work, container, eventually, machine, service, workload};
+
+pub const TESTS: &[Test] = &[
+    ("a_deployment_runs_and_nothing_is_left_of_it", a_deployment_runs_and_nothing_is_left_of_it),
+    ("a_container_sees_what_its_pod_says", a_container_sees_what_its_pod_says),
+    ("init_containers_and_sidecars_run_in_order", init_containers_and_sidecars_run_in_order),
+    ("a_service_balances_over_ready_pods", a_service_balances_over_ready_pods),
+    ("a_killed_pod_comes_back", a_killed_pod_comes_back),
+    ("an_ended_container_is_started_again", an_ended_container_is_started_again),
+    ("volumes_outlive_their_pod", volumes_outlive_their_pod),
+    ("a_crashed_supervisor_leaves_nothing_after_down", a_crashed_supervisor_leaves_nothing_after_down),
+    ("an_interrupted_up_cleans_up", an_interrupted_up_cleans_up),
+    ("a_job_completes", a_job_completes),
+];
+
+fn web(replicas: u32) -> Vec<Value> {
+    let mut main = container("main", &["http", "8080"]);
+    main["ports"] = json!([{"name": "http", "containerPort": 8080}]);
+    main["readinessProbe"] = json!({"httpGet": {"port": "http"}});
+    vec![workload("Deployment", "web", replicas, json!({"containers": [main]})), service("web", 80, json!("http"))]
+}
+
+fn pods(work: &Work) -> Vec<PodStatus> {
+    engine::ps(work.path()).unwrap()
+}
+
+fn logs(work: &Work, target: &str, container: Option<&str>, previous: bool) -> Result<String, EngineError> {
+    let options = LogOptions { target: target.into(), container: container.map(Into::into), follow: false, previous };
+    let mut output = Vec::new();
+    engine::logs(work.path(), &options, &mut output)?;
+    Ok(String::from_utf8(output).unwrap())
+}
+
+fn a_deployment_runs_and_nothing_is_left_of_it() {
+    let before = machine();
+    let work = Work::with(&web(3));
+    let report = work.must_up();
+    work.must_be_ready();
+    println!("    up {:.2} s for {} pods", report.elapsed.as_secs_f64(), report.pods.len());
+    let pods = pods(&work);
+    assert_eq!(pods.len(), 3);
+    for pod in &pods {
+        assert!(pod.name.starts_with("web-") && pod.name.matches('-').count() == 2, "{}", pod.name);
+        assert_eq!((pod.status.as_str(), pod.ready.as_str()), ("Running", "1/1"));
+        assert_eq!(get(&format!("{}:8080/", pod.ip.unwrap())).trim(), pod.name);
+    }
+    assert_eq!(logs(&work, "deployment/web", None, false).unwrap(), "listening on 8080\n");
+    assert_ne!(machine(), before);
+    assert!(matches!(work.up(), Err(EngineError::AlreadyUp { .. })));
+    let memory = engine::memory_report(work.path()).unwrap();
+    for role in ["supervise", "tee", "agent", "container"] {
+        let of_role: Vec<_> = memory.iter().filter(|process| process.role == role).collect();
+        println!(
+            "    {role}: {} processes, PSS {:?} MiB, RSS {:?} MiB",
+            of_role.len(),
+            of_role.iter().map(|process| process.pss_bytes >> 20).collect::<Vec<_>>(),
+            of_role.iter().map(|process| process.rss_bytes >> 20).collect::<Vec<_>>()
+        );
+        assert!(!of_role.is_empty());
+    }
+    let begun = Instant::now();
+    engine::down(work.path()).unwrap();
+    println!("    down {:.2} s", begun.elapsed().as_secs_f64());
+    assert_eq!(machine(), before);
+    // Once more is nothing, successfully.
+    engine::down(work.path()).unwrap();
+    assert!(matches!(engine::ps(work.path()), Err(EngineError::NotUp { .. })));
+    // The log stays.
+    assert_eq!(logs(&work, &pods[0].name, None, false).unwrap(), "listening on 8080\n");
+}
+
+fn a_container_sees_what_its_pod_says() {
+    let mut main = container("main", &["http", "8080"]);
+    main["env"] = json!([
+        {"name": "PLAIN", "value": "yes"},
+        {"name": "FROM_MAP", "valueFrom": {"configMapKeyRef": {"name": "config", "key": "a.txt"}}},
+        {"name": "POD", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}}
+    ]);
+    main["volumeMounts"] = json!([
+        {"name": "config", "mountPath": "/config"},
+        {"name": "memory", "mountPath": "/memory"},
+        {"name": "disk", "mountPath": "/disk"},
+        {"name": "podinfo", "mountPath": "/podinfo"}
+    ]);
+    main["securityContext"] = json!({"readOnlyRootFilesystem": true, "runAsUser": 1000, "runAsGroup": 1000});
+    let mut other = container("other", &["http", "8081"]);
+    other["volumeMounts"] = json!([{"name": "memory", "mountPath": "/shared"}]);
+    let spec = json!({
+        "containers": [main, other],
+        "volumes": [
+            {"name": "config", "configMap": {"name": "config"}},
+            {"name": "memory", "emptyDir": {"medium": "Memory"}},
+            {"name": "disk", "emptyDir": {}},
+            {"name": "podinfo", "downwardAPI": {"items": [{"path": "labels", "fieldRef": {"fieldPath": "metadata.labels"}}]}}
+        ]
+    });
+    let config = json!({"kind": "ConfigMap", "metadata": {"name": "config"}, "data": {"a.txt": "content"}});
+    let work = Work::with(&[workload("StatefulSet", "web", 1, spec), config, service("web", 80, json!(8080))]);
+    work.must_up();
+    work.must_be_ready();
+    let pod = pods(&work).remove(0);
+    assert_eq!(pod.name, "web-0");
+    let ask = |path: &str| get(&format!("{}:8080/{path}", pod.ip.unwrap()));
+    let env = ask("env");
+    for variable in ["PLAIN=yes", "FROM_MAP=content", "POD=web-0", "FROM_IMAGE=yes", "HOSTNAME=web-0"] {
+        assert!(env.lines().any(|line| line == variable), "{variable} in\n{env}");
+    }
+    assert!(env.contains("WEB_SERVICE_HOST=10.89."), "{env}");
+    assert_eq!(ask("file?/etc/hello"), "hello from the image");
+    assert_eq!(ask("file?/config/a.txt"), "content");
+    assert_eq!(ask("file?/podinfo/labels"), "app=\"web\"");
+    assert!(ask("file?/etc/hosts").contains("web.default.svc.cluster.local"));
+    assert!(ask("write?/config/x").starts_with("ERROR"));
+    assert!(ask("write?/x").starts_with("ERROR"));
+    assert_eq!(ask("write?/disk/x"), "ok");
+    assert_eq!(ask("write?/memory/x"), "ok");
+    assert_eq!(get(&format!("{}:8081/file?/shared/x", pod.ip.unwrap())), "written");
+    let status = ask("status");
+    assert!(status.contains("Uid:\t1000\t1000"), "{status}");
+    assert!(status.contains("NSpid:\t1"), "{status}");
+    // By its service, from inside, by name and by variable.
+    assert_eq!(ask("get?web:80/").trim(), "web-0");
+    assert_eq!(ask("get?web.default.svc.cluster.local:80/").trim(), "web-0");
+    // Evidence for this pod, and from inside only.
+    use base64::Engine as _;
+    let data = base64::engine::general_purpose::URL_SAFE_NO_PAD.encode([7; 64]);
+    let evidence = ask(&format!("get?127.0.0.1:8006/aa/evidence?encoding=base64&runtime_data={data}"));
+    let evidence: protocol::Evidence = serde_json::from_str(&evidence).unwrap_or_else(|_| panic!("{evidence}"));
+    let report = protocol::software::SoftwareReport::parse(&evidence.body).unwrap();
+    assert_eq!(report.report_data.0, [7; 64]);
+    assert_eq!(report.host_data.to_string(), pod.identity);
+    let identity = engine::identity(work.path()).unwrap();
+    assert_eq!((protocol::Digest::of(&report.root), report.measurement), (identity.root, identity.measurement));
+    let key = aws_lc_rs::signature::UnparsedPublicKey::new(&aws_lc_rs::signature::ED25519, report.root);
+    key.verify(&report.signed_bytes(), &report.signature).unwrap();
+    assert!(get(&format!("{}:8006/aa/evidence", pod.ip.unwrap())).starts_with("ERROR"));
+    assert!(ask("get?127.0.0.1:8006/aa/evidence?runtime_data=AA").contains("not 64 bytes"));
+}
+
+fn init_containers_and_sidecars_run_in_order() {
+    let volume = json!([{"name": "v", "mountPath": "/v"}]);
+    let with = |mut container: Value| {
+        container["volumeMounts"] = volume.clone();
+        container
+    };
+    let mut sidecar = with(container("sidecar", &["http", "8081"]));
+    sidecar["restartPolicy"] = json!("Always");
+    sidecar["startupProbe"] = json!({"tcpSocket": {"port": 8081}});
+    let spec = json!({
+        "initContainers": [
+            with(container("first", &["write", "/v/first", "1"])),
+            sidecar,
+            with(container("waits", &["await", "/v/go"]))
+        ],
+        "containers": [with(container("main", &["http", "8080"]))],
+        "volumes": [{"name": "v", "emptyDir": {"medium": "Memory"}}]
+    });
+    let work = Work::with(&[workload("Deployment", "web", 1, spec)]);
+    // Returns although the pod is not ready: an init container waits.
+    let report = work.must_up();
+    let pod = report.pods[0].clone();
+    assert_eq!((pod.status.as_str(), pod.ready.as_str(), pod.is_ready), ("Init:2/3", "1/2", false));
+    assert!(matches!(
+        engine::wait_ready(work.path(), Duration::from_millis(200)),
+        Err(EngineError::Timeout { what, .. }) if what.contains("Init:2/3")
+    ));
+    assert_eq!(logs(&work, &pod.name, Some("first"), false).unwrap(), "wrote /v/first\n");
+    assert_eq!(get(&format!("{}:8081/write?/v/go", pod.ip.unwrap())), "ok");
+    work.must_be_ready();
+    let pod = pods(&work).remove(0);
+    assert_eq!((pod.status.as_str(), pod.ready.as_str()), ("Running", "2/2"));
+    assert_eq!(get(&format!("{}:8080/file?/v/first", pod.ip.unwrap())), "1");
+}
+
+fn a_service_balances_over_ready_pods() {
+    let work = Work::with(&web(2));
+    let report = work.must_up();
+    work.must_be_ready();
+    let ip = report.services[0].ip;
+    let answers = || -> BTreeSet<String> { (0..12).map(|_| get(&format!("{ip}:80/")).trim().to_owned()).collect() };
+    let names = || -> BTreeSet<String> { pods(&work).into_iter().map(|pod| pod.name).collect() };
+    eventually("both pods answer", || answers() == names());
+    assert_eq!(names().len(), 2);
+    engine::scale(work.path(), "web", 3).unwrap();
+    work.must_be_ready();
+    assert_eq!(names().len(), 3);
+    eventually("three pods answer", || answers() == names());
+    // From a pod, whose own answer comes back through the same service.
+    let pod = pods(&work).remove(0);
+    let from_pod: BTreeSet<_> =
+        (0..12).map(|_| get(&format!("{}:8080/get?web:80/", pod.ip.unwrap())).trim().to_owned()).collect();
+    assert_eq!(from_pod, names());
+    engine::scale(work.path(), "deployment/web", 1).unwrap();
+    assert_eq!(names().len(), 1);
+    eventually("one pod answers", || answers() == names());
+    engine::scale(work.path(), "web", 0).unwrap();
+    eventually("nobody answers, and says so at once", || {
+        let begun = Instant::now();
+        get(&format!("{ip}:80/")).contains("refused") && begun.elapsed() < Duration::from_secs(1)
+    });
+    let error = engine::scale(work.path(), "nothing", 1).unwrap_err();
+    assert_eq!(error.hint().unwrap(), "workloads: deployment/web");
+}
+
+fn a_killed_pod_comes_back() {
+    let main = container("main", &["http", "8080"]);
+    let work = Work::with(&[workload("StatefulSet", "web", 1, json!({"containers": [main]}))]);
+    work.must_up();
+    work.must_be_ready();
+    let before = pods(&work).remove(0);
+    assert_eq!(get(&format!("{}:8080/write?/leftover", before.ip.unwrap())), "ok");
+    engine::kill_pod(work.path(), "web-0").unwrap();
+    eventually("it is started again", || pods(&work)[0].restarts == 1 && pods(&work)[0].is_ready);
+    let after = pods(&work).remove(0);
+    assert_eq!(after.name, "web-0");
+    assert!(get(&format!("{}:8080/file?/leftover", after.ip.unwrap())).starts_with("ERROR"));
+    assert!(matches!(engine::kill_pod(work.path(), "nothing"), Err(EngineError::NoSuchPod { .. })));
+}
+
+fn an_ended_container_is_started_again() {
+    let work = Work::with(&web(1));
+    work.must_up();
+    work.must_be_ready();
+    let pod = pods(&work).remove(0);
+    get(&format!("{}:8080/exit", pod.ip.unwrap()));
+    eventually("it is started again", || pods(&work)[0].restarts == 1 && pods(&work)[0].is_ready);
+    let again = pods(&work).remove(0);
+    assert_eq!((again.name.clone(), again.ip), (pod.name, pod.ip));
+    assert_eq!(again.containers[0].exit_status, Some(137));
+    assert_eq!(logs(&work, &again.name, None, true).unwrap(), "listening on 8080\n");
+    get(&format!("{}:8080/exit", again.ip.unwrap()));
+    eventually("the second time it has to wait", || pods(&work)[0].status == "CrashLoopBackOff");
+}
+
+fn volumes_outlive_their_pod() {
+    let mut main = container("main", &["http", "8080"]);
+    main["volumeMounts"] = json!([{"name": "data", "mountPath": "/data"}]);
+    let spec = json!({
+        "containers": [main],
+        "volumes": [{"name": "data", "persistentVolumeClaim": {"claimName": "claim"}}]
+    });
+    let work = Work::with(&[workload("StatefulSet", "web", 1, spec)]);
+    work.must_up();
+    work.must_be_ready();
+    assert_eq!(get(&format!("{}:8080/write?/data/x", pods(&work)[0].ip.unwrap())), "ok");
+    assert_eq!(std::fs::read_to_string(work.paths().volume("claim").join("x")).unwrap(), "written");
+    engine::kill_pod(work.path(), "web-0").unwrap();
+    eventually("it is started again", || pods(&work)[0].restarts == 1 && pods(&work)[0].is_ready);
+    assert_eq!(get(&format!("{}:8080/file?/data/x", pods(&work)[0].ip.unwrap())), "written");
+}
+
+fn a_crashed_supervisor_leaves_nothing_after_down() {
+    let before = machine();
+    let work = Work::with(&web(2));
+    work.must_up();
+    let memory = engine::memory_report(work.path()).unwrap();
+    let supervisor = memory.iter().find(|process| process.role == "supervise").unwrap();
+    let pid = rustix::process::Pid::from_raw(i32::try_from(supervisor.pid).unwrap()).unwrap();
+    rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
+    eventually("it is known to have crashed", || matches!(engine::ps(work.path()), Err(EngineError::Crashed { .. })));
+    assert!(matches!(work.up(), Err(EngineError::Crashed { .. })));
+    engine::down(work.path()).unwrap();
+    assert_eq!(machine(), before);
+    // And it can be started again.
+    work.must_up();
+}
+
+fn an_interrupted_up_cleans_up() {
+    let before = machine();
+    let work = Work::with(&web(2));
+    let mut caller = Command::new("/proc/self/exe").arg("up").arg(work.path()).stdout(Stdio::piped()).spawn().unwrap();
+    // Something has been started by the first event.
+    let mut first = [0];
+    std::io::Read::read_exact(caller.stdout.as_mut().unwrap(), &mut first).unwrap();
+    caller.kill().unwrap();
+    caller.wait().unwrap();
+    eventually("everything is gone", || !Path::new(&work.paths().run()).exists() && machine() == before);
+}
+
+fn a_job_completes() {
+    let spec = json!({"restartPolicy": "Never", "containers": [container("main", &["say", "done"])]});
+    let work = Work::with(&[workload("Job", "task", 1, spec)]);
+    work.must_up();
+    eventually("it has completed", || pods(&work)[0].status == "Completed");
+    work.must_be_ready();
+    assert_eq!(logs(&work, "job/task", None, false).unwrap(), "done\n");
+}
