@@ -14,6 +14,8 @@ use crate::workspace::Workspace;
 
 /// How long a Coordinator may take to accept a connection. LIMIT: two SYN retries of a lossy path.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// Pause between two attempts to connect.
+const RETRY: Duration = Duration::from_millis(50);
 
 /// A connection to a Coordinator whose Evidence met the manifest.
 pub(crate) struct Session {
@@ -45,10 +47,8 @@ impl Session {
     /// Connects, has the Coordinator attest, and holds its Evidence against the manifest: the reference values, and an
     /// identity that the manifest lists as a Coordinator.
     pub(crate) async fn open(address: &str, manifest: &Manifest, purpose: Purpose) -> Outcome<Self> {
-        let stream = tokio::time::timeout(CONNECT_TIMEOUT, TcpStream::connect(address))
+        let stream = connect(address)
             .await
-            .map_err(|_| anyhow::anyhow!("no answer within {} s", CONNECT_TIMEOUT.as_secs()))
-            .and_then(|result| result.map_err(anyhow::Error::new))
             .with_context(|| format!("connect to the Coordinator at {address}"))
             .map_err(|error| {
                 Failure::could_not_tell(error).hint("is it running? `casemate ps` shows the pods of the local engine")
@@ -117,6 +117,25 @@ impl Session {
     /// Sends any other request.
     pub(crate) async fn request(&mut self, request: &UserRequest) -> Outcome<UserReply> {
         self.call(request).await
+    }
+}
+
+/// Connects, patiently: a Coordinator that has just been started, or started again, refuses connections for a moment.
+async fn connect(address: &str) -> anyhow::Result<TcpStream> {
+    let begin = tokio::time::Instant::now();
+    loop {
+        let left = CONNECT_TIMEOUT.saturating_sub(begin.elapsed());
+        match tokio::time::timeout(left, TcpStream::connect(address)).await {
+            Ok(Ok(stream)) => return Ok(stream),
+            Ok(Err(error))
+                if error.kind() == std::io::ErrorKind::ConnectionRefused
+                    && begin.elapsed() + RETRY < CONNECT_TIMEOUT =>
+            {
+                tokio::time::sleep(RETRY).await;
+            }
+            Ok(Err(error)) => return Err(error.into()),
+            Err(_) => anyhow::bail!("no answer within {} s", CONNECT_TIMEOUT.as_secs()),
+        }
     }
 }
 

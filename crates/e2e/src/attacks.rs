@@ -67,7 +67,8 @@ fn another_image(host: &mut Host) -> Refusal {
     denied(host, "storages[0].source", |request| {
         let source = request["storages"][0]["source"].as_str().context("a request without an image")?;
         let (name, digest) = source.split_once("@sha256:").context("an image without a digest")?;
-        let other: String = digest.chars().map(|digit| if digit == '0' { '1' } else { '0' }).collect();
+        let first = if digest.starts_with('0') { "1" } else { "0" };
+        let other = format!("{first}{}", digest.get(1..).unwrap_or_default());
         request["storages"][0]["source"] = format!("{name}@sha256:{other}").into();
         Ok(())
     })
@@ -163,14 +164,15 @@ fn started_early(host: &mut Host) -> Refusal {
 }
 
 fn created_twice(host: &mut Host) -> Refusal {
+    let maps = host.config_maps();
     let mut pod = host.launch(false)?;
     let result = (|| {
         let container = pod.main_container()?;
-        let (_, request) = pod.request_for(&container)?;
+        let (id, request) = pod.request_for(&container)?;
+        pod.copy_files(&container, &id, &request, &maps, |_, content| content)?;
         let text = request.to_string();
         pod.call("CreateContainerRequest", request).context("the first of the two")?;
         // The same container under another id, so that the id alone cannot give it away.
-        let (id, _) = pod.request_for(&container)?;
         let other = text.replace(&id, &id.chars().rev().collect::<String>());
         expect_denial(pod.call("CreateContainerRequest", serde_json::from_str(&other)?), "live")
     })();
@@ -189,7 +191,7 @@ fn unknown_policy(host: &mut Host) -> Refusal {
         pod.begin()?;
         let initializer = pod.initializer()?;
         let id = pod.run(&initializer, &maps, |_, content| content)?;
-        pod.wait_for_output(&id, &["not in the manifest"])
+        pod.wait_for_output(&id, &["not in the manifest"]).map(|line| without_time(&line))
     })();
     host.stop(pod)?;
     result
@@ -264,7 +266,7 @@ fn other_coordinator(host: &mut Host) -> Refusal {
             let _forwarder = netns::forward(listener, target)?;
             let initializer = pod.initializer()?;
             let id = pod.run(&initializer, &maps, |_, content| content)?;
-            pod.wait_for_output(&id, &["oordinator", "identity"])
+            pod.wait_for_output(&id, &["refusing this Coordinator"]).map(|line| without_time(&line))
         })();
         host.stop(pod)?;
         result
@@ -301,8 +303,14 @@ fn hosts_file(coordinator: Ipv4Addr) -> String {
     format!("127.0.0.1 localhost\n{coordinator} coordinator coordinator.default coordinator.default.svc\n")
 }
 
+/// A log line of ours without its time and level.
+fn without_time(line: &str) -> String {
+    let text = line.trim();
+    text.split_once(" ERROR ").or_else(|| text.split_once("caused by: ")).map_or(text, |(_, reason)| reason).to_owned()
+}
+
 /// The line of a program's output that says why, which must hold all these words.
 fn named_line(output: &str, words: &[&str]) -> Refusal {
     let line = output.lines().find(|line| words.iter().all(|word| line.contains(word)));
-    line.map(|line| line.trim().to_owned()).with_context(|| format!("refused, but no line names {words:?}: {output}"))
+    line.map(without_time).with_context(|| format!("refused, but no line names {words:?}: {output}"))
 }
