@@ -175,4 +175,6 @@ fn is_request_name(name: &str) -> bool {
 }
 
 #[cfg(test)]
+pub(crate) mod mutate;
+#[cfg(test)]
 mod tests;

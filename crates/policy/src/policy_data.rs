@@ -46,10 +46,47 @@ pub(crate) fn policy(inputs: &PolicyInputs<'_>) -> Result<String, RequestError> 
     Ok(render(&policy_data(inputs)?))
 }
 
-/// LIMIT: regorus refuses lines beyond 1024 columns by default, so each value has a line of its own.
+/// The text of a policy. Objects have a line for each member, and lists of text stand on one line while they are short:
+/// that is how people read them.
 pub(crate) fn render(data: &Value) -> String {
-    let data = serde_json::to_string_pretty(data).unwrap_or_default();
-    format!("{RULES}\npolicy_data := {data}\n")
+    let mut out = format!("{RULES}\npolicy_data := ");
+    write_value(&mut out, data, 0);
+    out.push('\n');
+    out
+}
+
+/// LIMIT: regorus refuses lines beyond 1024 columns by default.
+const MAX_COLUMNS: usize = 100;
+
+fn write_value(out: &mut String, value: &Value, depth: usize) {
+    let margin = |depth: usize| " ".repeat(depth);
+    match value {
+        Value::Object(fields) if !fields.is_empty() => {
+            out.push_str("{\n");
+            for (index, (key, value)) in fields.iter().enumerate() {
+                out.push_str(&format!("{}{}: ", margin(depth + 1), json!(key)));
+                write_value(out, value, depth + 1);
+                out.push_str(if index + 1 < fields.len() { ",\n" } else { "\n" });
+            }
+            out.push_str(&format!("{}}}", margin(depth)));
+        }
+        Value::Array(items) if !items.is_empty() => {
+            let one_line: Vec<_> = items.iter().map(Value::to_string).collect();
+            let one_line = format!("[{}]", one_line.join(", "));
+            if one_line.len() <= MAX_COLUMNS && !items.iter().any(|item| item.is_object() || item.is_array()) {
+                out.push_str(&one_line);
+                return;
+            }
+            out.push_str("[\n");
+            for (index, item) in items.iter().enumerate() {
+                out.push_str(&margin(depth + 1));
+                write_value(out, item, depth + 1);
+                out.push_str(if index + 1 < items.len() { ",\n" } else { "\n" });
+            }
+            out.push_str(&format!("{}]", margin(depth)));
+        }
+        value => out.push_str(&value.to_string()),
+    }
 }
 
 /// The data alone.

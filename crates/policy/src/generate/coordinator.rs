@@ -10,7 +10,7 @@ pub const COORDINATOR_FILE: &str = "casemate-coordinator.yml";
 /// Label or annotation that says what a pod is.
 pub const ROLE: &str = "casemate.dev/role";
 /// The Coordinator's container.
-pub const CONTAINER: &str = "coordinator";
+pub(super) const CONTAINER: &str = "coordinator";
 
 /// Ports that are open as they are: each speaks attested TLS, or tells no more than that it lives.
 pub(super) const PORTS: [u16; 3] = [USER_PORT, MESH_PORT, PROBE_PORT];

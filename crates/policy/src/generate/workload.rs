@@ -95,6 +95,9 @@ const CONTAINER_FIELDS: [&str; 22] = [
     "workingDir",
 ];
 
+/// LIMIT: names of volumes are DNS labels (RFC 1123).
+const MAX_VOLUME_NAME: usize = 63;
+
 /// A pod that is ready to be written.
 pub(super) struct Made {
     pub(super) pod: Value,
@@ -200,6 +203,14 @@ pub(super) async fn make(
     let config_maps = inputs.of_kind("ConfigMap", &object.namespace);
     let secret_objects = inputs.of_kind("Secret", &object.namespace);
     let checked = checked_volumes(&pod);
+    if let Some(volume) = checked.iter().find(|volume| FILES_PREFIX.len() + volume.len() > MAX_VOLUME_NAME) {
+        let path = format!("spec.volumes.{volume}");
+        return Err(context.refuse(
+            &path,
+            format!("the name is longer than {} characters", MAX_VOLUME_NAME - FILES_PREFIX.len()),
+            None,
+        ));
+    }
     let files = files::digests(&pod, &checked, &config_maps, &secret_objects)
         .map_err(|error| context.refuse(&error.path, error.reason, None))?;
     let settings = Settings {
@@ -454,7 +465,7 @@ fn check_fields(context: &Context<'_>, pod: &Value) -> Result<(), GenerateError>
             return Err(context.refuse(&format!("spec.{field}"), "not supported", Some(hint)));
         }
     }
-    if !spec["containers"].as_array().is_some_and(|containers| !containers.is_empty()) {
+    if spec["containers"].as_array().is_none_or(Vec::is_empty) {
         return Err(context.refuse("spec.containers", "a pod needs a container", None));
     }
     for list in ["initContainers", "containers"] {

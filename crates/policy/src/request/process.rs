@@ -224,7 +224,7 @@ impl Environment {
             set("TERM", "xterm");
         }
         set("HOSTNAME", &instance.hostname);
-        for (name, value) in self.values.iter() {
+        for (name, value) in &self.values {
             set(name, value);
         }
         for (name, value) in &self.services {
@@ -408,13 +408,12 @@ fn user(pod: &Value, container: &Value, image: &ImageConfig, path: &str) -> Resu
             }),
         }
     };
-    let uid = match id("runAsUser")? {
-        Some(uid) => uid,
-        None => {
-            let user = image.user.split(':').next().unwrap_or_default();
-            let named = || RequestError::UserName { path: path.to_owned(), user: user.to_owned() };
-            if user.is_empty() { 0 } else { user.parse().ok().filter(|id| *id <= MAX_ID).ok_or_else(named)? }
-        }
+    let uid = if let Some(uid) = id("runAsUser")? {
+        uid
+    } else {
+        let user = image.user.split(':').next().unwrap_or_default();
+        let named = || RequestError::UserName { path: path.to_owned(), user: user.to_owned() };
+        if user.is_empty() { 0 } else { user.parse().ok().filter(|id| *id <= MAX_ID).ok_or_else(named)? }
     };
     let not_root = if own["runAsNonRoot"].is_null() { &shared["runAsNonRoot"] } else { &own["runAsNonRoot"] };
     if uid == 0 && *not_root == json!(true) {

@@ -72,8 +72,17 @@ fn scalar(text: &str) -> String {
     let starts_well = text.starts_with(|c: char| c.is_ascii_alphabetic() || c == '/');
     let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_./@+=:".contains(c);
     let is_word = WORDS.contains(&text.to_ascii_lowercase().as_str());
+    if is_quantity(text) {
+        return text.to_owned();
+    }
     if starts_well && text.chars().all(is_plain) && !text.ends_with(':') && !is_word {
         return text.to_owned();
     }
     Value::String(text.to_owned()).to_string()
+}
+
+/// `100m`, `64Mi`: digits and a unit, which no reader takes for a number.
+fn is_quantity(text: &str) -> bool {
+    let unit = text.trim_start_matches(|c: char| c.is_ascii_digit());
+    unit.len() < text.len() && ["m", "k", "M", "G", "T", "Ki", "Mi", "Gi", "Ti"].contains(&unit)
 }
