@@ -79,7 +79,8 @@ fn forget_netns_folder(paths: &Paths) {
     let empty = std::fs::read_dir(NETNS).is_ok_and(|mut entries| entries.next().is_none());
     if empty && paths.run().join("made-run-netns").exists() {
         // iproute2 mounts the folder on itself, so that namespaces made elsewhere show up in it.
-        let _ = unmount(NETNS, UnmountFlags::DETACH);
+        // Not detached: another program may be adding a namespace right now, and then it stays.
+        let _ = unmount(NETNS, UnmountFlags::empty());
         let _ = std::fs::remove_dir(NETNS);
     }
 }

@@ -52,6 +52,7 @@ pub(super) struct Container {
     cgroup: String,
     argv0: String,
     pinned: usize,
+    has_root: bool,
     /// The pause container has no process here: the namespaces that it would hold are held by the agent.
     pause: bool,
     state: Mutex<State>,
@@ -89,6 +90,7 @@ impl Container {
             cgroup: format!("{}/{}", pod.cgroup, request.container_id),
             argv0: request.oci.process.args.first().cloned().unwrap_or_default(),
             pinned: 0,
+            has_root: false,
             pause: oci::is_pause(&request.oci),
             state: Mutex::new(State::Created),
             exit: watch::Sender::new(None),
@@ -142,7 +144,7 @@ impl Container {
     }
 
     /// The root file system: the image's layers below, and on top what the container writes, in the pod's memory.
-    fn mount_root(&self, layers: &[std::path::PathBuf]) -> Result<(), AgentError> {
+    fn mount_root(&mut self, layers: &[std::path::PathBuf]) -> Result<(), AgentError> {
         let what = "OCI.Root.Path: mount the root file system";
         std::fs::create_dir_all(LAYERS).map_err(|error| failed(what, &error))?;
         let mut lower = Vec::new();
@@ -161,7 +163,9 @@ impl Container {
         let options = std::ffi::CString::new(options).map_err(|error| failed(what, &error))?;
         let root = resolve::folder(&self.root, 0o755, "OCI.Root.Path")?;
         mount("overlay", by_fd(root.as_fd()), "overlay", MountFlags::empty(), options.as_c_str())
-            .map_err(|error| failed(what, &error))
+            .map_err(|error| failed(what, &error))?;
+        self.has_root = true;
+        Ok(())
     }
 
     /// Keeps the source of a bind mount, so that what the policy saw at creation is what is there at the start.
@@ -347,8 +351,11 @@ impl Container {
         for index in 0..self.pinned {
             let _ = unmount(oci::pinned(&self.bundle, index), UnmountFlags::DETACH);
         }
-        let _ = unmount(self.root.as_str(), UnmountFlags::DETACH);
-        let _ = std::fs::remove_dir(&self.root);
+        // Only what was mounted: the path is the request's, and may name anything until it has been resolved.
+        if self.has_root {
+            let _ = unmount(self.root.as_str(), UnmountFlags::DETACH | UnmountFlags::NOFOLLOW);
+            let _ = std::fs::remove_dir(&self.root);
+        }
         let _ = std::fs::remove_dir_all(&self.bundle);
     }
 }

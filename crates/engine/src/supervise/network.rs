@@ -281,6 +281,9 @@ fn node_side(node: &str, subnet: u8) -> Result<OwnedFd, EngineError> {
             let path = format!("/proc/sys/net/ipv4/{name}");
             std::fs::write(&path, value).map_err(|error| EngineError::io(format!("set `{path}`"), &error))?;
         }
+        // Where the kernel has it, it would translate addresses inside the bridge, and what a pod sends to itself by
+        // its own service would have to leave by the port it came in by, which a bridge does not do.
+        let _ = std::fs::write("/proc/sys/net/bridge/bridge-nf-call-iptables", "0");
         Ok(())
     })?;
     ip_batch(

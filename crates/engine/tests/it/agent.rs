@@ -12,7 +12,7 @@ use crate::Test;
 use crate::registry::Registry;
 use crate::support::{Work, container, eventually, initdata, workload};
 
-pub const TESTS: &[Test] = &[
+pub(crate) const TESTS: &[Test] = &[
     ("a_pod_with_wrong_initdata_does_not_start", a_pod_with_wrong_initdata_does_not_start),
     ("the_agent_does_what_the_policy_allows_and_nothing_else", the_agent_does_what_the_policy_allows_and_nothing_else),
     ("a_hostile_host_gains_nothing_by_paths", a_hostile_host_gains_nothing_by_paths),
@@ -191,7 +191,8 @@ fn a_hostile_host_gains_nothing_by_paths() {
         .push(json!({"destination": "/etc/hosts", "source": link, "type_": "bind", "options": ["rbind"]}));
     let error = pod.refused("CreateContainerRequest", request.clone());
     assert!(error.message.starts_with("OCI.Mounts[2].source") && error.message.contains("symbolic link"), "{error}");
-    let cases: [(&str, fn(&mut Value)); 7] = [
+    type Change = fn(&mut Value);
+    let cases: [(&str, Change); 7] = [
         ("OCI.Mounts[2].source", |r| r["OCI"]["Mounts"][2]["source"] = json!("/etc/passwd")),
         ("OCI.Mounts[2].source", |r| r["OCI"]["Mounts"][2]["source"] = json!("/run/kata-containers/../../etc")),
         ("OCI.Mounts[2].source", |r| r["OCI"]["Mounts"][2]["source"] = json!("/run/kata-containers/none")),
@@ -231,11 +232,10 @@ fn a_pod_is_gone_with_its_agent() {
     };
     assert!(running());
     let mut tee = TeeClient::connect(&work.paths().tee_socket()).unwrap();
-    assert_eq!(
+    assert!(
         tee.call(&tee_api::Request::List)
             .map(|reply| matches!(reply, tee_api::Reply::Pods(pods) if pods.len() == 2))
-            .unwrap(),
-        true
+            .unwrap()
     );
     let reply = tee.call(&tee_api::Request::Stop { pod: "p".into() }).unwrap();
     assert!(matches!(reply, tee_api::Reply::Stopped { .. }));

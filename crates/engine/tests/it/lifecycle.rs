@@ -12,7 +12,7 @@ use crate::Test;
 use crate::guest::get;
 use crate::support::{Work, container, eventually, machine, service, workload};
 
-pub const TESTS: &[Test] = &[
+pub(crate) const TESTS: &[Test] = &[
     ("a_deployment_runs_and_nothing_is_left_of_it", a_deployment_runs_and_nothing_is_left_of_it),
     ("a_container_sees_what_its_pod_says", a_container_sees_what_its_pod_says),
     ("init_containers_and_sidecars_run_in_order", init_containers_and_sidecars_run_in_order),
@@ -25,11 +25,16 @@ pub const TESTS: &[Test] = &[
     ("a_job_completes", a_job_completes),
 ];
 
-fn web(replicas: u32) -> Vec<Value> {
+fn server() -> Value {
     let mut main = container("main", &["http", "8080"]);
     main["ports"] = json!([{"name": "http", "containerPort": 8080}]);
     main["readinessProbe"] = json!({"httpGet": {"port": "http"}});
-    vec![workload("Deployment", "web", replicas, json!({"containers": [main]})), service("web", 80, json!("http"))]
+    main
+}
+
+fn web(replicas: u32) -> Vec<Value> {
+    let spec = json!({"containers": [server()]});
+    vec![workload("Deployment", "web", replicas, spec), service("web", 80, json!("http"))]
 }
 
 fn pods(work: &Work) -> Vec<PodStatus> {
@@ -82,7 +87,7 @@ fn a_deployment_runs_and_nothing_is_left_of_it() {
 }
 
 fn a_container_sees_what_its_pod_says() {
-    let mut main = container("main", &["http", "8080"]);
+    let mut main = server();
     main["env"] = json!([
         {"name": "PLAIN", "value": "yes"},
         {"name": "FROM_MAP", "valueFrom": {"configMapKeyRef": {"name": "config", "key": "a.txt"}}},
@@ -96,6 +101,7 @@ fn a_container_sees_what_its_pod_says() {
     ]);
     main["securityContext"] = json!({"readOnlyRootFilesystem": true, "runAsUser": 1000, "runAsGroup": 1000});
     let mut other = container("other", &["http", "8081"]);
+    other["readinessProbe"] = json!({"tcpSocket": {"port": 8081}});
     other["volumeMounts"] = json!([{"name": "memory", "mountPath": "/shared"}]);
     let spec = json!({
         "containers": [main, other],
@@ -164,14 +170,16 @@ fn init_containers_and_sidecars_run_in_order() {
             sidecar,
             with(container("waits", &["await", "/v/go"]))
         ],
-        "containers": [with(container("main", &["http", "8080"]))],
+        "containers": [with(server())],
         "volumes": [{"name": "v", "emptyDir": {"medium": "Memory"}}]
     });
     let work = Work::with(&[workload("Deployment", "web", 1, spec)]);
     // Returns although the pod is not ready: an init container waits.
     let report = work.must_up();
-    let pod = report.pods[0].clone();
-    assert_eq!((pod.status.as_str(), pod.ready.as_str(), pod.is_ready), ("Init:2/3", "1/2", false));
+    assert!(!report.pods[0].is_ready);
+    eventually("it has come to the one that waits", || pods(&work)[0].status == "Init:2/3");
+    let pod = pods(&work).remove(0);
+    assert_eq!((pod.ready.as_str(), pod.is_ready), ("1/2", false));
     assert!(matches!(
         engine::wait_ready(work.path(), Duration::from_millis(200)),
         Err(EngineError::Timeout { what, .. }) if what.contains("Init:2/3")
@@ -215,8 +223,7 @@ fn a_service_balances_over_ready_pods() {
 }
 
 fn a_killed_pod_comes_back() {
-    let main = container("main", &["http", "8080"]);
-    let work = Work::with(&[workload("StatefulSet", "web", 1, json!({"containers": [main]}))]);
+    let work = Work::with(&[workload("StatefulSet", "web", 1, json!({"containers": [server()]}))]);
     work.must_up();
     work.must_be_ready();
     let before = pods(&work).remove(0);
@@ -238,14 +245,14 @@ fn an_ended_container_is_started_again() {
     eventually("it is started again", || pods(&work)[0].restarts == 1 && pods(&work)[0].is_ready);
     let again = pods(&work).remove(0);
     assert_eq!((again.name.clone(), again.ip), (pod.name, pod.ip));
-    assert_eq!(again.containers[0].exit_status, Some(137));
+    assert_eq!(again.containers[0].exit_status, Some(9));
     assert_eq!(logs(&work, &again.name, None, true).unwrap(), "listening on 8080\n");
     get(&format!("{}:8080/exit", again.ip.unwrap()));
     eventually("the second time it has to wait", || pods(&work)[0].status == "CrashLoopBackOff");
 }
 
 fn volumes_outlive_their_pod() {
-    let mut main = container("main", &["http", "8080"]);
+    let mut main = server();
     main["volumeMounts"] = json!([{"name": "data", "mountPath": "/data"}]);
     let spec = json!({
         "containers": [main],

@@ -1,7 +1,7 @@
 //! A registry inside the test: one image, FROM scratch around this executable.
 
 use std::collections::BTreeMap;
-use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::sync::OnceLock;
 
@@ -9,25 +9,25 @@ use protocol::Digest;
 use serde_json::{Value, json};
 
 /// A registry that serves until the tests end.
-pub struct Registry {
+pub(crate) struct Registry {
     port: u16,
     digest: Digest,
 }
 
 impl Registry {
     /// The one of this run.
-    pub fn get() -> &'static Self {
+    pub(crate) fn get() -> &'static Self {
         static REGISTRY: OnceLock<Registry> = OnceLock::new();
         REGISTRY.get_or_init(Self::start)
     }
 
     /// The test's image, pinned.
-    pub fn image(&self) -> String {
+    pub(crate) fn image(&self) -> String {
         format!("127.0.0.1:{}/guest:latest@sha256:{}", self.port, self.digest)
     }
 
     /// An image that is not there.
-    pub fn missing_image(&self) -> String {
+    pub(crate) fn missing_image(&self) -> String {
         format!("127.0.0.1:{}/guest@sha256:{}", self.port, "0".repeat(64))
     }
 
@@ -81,6 +81,8 @@ fn layer() -> Vec<u8> {
         header.set_size(content.len() as u64);
         header.set_mode(mode);
         header.set_mtime(0);
+        header.set_uid(0);
+        header.set_gid(0);
         archive.append_data(&mut header, name, content).unwrap();
     }
     archive.into_inner().unwrap()
@@ -129,8 +131,8 @@ fn serve(mut stream: TcpStream, store: &BTreeMap<String, Vec<u8>>) {
 }
 
 /// Reads a whole stream as text.
-pub fn read_all(mut stream: impl std::io::Read) -> String {
+pub(crate) fn read_all(mut stream: impl std::io::Read) -> String {
     let mut bytes = Vec::new();
-    let _ = stream.by_ref().read_to_end(&mut bytes);
+    let _ = stream.read_to_end(&mut bytes);
     String::from_utf8_lossy(&bytes).into_owned()
 }

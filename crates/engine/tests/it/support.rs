@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use crate::registry::Registry;
 
 /// Why these tests cannot run here.
-pub fn why_not() -> Option<String> {
+pub(crate) fn why_not() -> Option<String> {
     if !rustix::process::geteuid().is_root() {
         return Some("not root".into());
     }
@@ -26,7 +26,7 @@ pub fn why_not() -> Option<String> {
 }
 
 /// A policy that allows what a shim does, but no container with the variable `FORBIDDEN`.
-pub const POLICY: &str = r#"
+pub(crate) const POLICY: &str = r#"
 package agent_policy
 
 import rego.v1
@@ -57,7 +57,7 @@ CreateContainerRequest if {
 "#;
 
 /// Initdata around [`POLICY`]; `salt` makes it another identity.
-pub fn initdata(salt: u8) -> Initdata {
+pub(crate) fn initdata(salt: u8) -> Initdata {
     let settings = Settings {
         version: 1,
         deployment_id: DeploymentId::from_bytes([salt; 16]),
@@ -74,13 +74,13 @@ pub fn initdata(salt: u8) -> Initdata {
 }
 
 /// A container of the test's image.
-pub fn container(name: &str, args: &[&str]) -> Value {
+pub(crate) fn container(name: &str, args: &[&str]) -> Value {
     let args: Vec<_> = ["guest"].iter().chain(args).collect();
     json!({"name": name, "image": Registry::get().image(), "args": args})
 }
 
 /// A pod template.
-pub fn template(app: &str, spec: Value) -> Value {
+pub(crate) fn template(app: &str, spec: Value) -> Value {
     json!({
         "metadata": {
             "labels": {"app": app},
@@ -91,7 +91,7 @@ pub fn template(app: &str, spec: Value) -> Value {
 }
 
 /// A workload.
-pub fn workload(kind: &str, name: &str, replicas: u32, spec: Value) -> Value {
+pub(crate) fn workload(kind: &str, name: &str, replicas: u32, spec: Value) -> Value {
     json!({
         "apiVersion": "apps/v1",
         "kind": kind,
@@ -101,7 +101,7 @@ pub fn workload(kind: &str, name: &str, replicas: u32, spec: Value) -> Value {
 }
 
 /// A service in front of a workload.
-pub fn service(name: &str, port: u16, target: Value) -> Value {
+pub(crate) fn service(name: &str, port: u16, target: Value) -> Value {
     json!({
         "apiVersion": "v1",
         "kind": "Service",
@@ -111,20 +111,20 @@ pub fn service(name: &str, port: u16, target: Value) -> Value {
 }
 
 /// A work folder with its engine, which is stopped when the test ends, however it ends.
-pub struct Work {
+pub(crate) struct Work {
     folder: tempfile::TempDir,
 }
 
 impl Work {
     /// An empty one.
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         std::fs::create_dir(folder.path().join("resources")).unwrap();
         Self { folder }
     }
 
     /// One with these objects as its resources.
-    pub fn with(objects: &[Value]) -> Self {
+    pub(crate) fn with(objects: &[Value]) -> Self {
         let work = Self::new();
         for (index, object) in objects.iter().enumerate() {
             std::fs::write(work.resources().join(format!("{index}.yaml")), object.to_string()).unwrap();
@@ -133,22 +133,22 @@ impl Work {
     }
 
     /// The folder.
-    pub fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         self.folder.path()
     }
 
     /// The resources.
-    pub fn resources(&self) -> PathBuf {
+    pub(crate) fn resources(&self) -> PathBuf {
         self.folder.path().join("resources")
     }
 
     /// The engine's names.
-    pub fn paths(&self) -> engine::Paths {
+    pub(crate) fn paths(&self) -> engine::Paths {
         engine::Paths::of(self.path()).unwrap()
     }
 
     /// `up`.
-    pub fn up(&self) -> Result<UpReport, EngineError> {
+    pub(crate) fn up(&self) -> Result<UpReport, EngineError> {
         engine::up(UpOptions {
             workspace: self.path().to_owned(),
             resources: vec![self.resources()],
@@ -158,17 +158,17 @@ impl Work {
     }
 
     /// `up` that must succeed.
-    pub fn must_up(&self) -> UpReport {
+    pub(crate) fn must_up(&self) -> UpReport {
         self.up().unwrap_or_else(|error| panic!("{error}\n{}", self.log()))
     }
 
     /// The engine's log.
-    pub fn log(&self) -> String {
+    pub(crate) fn log(&self) -> String {
         std::fs::read_to_string(self.paths().engine_log()).unwrap_or_default()
     }
 
     /// Waits until every pod is ready.
-    pub fn must_be_ready(&self) {
+    pub(crate) fn must_be_ready(&self) {
         engine::wait_ready(self.path(), Duration::from_secs(30))
             .unwrap_or_else(|error| panic!("{error}\n{}", self.log()));
     }
@@ -184,7 +184,7 @@ impl Drop for Work {
 }
 
 /// `up WORKSPACE`: the caller of `up` as a process of its own, for a test that kills it.
-pub fn up_main(args: &[OsString]) -> ExitCode {
+pub(crate) fn up_main(args: &[OsString]) -> ExitCode {
     let workspace = PathBuf::from(args.first().unwrap());
     let result = engine::up(UpOptions {
         resources: vec![workspace.join("resources")],
@@ -196,7 +196,7 @@ pub fn up_main(args: &[OsString]) -> ExitCode {
 }
 
 /// Tries until it is so.
-pub fn eventually(what: &str, mut so: impl FnMut() -> bool) {
+pub(crate) fn eventually(what: &str, mut so: impl FnMut() -> bool) {
     let deadline = Instant::now() + Duration::from_secs(20);
     while !so() {
         assert!(Instant::now() < deadline, "not within 20 s: {what}");
@@ -205,7 +205,7 @@ pub fn eventually(what: &str, mut so: impl FnMut() -> bool) {
 }
 
 /// What an engine could leave behind on a machine.
-pub fn machine() -> BTreeSet<String> {
+pub(crate) fn machine() -> BTreeSet<String> {
     let run = |program: &str, args: &[&str]| {
         let output = Command::new(program).args(args).output().unwrap();
         String::from_utf8_lossy(&output.stdout).into_owned()
@@ -221,7 +221,10 @@ pub fn machine() -> BTreeSet<String> {
     add("run", run("ls", &["/run"]));
     let cgroups = run("find", &["/sys/fs/cgroup", "-maxdepth", "3", "-type", "d", "-path", "*casemate*"]);
     add("cgroup", cgroups);
-    // The mount table's own numbers differ from read to read; its contents do not.
+    // Other tests may be at work with other namespaces meanwhile; ours are known by their names. The mount table's own
+    // numbers differ from read to read.
+    let ours = ["cm-", "casemate", "10.89."];
+    all.retain(|line| ours.iter().any(|mark| line.contains(mark)) || line.starts_with("link: cm"));
     all.into_iter().map(|line| strip_numbers(&line)).chain(processes()).collect()
 }
 
