@@ -263,3 +263,41 @@ fn pod_pattern(kind: &str, name: &str) -> String {
 fn escape(name: &str) -> String {
     name.replace('.', "\\.")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn patterns_fit_the_names_of_their_pods_and_no_others() {
+        let mut engine = regorus::Engine::new();
+        let mut fits = |pattern: &str, name: &str| {
+            engine.set_input(regorus::Value::from(vec![pattern.into(), name.into()]));
+            engine.eval_bool_query("regex.match(input[0], input[1])".into(), false).unwrap()
+        };
+        for kind in ["Pod", "Deployment", "ReplicaSet", "StatefulSet", "DaemonSet", "Job"] {
+            for length in [1, 5, 40, 45, 46, 47, 50, 57, 58, 63] {
+                let resource = json!({"kind": kind, "metadata": {"name": "x".repeat(length)}});
+                let pattern = pod_pattern(kind, &"x".repeat(length));
+                for index in 0..20 {
+                    let name = request::pod_name(&resource, index);
+                    assert!(fits(&pattern, &name), "{pattern}: {name}");
+                }
+                for other in ["y", "", "x/y", "xX", "other-7c9d8f6b5d-abcde"] {
+                    assert!(!fits(&pattern, other), "{pattern}: {other}");
+                }
+            }
+        }
+        assert!(!fits(&pod_pattern("Pod", "a.b"), "axb"));
+        assert!(!fits(&pod_pattern("StatefulSet", "web"), "web-0-evil"));
+        assert!(!fits(&pod_pattern("Deployment", "web"), "web-admin-7c9d8f6b5d-abcde"));
+    }
+
+    #[test]
+    fn no_line_is_too_long_for_the_engines_that_are_out_there() {
+        // Kata's released agents hold revisions of regorus that refuse lines beyond 1024 columns.
+        assert!(RULES.lines().all(|line| line.len() <= 120), "{:?}", RULES.lines().find(|line| line.len() > 120));
+        let long: Vec<_> = (0..1000).map(|number| format!("argument {number}")).collect();
+        assert!(render(&json!({ "args": long })).lines().all(|line| line.len() <= 120));
+    }
+}

@@ -394,3 +394,6 @@ pub(crate) fn is_passed_on(key: &str) -> bool {
 fn text<'a>(value: &'a Value, key: &str) -> Option<&'a str> {
     value.get(key).and_then(Value::as_str).filter(|text| !text.is_empty())
 }
+
+#[cfg(test)]
+mod tests;

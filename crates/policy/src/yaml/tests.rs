@@ -216,3 +216,52 @@ fn documents_that_hold_nothing_are_left_out() {
     assert_eq!(parse("").unwrap().len(), 0);
     assert_eq!(parse("# only a comment\n---\n---\na: 1\n---\n~\n").unwrap().len(), 1);
 }
+
+#[test]
+fn no_text_makes_the_reader_panic() {
+    let example = include_str!("../../../../examples/inference/resources/deployment.yaml");
+    for (cut, _) in example.char_indices() {
+        let _ = parse(&example[..cut]);
+        for piece in ["[", "{", "&a ", "*a", "- ", ": ", "\t", "\"", "!!binary ", "|\n", "\u{0}", "---\n", "? "] {
+            let text = format!("{}{piece}{}", &example[..cut], &example[cut..]);
+            if cut % 7 == 0
+                && let Ok(documents) = parse(&text)
+            {
+                let trees: Vec<_> = documents.iter().map(|_| json!({"a": [1, {"b": "c"}]})).collect();
+                let rewritten = rewrite(&text, &documents, &trees).text;
+                let read: Vec<_> = parse(&rewritten).unwrap().into_iter().map(|document| document.tree).collect();
+                assert_eq!(read, trees);
+            }
+        }
+    }
+}
+
+#[test]
+fn every_single_edit_of_the_example_stays_in_place() {
+    let example = include_str!("../../../../examples/inference/resources/deployment.yaml");
+    let mut pointers = Vec::new();
+    fn walk(value: &Value, at: &str, all: &mut Vec<String>) {
+        all.push(at.to_owned());
+        match value {
+            Value::Object(fields) => fields.iter().for_each(|(key, value)| walk(value, &format!("{at}/{key}"), all)),
+            Value::Array(items) => {
+                items.iter().enumerate().for_each(|(i, value)| walk(value, &format!("{at}/{i}"), all));
+            }
+            _ => {}
+        }
+    }
+    walk(&parse(example).unwrap()[0].tree, "", &mut pointers);
+    for pointer in pointers.iter().skip(1) {
+        for new in [json!("text"), json!(7), json!({"k": ["v"]}), json!([{"name": "n"}])] {
+            edited(example, |tree| *tree.pointer_mut(pointer).unwrap() = new.clone());
+        }
+        edited(example, |tree| {
+            let (parent, key) = pointer.rsplit_once('/').unwrap();
+            match tree.pointer_mut(parent).unwrap() {
+                Value::Object(fields) => drop(fields.insert("added".to_owned(), json!({"x": key}))),
+                Value::Array(items) => items.insert(0, json!({"added": key})),
+                _ => {}
+            }
+        });
+    }
+}

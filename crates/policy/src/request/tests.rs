@@ -1,0 +1,253 @@
+use serde_json::json;
+
+use super::*;
+
+fn instance() -> PodInstance {
+    PodInstance {
+        name: "web-0".into(),
+        namespace: "default".into(),
+        uid: "u".into(),
+        sandbox_id: "a".repeat(64),
+        node_name: "node".into(),
+        host_ip: "192.168.0.1".into(),
+        pod_ip: "10.0.0.7".into(),
+        hostname: "web-0".into(),
+        service_env: vec![("KUBERNETES_PORT".into(), "tcp://10.0.0.1:443".into()), ("DB_PORT".into(), "x".into())],
+        config_maps: [("m".to_owned(), json!({"kind": "ConfigMap", "data": {"a": "1", "b": "2"}}))].into(),
+        secrets: [("s".to_owned(), json!({"kind": "Secret", "data": {"k": "cHc="}}))].into(),
+    }
+}
+
+fn image() -> ImageConfig {
+    ImageConfig {
+        env: vec!["PATH=/bin".into(), "FROM_IMAGE=i".into()],
+        entrypoint: vec!["/entry".into()],
+        cmd: vec!["cmd".into()],
+        user: "1000:2000".into(),
+        working_dir: "/work/".into(),
+    }
+}
+
+/// The request for one container, given what differs from the plainest one.
+fn request(spec: &Value, container: &Value) -> Result<Value, RequestError> {
+    let mut whole = json!({"name": "c", "image": "x@sha256:0"});
+    whole.as_object_mut().unwrap().extend(container.as_object().unwrap().clone());
+    let pod = json!({"metadata": {"labels": {"l": "label"}}, "spec": spec});
+    container_request(&pod, &whole, &image(), &instance(), &"c".repeat(64))
+}
+
+fn process(container: &Value) -> Value {
+    request(&json!({}), container).unwrap()["OCI"]["Process"].clone()
+}
+
+fn env(container: &Value) -> Vec<String> {
+    let env = process(container)["Env"].clone();
+    serde_json::from_value(env).unwrap()
+}
+
+#[test]
+fn arguments_are_those_of_pod_or_image() {
+    for (container, args) in [
+        (json!({}), json!(["/entry", "cmd"])),
+        (json!({"args": ["a"]}), json!(["/entry", "a"])),
+        (json!({"command": ["c"]}), json!(["c"])),
+        (json!({"command": ["c"], "args": ["a"]}), json!(["c", "a"])),
+        (json!({"command": [], "args": []}), json!(["/entry", "cmd"])),
+    ] {
+        assert_eq!(process(&container)["Args"], args, "{container}");
+    }
+}
+
+#[test]
+fn references_are_resolved_as_kubernetes_does() {
+    let env = json!([{"name": "A", "value": "1"}, {"name": "B", "value": "$(A)-$(LATER)-$$(A)-$x-$(KUBERNETES_PORT)"},
+                     {"name": "LATER", "value": "l"}, {"name": "NONE"}]);
+    let process = process(&json!({"env": env, "args": ["$(B)", "$(LATER)", "$(NOTHING)", "$(", "$$$(A)", "50%$"]}));
+    let expanded = "1-$(LATER)-$(A)-$x-tcp://10.0.0.1:443";
+    assert_eq!(process["Args"], json!(["/entry", expanded, "l", "$(NOTHING)", "$(", "$1", "50%$"]));
+    assert!(process["Env"].as_array().unwrap().contains(&json!(format!("B={expanded}"))));
+    assert!(process["Env"].as_array().unwrap().contains(&json!("NONE=")));
+}
+
+#[test]
+fn the_environment_has_all_its_sources() {
+    let from = |from: Value| json!({"valueFrom": from});
+    let field = |path: &str| from(json!({"fieldRef": {"fieldPath": path}}));
+    let named = |name: &str, mut value: Value| {
+        value["name"] = json!(name);
+        value
+    };
+    let container = json!({
+        "envFrom": [{"configMapRef": {"name": "m"}, "prefix": "P_"}, {"secretRef": {"name": "no", "optional": true}}],
+        "resources": {"limits": {"cpu": "1500m", "memory": "64Mi"}},
+        "env": [
+            named("POD", field("metadata.name")), named("IP", field("status.podIP")), named("NODE", field("spec.nodeName")),
+            named("LABEL", field("metadata.labels['l']")), named("MISSING", field("metadata.annotations['x']")),
+            named("MAP", from(json!({"configMapKeyRef": {"name": "m", "key": "b"}}))),
+            named("SECRET", from(json!({"secretKeyRef": {"name": "s", "key": "k"}}))),
+            named("OPTIONAL", from(json!({"configMapKeyRef": {"name": "m", "key": "z", "optional": true}}))),
+            named("CPU", from(json!({"resourceFieldRef": {"resource": "limits.cpu"}}))),
+            named("MEMORY", from(json!({"resourceFieldRef": {"resource": "limits.memory"}}))),
+            {"name": "FROM_IMAGE", "value": "pod"}, {"name": "DUP", "value": "1"}, {"name": "DUP", "value": "2"},
+        ],
+    });
+    let got = env(&container);
+    let expected = [
+        "PATH=/bin",
+        "FROM_IMAGE=pod",
+        "HOSTNAME=web-0",
+        "P_a=1",
+        "P_b=2",
+        "POD=web-0",
+        "IP=10.0.0.7",
+        "NODE=node",
+        "LABEL=label",
+        "MISSING=",
+        "MAP=2",
+        "SECRET=pw",
+        "CPU=2",
+        "MEMORY=67108864",
+        "DUP=2",
+        "KUBERNETES_PORT=tcp://10.0.0.1:443",
+        "DB_PORT=x",
+    ];
+    assert_eq!(got, expected);
+}
+
+#[test]
+fn service_links_can_be_turned_off() {
+    let request = request(&json!({"enableServiceLinks": false}), &json!({})).unwrap();
+    let env = request["OCI"]["Process"]["Env"].as_array().unwrap();
+    assert!(env.iter().any(|variable| variable.as_str().unwrap().starts_with("KUBERNETES_")));
+    assert!(!env.iter().any(|variable| variable.as_str().unwrap().starts_with("DB_")));
+}
+
+#[test]
+fn users_and_groups_are_numbers() {
+    let user = |spec: Value, container: Value| request(&spec, &container).map(|r| r["OCI"]["Process"]["User"].clone());
+    let numbers =
+        |uid: u64, gid: u64, groups: &[u64]| json!({"UID": uid, "GID": gid, "AdditionalGids": groups, "Username": ""});
+    assert_eq!(user(json!({}), json!({})).unwrap(), numbers(1000, 0, &[0]));
+    let shared =
+        json!({"securityContext": {"runAsUser": 5, "runAsGroup": 6, "fsGroup": 7, "supplementalGroups": [6, 8]}});
+    assert_eq!(user(shared.clone(), json!({})).unwrap(), numbers(5, 6, &[6, 7, 8]));
+    assert_eq!(user(shared, json!({"securityContext": {"runAsUser": 9}})).unwrap(), numbers(9, 6, &[6, 7, 8]));
+    for bad in [json!("root"), json!(-1), json!(4_294_967_296_u64)] {
+        assert!(user(json!({}), json!({"securityContext": {"runAsUser": bad}})).is_err());
+    }
+    let mut named = image();
+    named.user = "nginx".into();
+    let pod = json!({"spec": {}});
+    let error = container_request(&pod, &json!({"name": "c", "image": "x"}), &named, &instance(), "c").unwrap_err();
+    assert!(matches!(error, RequestError::UserName { .. }) && error.hint().is_some());
+}
+
+#[test]
+fn capabilities_are_added_to_the_default_and_dropped_from_it() {
+    let set = |capabilities: Value| {
+        process(&json!({"securityContext": {"capabilities": capabilities}}))["Capabilities"]["Bounding"].clone()
+    };
+    assert_eq!(set(json!({})).as_array().unwrap().len(), 14);
+    assert_eq!(set(json!({"drop": ["ALL"], "add": ["NET_ADMIN", "CAP_CHOWN"]})), json!(["CAP_NET_ADMIN", "CAP_CHOWN"]));
+    assert_eq!(set(json!({"drop": ["KILL"], "add": ["CHOWN"]})).as_array().unwrap().len(), 13);
+    assert!(request(&json!({}), &json!({"securityContext": {"capabilities": {"add": ["ALL"]}}})).is_err());
+}
+
+#[test]
+fn volumes_become_mounts_and_storages() {
+    let spec = json!({
+        "securityContext": {"fsGroup": 7},
+        "automountServiceAccountToken": true,
+        "volumes": [{"name": "mem", "emptyDir": {"medium": "Memory"}}, {"name": "dir", "emptyDir": {}},
+                    {"name": "map", "configMap": {"name": "m"}}, {"name": "pvc", "persistentVolumeClaim": {}}],
+    });
+    let mount = |name: &str, path: &str| json!({"name": name, "mountPath": path});
+    let container = json!({"volumeMounts": [mount("mem", "/deep/down/mem"), mount("mem", "/mem/"), mount("dir", "/dir"),
+                                            mount("map", "/etc/map"), mount("pvc", "/pvc")]});
+    let request = request(&spec, &container).unwrap();
+    let drivers: Vec<_> =
+        request["storages"].as_array().unwrap().iter().map(|s| s["driver"].as_str().unwrap()).collect();
+    assert_eq!(drivers, ["image_guest_pull", "ephemeral", "local"]);
+    assert_eq!(request["storages"][1]["options"], json!(["fsgid=7"]));
+    let mounts = request["OCI"]["Mounts"].as_array().unwrap();
+    let destinations: Vec<_> = mounts.iter().skip(6).map(|m| m["destination"].as_str().unwrap()).collect();
+    let expected = [
+        "/mem",
+        "/dir",
+        "/pvc",
+        "/etc/map",
+        "/etc/hosts",
+        "/dev/termination-log",
+        "/etc/hostname",
+        "/etc/resolv.conf",
+        "/dev/shm",
+        "/deep/down/mem",
+        "/var/run/secrets/kubernetes.io/serviceaccount",
+    ];
+    assert_eq!(destinations, expected);
+    let at = |destination: &str| mounts.iter().find(|m| m["destination"] == json!(destination)).unwrap();
+    assert_eq!(at("/etc/map")["options"][2], "ro");
+    assert_eq!(at("/pvc")["options"][2], "rw");
+    let source = at("/etc/map")["source"].as_str().unwrap();
+    let rest = source.strip_prefix(COPIED_PREFIX).unwrap();
+    assert_eq!((rest.len(), rest.ends_with("-map")), (64 + 1 + 16 + 4, true));
+}
+
+#[test]
+fn what_the_policy_could_not_bind_is_refused() {
+    let volumes = json!({"volumes": [{"name": "v", "emptyDir": {}}, {"name": "huge", "emptyDir": {"medium": "HugePages"}},
+                                     {"name": "two", "emptyDir": {}, "secret": {}}]});
+    let mounted = |mount: Value| json!({ "volumeMounts": [mount] });
+    for container in [
+        mounted(json!({"name": "v", "mountPath": "/a", "subPath": "x"})),
+        mounted(json!({"name": "v", "mountPath": "/a", "mountPropagation": "Bidirectional"})),
+        mounted(json!({"name": "v", "mountPath": "a"})),
+        mounted(json!({"name": "v", "mountPath": "/"})),
+        mounted(json!({"name": "v", "mountPath": "/a/../b"})),
+        mounted(json!({"name": "v", "mountPath": "/proc"})),
+        mounted(json!({"name": "v", "mountPath": "/etc//resolv.conf"})),
+        mounted(json!({"name": "huge", "mountPath": "/a"})),
+        mounted(json!({"name": "two", "mountPath": "/a"})),
+        mounted(json!({"name": "none", "mountPath": "/a"})),
+        json!({"securityContext": {"privileged": true}}),
+        json!({"securityContext": {"procMount": "Unmasked"}}),
+        json!({"command": "text"}),
+        json!({"args": [1]}),
+        json!({"env": [{"value": "x"}]}),
+        json!({"env": [{"name": "a=b"}]}),
+        json!({"env": [{"name": "a", "value": 1}]}),
+        json!({"env": [{"name": "a", "valueFrom": {"fileKeyRef": {}}}]}),
+        json!({"env": [{"name": "a", "valueFrom": {"configMapKeyRef": {"name": "no", "key": "k"}}}]}),
+        json!({"env": [{"name": "a", "valueFrom": {"configMapKeyRef": {"name": "m", "key": "no"}}}]}),
+        json!({"env": [{"name": "a", "valueFrom": {"resourceFieldRef": {"resource": "limits.cpu"}}}]}),
+        json!({"envFrom": [{"configMapRef": {"name": "no"}}]}),
+        json!({"envFrom": [{"other": {}}]}),
+    ] {
+        assert!(request(&volumes, &container).is_err(), "{container}");
+    }
+}
+
+#[test]
+fn what_only_the_cluster_knows_stays_a_mark_or_is_refused() {
+    let pod = json!({"spec": {}});
+    let symbolic = PodInstance::symbolic("default", None);
+    let of = |env: Value, args: Value| {
+        let container = json!({"name": "c", "image": "x", "env": env, "args": args});
+        container_request(&pod, &container, &image(), &symbolic, &symbolic_container_id())
+    };
+    let ip = json!({"name": "IP", "valueFrom": {"fieldRef": {"fieldPath": "status.podIP"}}});
+    assert!(of(json!([ip]), json!([])).is_ok());
+    assert!(of(json!([ip]), json!(["--listen=$(IP)"])).is_err());
+    assert!(of(json!([ip, {"name": "URL", "value": "http://$(IP)/"}]), json!([])).is_err());
+}
+
+#[test]
+fn names_of_pods_are_those_that_kubernetes_could_give() {
+    let name = |kind: &str, index| pod_name(&json!({"kind": kind, "metadata": {"name": "a"}}), index);
+    assert_eq!((name("Pod", 3).as_str(), name("StatefulSet", 3).as_str()), ("a", "a-3"));
+    assert_eq!(name("Deployment", 0).len(), "a-1234567890-12345".len());
+    assert_eq!(name("Job", 0).len(), "a-12345".len());
+    assert_ne!(name("Deployment", 0), name("Deployment", 1));
+    let long = pod_name(&json!({"kind": "Deployment", "metadata": {"name": "x".repeat(63)}}), 0);
+    assert_eq!(long.len(), 63);
+}
