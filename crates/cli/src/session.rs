@@ -12,8 +12,10 @@ use tokio::net::TcpStream;
 use crate::failure::{Class, Failure, Outcome};
 use crate::workspace::Workspace;
 
-/// How long a Coordinator may take to accept a connection. LIMIT: two SYN retries of a lossy path.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long a Coordinator may take to accept a connection.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// LIMIT: one attempt; longer than any round trip, shorter than the first retransmission of a SYN.
+const ATTEMPT: Duration = Duration::from_secs(1);
 /// Pause between two attempts to connect.
 const RETRY: Duration = Duration::from_millis(50);
 
@@ -120,21 +122,18 @@ impl Session {
     }
 }
 
-/// Connects, patiently: a Coordinator that has just been started, or started again, refuses connections for a moment.
+/// Connects, patiently: a Coordinator that has just been started, or started again, answers after a moment. Each attempt is
+/// short, because one that began before the pod was there is never answered.
 async fn connect(address: &str) -> anyhow::Result<TcpStream> {
     let begin = tokio::time::Instant::now();
     loop {
-        let left = CONNECT_TIMEOUT.saturating_sub(begin.elapsed());
-        match tokio::time::timeout(left, TcpStream::connect(address)).await {
+        let last = begin.elapsed() + ATTEMPT > CONNECT_TIMEOUT;
+        match tokio::time::timeout(ATTEMPT, TcpStream::connect(address)).await {
             Ok(Ok(stream)) => return Ok(stream),
-            Ok(Err(error))
-                if error.kind() == std::io::ErrorKind::ConnectionRefused
-                    && begin.elapsed() + RETRY < CONNECT_TIMEOUT =>
-            {
-                tokio::time::sleep(RETRY).await;
-            }
-            Ok(Err(error)) => return Err(error.into()),
-            Err(_) => anyhow::bail!("no answer within {} s", CONNECT_TIMEOUT.as_secs()),
+            Ok(Err(error)) if last || error.kind() != std::io::ErrorKind::ConnectionRefused => return Err(error.into()),
+            Err(_) if last => anyhow::bail!("no answer within {} s", CONNECT_TIMEOUT.as_secs()),
+            Ok(Err(_)) => tokio::time::sleep(RETRY).await,
+            Err(_) => {}
         }
     }
 }

@@ -246,6 +246,7 @@ impl Demo {
 
 /// The part of an error message that says why.
 fn cause(line: &str) -> Option<&str> {
+    let line = line.trim_start();
     line.strip_prefix("error: ").or_else(|| line.strip_prefix("caused by: "))
 }
 
@@ -268,7 +269,7 @@ mod tests {
     #[test]
     fn causes_are_read_off_a_programs_messages() {
         assert_eq!(cause("error: not trusted"), Some("not trusted"));
-        assert_eq!(cause("caused by: OCI.Process.Args[2]"), Some("OCI.Process.Args[2]"));
+        assert_eq!(cause("  caused by: OCI.Process.Args[2]"), Some("OCI.Process.Args[2]"));
         assert_eq!(cause("hint: look"), None);
     }
 

@@ -195,8 +195,12 @@ fn other_reference_values(demo: &mut Demo) -> Result<()> {
 /// A manifest that the owners did not agree to: its Evidence is fine, and it is not the active one.
 fn wrong_manifest(demo: &mut Demo) -> Result<()> {
     let text = fs::read_to_string(demo.work.join("manifest.json")).context("read `manifest.json`")?;
-    // A byte more is another manifest.
-    fs::write(demo.work.join("wrong.json"), text + "\n").context("write `wrong.json`")?;
+    let mut manifest: serde_json::Value = serde_json::from_str(&text).context("parse `manifest.json`")?;
+    let lease = manifest["lease_seconds"].as_u64().context("the manifest has another shape")?;
+    // A longer lease is what somebody wants who is about to be cut off.
+    manifest["lease_seconds"] = (lease * 10).into();
+    fs::write(demo.work.join("wrong.json"), serde_json::to_string_pretty(&manifest)? + "\n")
+        .context("write `wrong.json`")?;
     let finished = demo.casemate_exits(&["verify", "--manifest", "wrong.json"], 1)?;
     record(demo, "a wrong manifest", finished.reason);
     Ok(())
