@@ -124,6 +124,9 @@ fn mount_of(mount: &Mount, index: usize, bundle: &str) -> Result<Value, AgentErr
 /// Limits; a zero means none.
 fn resources(wanted: &Resources) -> Value {
     let mut resources = serde_json::Map::new();
+    // runc adds what every container needs (null, zero, random, tty, …) and, unless told so, forbids nothing: a
+    // container that may make device nodes could then read the machine's disk.
+    resources.insert("devices".into(), json!([{"allow": false, "access": "rwm"}]));
     if let Some(memory) = &wanted.memory
         && memory.limit > 0
     {
@@ -250,7 +253,9 @@ mod tests {
         assert_eq!(config["process"]["noNewPrivileges"], json!(true));
         assert_eq!(config["root"], json!({"path": "/run/kata-containers/c1/rootfs", "readonly": true}));
         assert_eq!(config["hostname"], json!("web"));
-        assert_eq!(config["linux"]["resources"], json!({"memory": {"limit": 1000}, "cpu": {"shares": 2}}));
+        let resources = &config["linux"]["resources"];
+        assert_eq!((&resources["memory"], &resources["cpu"]), (&json!({"limit": 1000}), &json!({"shares": 2})));
+        assert_eq!(resources["devices"], json!([{"allow": false, "access": "rwm"}]));
         assert_eq!(config["linux"]["cgroupsPath"], json!("/casemate/x/p/c1"));
     }
 

@@ -33,6 +33,12 @@ pub(super) enum Fate {
 const TERMINATE: u32 = 15;
 const KILL: u32 = 9;
 
+/// How a container ended, as the agent says.
+struct End {
+    status: i32,
+    out_of_memory: bool,
+}
+
 /// Why a container does not run.
 struct Trouble {
     state: &'static str,
@@ -54,8 +60,9 @@ pub(super) async fn run(sandbox: Arc<Sandbox>, index: usize, fate: Fate) -> i32 
         match run.start(&id).await {
             Ok(()) => {
                 first = false;
-                let status = run.watch(&id).await;
-                run.ended(&id, status).await;
+                let end = run.watch(&id).await;
+                run.ended(&id, &end).await;
+                let status = end.status;
                 let done = match fate {
                     Fate::Stays => false,
                     Fate::UntilSuccess => status == 0,
@@ -188,12 +195,12 @@ impl Run {
     }
 
     /// Waits for the container's end, making its probes meanwhile.
-    async fn watch(&self, id: &str) -> i32 {
+    async fn watch(&self, id: &str) -> End {
         let wait = Call::new("WaitProcessRequest", json!({"container_id": id, "exec_id": id}));
         let end = self.sandbox.agent.call(&wait);
         tokio::pin!(end);
         let unhealthy = tokio::select! {
-            ended = &mut end => return status(ended).await,
+            answer = &mut end => return ended(answer).await,
             reason = self.probes() => reason,
         };
         self.event("Unhealthy", &format!("container `{}` is to be started again: {unhealthy}", self.name()));
@@ -204,20 +211,28 @@ impl Run {
                 self.event("Killing", &format!("container `{}`: {}", self.name(), describe(&error)));
                 break;
             }
-            if let Ok(ended) = tokio::time::timeout(patience, &mut end).await {
-                return status(ended).await;
+            if let Ok(answer) = tokio::time::timeout(patience, &mut end).await {
+                return ended(answer).await;
             }
         }
-        status(end.await).await
+        ended(end.await).await
     }
 
-    async fn ended(&self, id: &str, status: i32) {
+    async fn ended(&self, id: &str, end: &End) {
+        let status = end.status;
+        let message = if end.out_of_memory {
+            let message = format!("container `{}` used more memory than its limit", self.name());
+            self.event("OOMKilled", &message);
+            Some(message)
+        } else {
+            (status != 0).then(|| format!("exit status {status}"))
+        };
         self.update(|container| {
             container.state = State::Terminated(status);
             container.exit_status = Some(status);
             container.ready = false;
             container.started = false;
-            container.message = (status != 0).then(|| format!("exit status {status}"));
+            container.message = message;
         });
         let remove = Call::new("RemoveContainerRequest", json!({"container_id": id}));
         if let Err(error) = self.sandbox.agent.call(&remove).await {
@@ -325,12 +340,15 @@ impl Run {
     }
 }
 
-/// The exit status in an agent's answer. Without one the agent is gone, and with it the pod: whoever waits for this
+/// The end in an agent's answer. Without one the agent is gone, and with it the pod: whoever waits for this
 /// container is about to be dropped, so there is nothing to say.
-async fn status(answer: Result<Value, CallError>) -> i32 {
+async fn ended(answer: Result<Value, CallError>) -> End {
     match answer {
-        Ok(answer) => answer["status"].as_i64().and_then(|status| i32::try_from(status).ok()).unwrap_or(255),
-        Err(CallError::Refused(_)) => 255,
+        Ok(answer) => End {
+            status: answer["status"].as_i64().and_then(|status| i32::try_from(status).ok()).unwrap_or(255),
+            out_of_memory: answer["out_of_memory"] == json!(true),
+        },
+        Err(CallError::Refused(_)) => End { status: 255, out_of_memory: false },
         Err(CallError::Frame(_)) => std::future::pending().await,
     }
 }

@@ -318,9 +318,11 @@ impl Engine {
     }
 
     fn behind<'a>(&self, service: &'a Service) -> impl Iterator<Item = Arc<Pod>> + use<'a> {
-        self.pods()
-            .into_iter()
-            .filter(move |pod| service.selects(&pod.namespace, &pod.template) && pod.state().is_ready())
+        let counts = |pod: &Pod| {
+            let state = pod.state();
+            state.is_ready() || (service.unready_too && state.ip.is_some() && state.overall.is_none())
+        };
+        self.pods().into_iter().filter(move |pod| service.selects(&pod.namespace, &pod.template) && counts(pod))
     }
 
     pub(super) fn services(&self) -> Vec<ServiceStatus> {

@@ -57,6 +57,8 @@ pub(super) struct Service {
     pub(super) kind: String,
     pub(super) selector: BTreeMap<String, String>,
     pub(super) ports: Vec<Port>,
+    /// `publishNotReadyAddresses`: pods count from their first moment.
+    pub(super) unready_too: bool,
 }
 
 /// A port of a service.
@@ -269,7 +271,8 @@ fn service(object: &Value, name: String, namespace: String) -> Result<Service, S
         ports.push(Port { name: port["name"].as_str().unwrap_or_default().to_owned(), port: number, protocol, target });
     }
     let kind = object["spec"]["type"].as_str().unwrap_or("ClusterIP").to_owned();
-    Ok(Service { name, namespace, kind, selector: strings(&object["spec"]["selector"]), ports })
+    let unready_too = object["spec"]["publishNotReadyAddresses"] == json!(true);
+    Ok(Service { name, namespace, kind, selector: strings(&object["spec"]["selector"]), ports, unready_too })
 }
 
 #[cfg(test)]

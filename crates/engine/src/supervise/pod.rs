@@ -1,5 +1,6 @@
 //! One pod: its machine, its sandbox, its containers in their order, and its end.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -39,6 +40,8 @@ pub(super) struct Pod {
     /// Set once: the pod is to go, and how long its containers may take.
     stop: watch::Sender<Option<Duration>>,
     gone: watch::Sender<bool>,
+    /// Somebody killed it on purpose: no reason to wait before it is started again.
+    killed: AtomicBool,
 }
 
 /// What became of a pod's machine.
@@ -82,6 +85,7 @@ impl Pod {
             changed: watch::Sender::new(()),
             stop: watch::Sender::new(None),
             gone: watch::Sender::new(false),
+            killed: AtomicBool::new(false),
         }
     }
 
@@ -126,6 +130,11 @@ impl Pod {
     /// Waits until it is gone.
     pub(super) async fn gone(&self) {
         let _ = self.gone.subscribe().wait_for(|gone| *gone).await;
+    }
+
+    /// Says that its next crash is wanted.
+    pub(super) fn expect_crash(&self) {
+        self.killed.store(true, Ordering::Relaxed);
     }
 
     /// Its grace period.
@@ -191,7 +200,8 @@ pub(super) async fn run(engine: Arc<Engine>, pod: Arc<Pod>) {
                 });
             }
         }
-        let delay = backoff.delay(begun);
+        let wanted = pod.killed.swap(false, Ordering::Relaxed);
+        let delay = if wanted { Duration::ZERO } else { backoff.delay(begun) };
         tokio::select! {
             () = tokio::time::sleep(delay) => {}
             _ = pod.stopping() => break,

@@ -97,6 +97,7 @@ async fn answer(engine: &Arc<Engine>, request: Request) -> Result<Answer, Engine
         Request::Kill { pod } => {
             let pod = engine.pod(&pod)?;
             engine.event(&format!("pod/{}", pod.name), "Killing", "as a crash of its machine would");
+            pod.expect_crash();
             let request = tee_api::Request::Stop { pod: pod.name.clone() };
             match link::tee(&engine.paths.tee_socket(), &request).await {
                 Ok(_) => Ok(Answer::Done),

@@ -23,6 +23,8 @@ pub(crate) const TESTS: &[Test] = &[
     ("a_crashed_supervisor_leaves_nothing_after_down", a_crashed_supervisor_leaves_nothing_after_down),
     ("an_interrupted_up_cleans_up", an_interrupted_up_cleans_up),
     ("a_job_completes", a_job_completes),
+    ("a_service_may_count_pods_that_are_not_ready", a_service_may_count_pods_that_are_not_ready),
+    ("a_container_out_of_memory_is_named", a_container_out_of_memory_is_named),
 ];
 
 fn server() -> Value {
@@ -33,7 +35,7 @@ fn server() -> Value {
 }
 
 fn web(replicas: u32) -> Vec<Value> {
-    let spec = json!({"containers": [server()]});
+    let spec = json!({"containers": [server()], "terminationGracePeriodSeconds": 1});
     vec![workload("Deployment", "web", replicas, spec), service("web", 80, json!("http"))]
 }
 
@@ -233,6 +235,9 @@ fn a_killed_pod_comes_back() {
     let after = pods(&work).remove(0);
     assert_eq!(after.name, "web-0");
     assert!(get(&format!("{}:8080/file?/leftover", after.ip.unwrap())).starts_with("ERROR"));
+    // On purpose, so without a back-off however often.
+    engine::kill_pod(work.path(), "web-0").unwrap();
+    eventually("it is started again", || pods(&work)[0].restarts == 2 && pods(&work)[0].is_ready);
     assert!(matches!(engine::kill_pod(work.path(), "nothing"), Err(EngineError::NoSuchPod { .. })));
 }
 
@@ -294,6 +299,39 @@ fn an_interrupted_up_cleans_up() {
     caller.kill().unwrap();
     caller.wait().unwrap();
     eventually("everything is gone", || !Path::new(&work.paths().run()).exists() && machine() == before);
+}
+
+fn a_service_may_count_pods_that_are_not_ready() {
+    let mut main = server();
+    main["readinessProbe"] = json!({"tcpSocket": {"port": 9}});
+    let mut early = service("web", 80, json!(8080));
+    early["spec"]["publishNotReadyAddresses"] = json!(true);
+    let mut late = service("web", 80, json!(8080));
+    late["metadata"]["name"] = json!("late");
+    let work = Work::with(&[workload("StatefulSet", "web", 1, json!({"containers": [main]})), early, late]);
+    let report = work.must_up();
+    let ip = |name: &str| report.services.iter().find(|service| service.name == name).unwrap().ip;
+    eventually("it answers", || get(&format!("{}:80/", ip("web"))).trim() == "web-0");
+    assert!(get(&format!("{}:80/", ip("late"))).contains("refused"));
+    assert!(!pods(&work)[0].is_ready);
+}
+
+fn a_container_out_of_memory_is_named() {
+    let mut main = server();
+    main["resources"] = json!({"limits": {"memory": "64Mi"}});
+    let work = Work::with(&[workload("StatefulSet", "web", 1, json!({"containers": [main]}))]);
+    work.must_up();
+    work.must_be_ready();
+    get(&format!("{}:8080/fill?200000000", pods(&work)[0].ip.unwrap()));
+    eventually("it was killed and started again", || pods(&work)[0].restarts == 1);
+    assert_eq!(pods(&work)[0].containers[0].exit_status, Some(137));
+    let mut killed = false;
+    engine::events(work.path(), &mut |event| {
+        killed |= event.reason == "OOMKilled";
+        !killed
+    })
+    .unwrap();
+    assert!(killed);
 }
 
 fn a_job_completes() {
