@@ -134,7 +134,11 @@ pub async fn generate(options: &GenerateOptions) -> Result<Report, GenerateError
     let settings_path = options.workspace.join(SETTINGS_FILE);
     let manifest_path = options.workspace.join(MANIFEST_FILE);
     let stored_settings = Settings::load(&settings_path)?;
-    let settings = stored_settings.clone().unwrap_or_default();
+    let settings = stored_settings.clone().unwrap_or_else(|| {
+        let defaults = Settings::default();
+        // The image of the first run is the image of the next.
+        Settings { pod_image: options.pod_image.clone().unwrap_or(defaults.pod_image), ..defaults }
+    });
     let old = manifest::load(&manifest_path)?;
     let mut inputs = Inputs::read(&options.paths)?;
     let mut pods = confidential(&inputs);

@@ -127,7 +127,7 @@ async fn the_example_becomes_confidential() {
     let host = &rig.registry.host;
     assert_eq!(rig.read("resources/service.yaml"), SERVICE);
     assert_eq!(rig.read("resources/configmap.yaml"), CONFIG_MAP);
-    assert!(rig.read("settings.json").contains("pod_image"));
+    assert!(rig.read("settings.json").contains(&format!("\"pod_image\": \"{host}/casemate-pod:0\"")));
 
     let manifest = Manifest::parse(&rig.read("manifest.json")).unwrap();
     assert_eq!(manifest.policies.len(), 2);
