@@ -24,7 +24,7 @@ fn image() -> ImageConfig {
         entrypoint: vec!["/entry".into()],
         cmd: vec!["cmd".into()],
         user: "1000:2000".into(),
-        working_dir: "/work/".into(),
+        working_dir: "/srv/".into(),
     }
 }
 

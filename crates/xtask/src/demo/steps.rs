@@ -54,6 +54,8 @@ pub(super) const VOLUMES: &str = ".casemate/volumes";
 const OLD_VOLUMES: &str = "old-volumes";
 /// How long the kernel may take to clear away namespaces after their last process is gone.
 const SETTLE: Duration = Duration::from_secs(5);
+/// Holders of seed shares, any two of whom bring a Coordinator back.
+const HOLDERS: [&str; 3] = ["alice.pem", "bob.pem", "carol.pem"];
 /// Attacks in the README's list.
 const ATTACKS: usize = 14;
 
@@ -99,7 +101,12 @@ pub(super) fn generate(demo: &mut Demo) -> Result<()> {
         fs::write(&to, text).with_context(|| format!("write `{}`", to.display()))?;
     }
     let image = format!("{address}/casemate-pod:{}", demo.metadata.version());
-    demo.casemate(&["generate", "--reference-values", "local", "--pod-image", &image, "resources/"])?;
+    let mut command = vec!["generate", "--reference-values", "local", "--pod-image", &image];
+    for holder in HOLDERS {
+        command.extend(["--add-seedshare-owner-key", holder]);
+    }
+    command.extend(["--seedshare-threshold", "2", "resources/"]);
+    demo.casemate(&command)?;
     Ok(())
 }
 
@@ -229,7 +236,9 @@ fn kill(demo: &mut Demo) -> Result<()> {
 
 /// The seed shares bring the Coordinator back; pods attest again.
 fn recover(demo: &mut Demo) -> Result<()> {
-    demo.casemate(&["recover"])?;
+    let [alice, _, carol] = HOLDERS;
+    demo.casemate(&["recover", "--seedshare-owner-key", alice])?;
+    demo.casemate(&["recover", "--seedshare-owner-key", carol])?;
     demo.casemate(&["wait"])?;
     demo.casemate(&["verify"])?;
     Ok(())

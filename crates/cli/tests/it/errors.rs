@@ -1,0 +1,302 @@
+//! Wrong input is exit 1, "could not tell" is exit 2, and both say what, where and what next.
+
+use expect_test::{Expect, expect};
+
+use super::{MANIFEST, casemate};
+
+fn check(files: &[(&str, &str)], arguments: &[&str], expected: Expect) {
+    let dir = tempfile::tempdir().expect("a folder");
+    for (name, content) in files {
+        let path = dir.path().join(name);
+        std::fs::create_dir_all(path.parent().expect("a parent")).expect("a folder");
+        std::fs::write(path, content).expect("a file");
+    }
+    expected.assert_eq(&casemate(dir.path(), arguments));
+}
+
+#[test]
+fn a_yaml_syntax_error_has_its_place() {
+    let yaml = "apiVersion: v1\nkind: Pod\nmetadata:\n  name: [\n";
+    check(
+        &[("r/pod.yaml", yaml)],
+        &["generate", "--reference-values", "local", "r"],
+        expect![[r#"
+        exit 1
+        --- stdout
+        --- stderr
+        error: r/pod.yaml:4:9: unclosed bracket '['
+    "#]],
+    );
+}
+
+#[test]
+fn an_unknown_kind_has_its_place() {
+    let yaml = "apiVersion: v1\nkind: Deploymnet\nmetadata:\n  name: a\n";
+    check(
+        &[("r/a.yaml", yaml)],
+        &["generate", "--reference-values", "local", "r"],
+        expect![[r#"
+        exit 1
+        --- stdout
+        --- stderr
+        error: r/a.yaml:1: kind `Deploymnet` is not known
+
+        hint: keep files of other kinds in another directory; supported are Pod, Deployment, ReplicaSet, StatefulSet, DaemonSet, Job and the usual kinds around them
+    "#]],
+    );
+}
+
+#[test]
+fn a_folder_without_resources_is_named() {
+    check(
+        &[("r/readme.txt", "x")],
+        &["generate", "--reference-values", "local", "r"],
+        expect![[r#"
+        exit 1
+        --- stdout
+        --- stderr
+        error: no YAML files in `r`
+    "#]],
+    );
+}
+
+#[test]
+fn a_platform_that_is_not_there_yet_says_so() {
+    check(
+        &[],
+        &["generate", "--reference-values", "metal-qemu-snp", "r"],
+        expect![[r#"
+        exit 1
+        --- stdout
+        --- stderr
+        error: reference values for `metal-qemu-snp` are not there yet
+
+        hint: this release knows `local`, the local engine
+    "#]],
+    );
+}
+
+#[test]
+fn a_registry_that_is_down_is_could_not_tell() {
+    let yaml = "apiVersion: v1\nkind: Pod\nmetadata:\n  name: a\nspec:\n  runtimeClassName: casemate\n  containers:\n    - name: a\n      image: 127.0.0.1:1/a:1\n";
+    check(
+        &[("r/a.yaml", yaml)],
+        &["generate", "--reference-values", "local", "--pod-image", "127.0.0.1:1/pod:1", "r"],
+        expect![[r#"
+        exit 2
+        --- stdout
+        --- stderr
+        error: `pod_image` of `./settings.json`
+          caused by: registry `127.0.0.1:1` does not answer: Connection refused (os error 111)
+
+        hint: start the registry at `127.0.0.1:1`, or wait and repeat
+    "#]],
+    );
+}
+
+#[test]
+fn a_missing_manifest_says_how_to_get_one() {
+    check(
+        &[],
+        &["verify", "--coordinator", "127.0.0.1:1"],
+        expect![[r#"
+        exit 1
+        --- stdout
+        --- stderr
+        error: read `./manifest.json`
+          caused by: No such file or directory (os error 2)
+
+        hint: `casemate generate --reference-values local resources/` writes a manifest
+    "#]],
+    );
+}
+
+#[test]
+fn a_misspelt_manifest_field_has_its_place() {
+    let manifest = MANIFEST.replace("lease_seconds", "lease_secs");
+    check(
+        &[("manifest.json", &manifest)],
+        &["verify", "--coordinator", "127.0.0.1:1"],
+        expect![[r#"
+        exit 1
+        --- stdout
+        --- stderr
+        error: `./manifest.json`
+          caused by: manifest line 22 column 14: unknown field `lease_secs`, expected one of `version`, `deployment_id`, `policies`, `reference_values`, `owners`, `seed_share_holders`, `lease_seconds`
+    "#]],
+    );
+}
+
+#[test]
+fn a_contradiction_in_the_manifest_has_its_path() {
+    let manifest = MANIFEST.replace("\"threshold\": 1, \"keys\": [\"00\"]", "\"threshold\": 2, \"keys\": [\"00\"]");
+    check(
+        &[("manifest.json", &manifest)],
+        &["verify", "--coordinator", "127.0.0.1:1"],
+        expect![[r#"
+        exit 1
+        --- stdout
+        --- stderr
+        error: `./manifest.json`
+          caused by: manifest `owners.threshold`: is more than there are keys
+    "#]],
+    );
+}
+
+#[test]
+fn no_coordinator_and_no_engine_is_explained() {
+    check(
+        &[("manifest.json", MANIFEST)],
+        &["verify"],
+        expect![[r#"
+        exit 1
+        --- stdout
+        --- stderr
+        error: no Coordinator is named and no local engine runs in this work folder
+
+        hint: name one with `--coordinator HOST:1313`, or start one with `casemate up resources/`
+    "#]],
+    );
+}
+
+#[test]
+fn a_resource_that_is_not_in_the_manifest_is_found_before_anything_is_sent() {
+    check(
+        &[("manifest.json", MANIFEST), ("r/a.yaml", "kind: Pod\n")],
+        &["set", "r"],
+        expect![[r#"
+        exit 1
+        --- stdout
+        --- stderr
+        error: the manifest lists `coordinator` with identity 111111111111, which is in none of the resources
+
+        hint: name every generated resource, or run `casemate generate` again
+    "#]],
+    );
+}
+
+#[test]
+fn a_secret_that_nobody_may_read_is_refused() {
+    let files = [("manifest.json", MANIFEST), ("k", "x")];
+    check(
+        &files,
+        &["secret", "put", "other", "--file", "k"],
+        expect![[r#"
+        exit 1
+        --- stdout
+        --- stderr
+        error: the manifest lets no identity read `other`
+
+        hint: add it to `secrets` of a policy in the manifest, then `casemate set`
+    "#]],
+    );
+}
+
+#[test]
+fn a_secret_for_another_workload_is_refused() {
+    let files = [("manifest.json", MANIFEST), ("k", "x")];
+    check(
+        &files,
+        &["secret", "put", "model-key", "--file", "k", "--to", "web"],
+        expect![[r#"
+        exit 1
+        --- stdout
+        --- stderr
+        error: `model-key` may be read by inference, not by `web` alone
+    "#]],
+    );
+}
+
+#[test]
+fn recover_without_shares_says_where_they_come_from() {
+    check(
+        &[("manifest.json", MANIFEST)],
+        &["recover"],
+        expect![[r#"
+        exit 1
+        --- stdout
+        --- stderr
+        error: read `./seed-shares.json`
+          caused by: No such file or directory (os error 2)
+
+        hint: the first `casemate set` writes it
+    "#]],
+    );
+}
+
+#[test]
+fn shares_of_another_deployment_are_refused() {
+    let shares = r#"{"version":1,"deployment_id":"ffffffffffffffffffffffffffffffff","threshold":1,"shares":[]}"#;
+    check(
+        &[("manifest.json", MANIFEST), ("seed-shares.json", shares)],
+        &["recover"],
+        expect![[r#"
+        exit 1
+        --- stdout
+        --- stderr
+        error: `./seed-shares.json` is of deployment ffffffffffffffffffffffffffffffff, the manifest of 00112233445566778899aabbccddeeff
+    "#]],
+    );
+}
+
+#[test]
+fn a_picture_that_is_none_is_named() {
+    check(
+        &[("7.png", "not a picture")],
+        &["infer", "--image", "7.png"],
+        expect![[r#"
+        exit 1
+        --- stdout
+        --- stderr
+        error: `7.png` is not a usable PNG
+          caused by: not a readable PNG file
+          caused by: Invalid PNG signature.
+    "#]],
+    );
+}
+
+#[test]
+fn an_engine_that_is_not_up_is_named() {
+    check(
+        &[],
+        &["ps"],
+        expect![[r#"
+        exit 1
+        --- stdout
+        --- stderr
+        error: the engine of `DIR` is not up
+
+        hint: start it: `casemate up resources/`
+    "#]],
+    );
+}
+
+#[test]
+fn errors_are_json_where_json_is_asked_for() {
+    check(
+        &[],
+        &["--json", "verify", "--coordinator", "127.0.0.1:1"],
+        expect![[r#"
+        exit 1
+        --- stdout
+        {"error":"read `./manifest.json`","caused_by":["No such file or directory (os error 2)"],"hint":"`casemate generate --reference-values local resources/` writes a manifest","answer":"no"}
+        --- stderr
+    "#]],
+    );
+}
+
+#[test]
+fn a_log_level_that_is_none_is_refused() {
+    check(
+        &[],
+        &["--log-level", "lo=ud=", "ps"],
+        expect![[r#"
+        exit 1
+        --- stdout
+        --- stderr
+        error: `--log-level lo=ud=`
+          caused by: error parsing level filter: expected one of "off", "error", "warn", "info", "debug", "trace", or a number 0-5
+          caused by: error parsing level filter: expected one of "off", "error", "warn", "info", "debug", "trace", or a number 0-5
+    "#]],
+    );
+}
