@@ -191,7 +191,11 @@ impl EngineError {
             Self::NoSubnet => "stop engines of other work folders with `casemate down` there".to_owned(),
             Self::Resources { .. } => return None,
             Self::NothingToRun { .. } => "give the folder that `casemate generate` wrote".to_owned(),
-            Self::NotGenerated { .. } => "run `casemate generate` on the resources first".to_owned(),
+            Self::NotGenerated { .. } => {
+                "the local engine runs confidential pods only: set `runtimeClassName: casemate` on it and run \
+                 `casemate generate`"
+                    .to_owned()
+            }
             Self::ImageMissing { .. } => {
                 "push the image, or correct its name, then `casemate generate` again".to_owned()
             }

@@ -6,6 +6,7 @@
 #![expect(clippy::print_stdout, reason = "this is a test harness")]
 
 mod agent;
+mod generated;
 mod guest;
 mod lifecycle;
 mod registry;
@@ -20,14 +21,19 @@ use std::time::Instant;
 type Test = (&'static str, fn());
 
 fn main() -> ExitCode {
-    let args: Vec<OsString> = std::env::args_os().skip(1).collect();
+    let mut args = std::env::args_os();
+    let program = args.next().unwrap_or_default().to_string_lossy().into_owned();
+    let args: Vec<OsString> = args.collect();
+    if let Some(status) = guest::stand_in(&program, &args) {
+        return status;
+    }
     match args.first().and_then(|arg| arg.to_str()) {
         Some("engine") => return engine::role::run(args.get(1..).unwrap_or_default()),
         Some("guest") => return guest::main(args.get(1..).unwrap_or_default()),
         Some("up") => return support::up_main(args.get(1..).unwrap_or_default()),
         _ => {}
     }
-    let tests: Vec<Test> = [agent::TESTS, lifecycle::TESTS, wrong_input::TESTS].concat();
+    let tests: Vec<Test> = [agent::TESTS, lifecycle::TESTS, generated::TESTS, wrong_input::TESTS].concat();
     if args.iter().any(|arg| arg == "--list") {
         for (name, _) in &tests {
             println!("{name}: test");

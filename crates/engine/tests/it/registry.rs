@@ -59,6 +59,7 @@ impl Registry {
         });
         let manifest = manifest.to_string().into_bytes();
         let digest = Digest::of(&manifest);
+        store.insert("latest".into(), manifest.clone());
         store.insert(format!("sha256:{digest}"), manifest);
         let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
         let port = listener.local_addr().unwrap().port();
@@ -84,6 +85,17 @@ fn layer() -> Vec<u8> {
         header.set_uid(0);
         header.set_gid(0);
         archive.append_data(&mut header, name, content).unwrap();
+    }
+    // Our own programs, for which this one stands in.
+    for name in ["casemate-pod", "casemate-launch"] {
+        let mut header = tar::Header::new_gnu();
+        header.set_entry_type(tar::EntryType::Link);
+        header.set_size(0);
+        header.set_mode(0o755);
+        header.set_mtime(0);
+        header.set_uid(0);
+        header.set_gid(0);
+        archive.append_link(&mut header, name, "it").unwrap();
     }
     archive.into_inner().unwrap()
 }
