@@ -25,11 +25,13 @@ pub fn transition(deployment: DeploymentId, previous: Digest, manifest: &str) ->
 }
 
 /// What owners sign to store a version of a secret. The version must be the successor of the stored one, which makes
-/// an old signature worthless.
-pub fn secret_message(deployment: DeploymentId, name: &str, version: u64, value: &[u8]) -> Digest {
+/// an old signature worthless. `active` is the [`transition`] of the manifest that says who may read it: a Coordinator
+/// with another manifest must not take the secret.
+pub fn secret_message(deployment: DeploymentId, active: Digest, name: &str, version: u64, value: &[u8]) -> Digest {
     Digest::of_fields(&[
         b"casemate secret 1",
         deployment.as_bytes(),
+        active.as_bytes(),
         name.as_bytes(),
         &version.to_be_bytes(),
         Digest::of(value).as_bytes(),
@@ -233,6 +235,8 @@ pub enum MeshRequest {
         /// PKCS #10 request (DER).
         #[serde(with = "base64_bytes")]
         csr: Vec<u8>,
+        /// Size of the log in the last checkpoint that the pod was given.
+        known: u64,
     },
 }
 
@@ -262,6 +266,9 @@ pub struct Granted {
     pub secrets: Vec<ReleasedSecret>,
     /// The log entry of this grant, with proof and checkpoint.
     pub logged: LoggedEntry,
+    /// On renewal: proof that the checkpoint of `logged` extends the log of size `known`.
+    #[serde(default)]
+    pub consistency: Option<ConsistencyProof>,
     /// The active manifest with its owners' signatures.
     pub manifest: SignedManifest,
 }
