@@ -201,7 +201,7 @@ impl EngineError {
             }
             Self::RegistryDown { .. } => "start the registry, or check the network, and try again".to_owned(),
             Self::PodFailed { pod, .. } => {
-                format!("`casemate logs {pod}` may say more when it runs; see engine.log too")
+                format!("`casemate logs {pod}` shows what it wrote; `.casemate/logs/engine.log` what was tried")
             }
             Self::NoSuchPod { pods, .. } => one_of("pods", pods)?,
             Self::NoSuchWorkload { workloads, .. } => one_of("workloads", workloads)?,

@@ -34,6 +34,8 @@ pub(super) struct Engine {
     workloads: Mutex<Vec<Wanted>>,
     pods: Mutex<BTreeMap<String, Arc<Pod>>>,
     plugged: Mutex<BTreeMap<String, PodNetwork>>,
+    /// The rules that the node has.
+    applied: Mutex<Option<Vec<Balanced>>>,
     changed: watch::Sender<()>,
     started: Instant,
     events: Mutex<Vec<Event>>,
@@ -91,6 +93,7 @@ impl Engine {
             workloads: Mutex::new(workloads.collect()),
             pods: Mutex::default(),
             plugged: Mutex::default(),
+            applied: Mutex::default(),
             changed: watch::Sender::new(()),
             started: Instant::now(),
             events: Mutex::default(),
@@ -221,7 +224,7 @@ impl Engine {
             missing.map(|pod| format!("pod `{}` is {} ({})", pod.name, pod.status, pod.ready)).collect()
         };
         let wait = async {
-            while !missing().is_empty() {
+            while !missing().is_empty() || !self.is_balanced() {
                 if changes.changed().await.is_err() {
                     return;
                 }
@@ -242,7 +245,7 @@ impl Engine {
                 for pod in self.pods() {
                     all &= settled(&self.paths, &pod)?;
                 }
-                if all || changes.changed().await.is_err() {
+                if (all && self.is_balanced()) || changes.changed().await.is_err() {
                     return Ok(());
                 }
             }
@@ -364,17 +367,29 @@ impl Engine {
         self.behind(service).filter_map(of_pod).collect()
     }
 
+    /// Whether the node's rules are as the pods' readiness is. Whoever was told that a pod is ready may count on its
+    /// service.
+    fn is_balanced(&self) -> bool {
+        let wanted = self.balanced();
+        lock(&self.applied).as_ref() == Some(&wanted)
+    }
+
     /// Keeps the node's rules as the pods' readiness is.
     pub(super) async fn keep_balanced(self: Arc<Self>) {
         let mut changes = self.changes();
-        let mut applied = None;
         loop {
             let wanted = self.balanced();
-            if applied.as_ref() != Some(&wanted) {
+            if lock(&self.applied).as_ref() != Some(&wanted) {
                 let (network, rules) = (Arc::clone(&self.network), wanted.clone());
                 match tokio::task::spawn_blocking(move || network.balance(&rules)).await {
-                    Ok(Ok(())) => applied = Some(wanted),
-                    Ok(Err(error)) => tracing::error!("services: {error}"),
+                    Ok(Ok(())) => {
+                        *lock(&self.applied) = Some(wanted);
+                        self.touch();
+                    }
+                    Ok(Err(error)) => {
+                        self.event("services", "FailedToBalance", &error.to_string());
+                        tokio::time::sleep(Duration::from_secs(1)).await;
+                    }
                     Err(_) => return,
                 }
                 continue;

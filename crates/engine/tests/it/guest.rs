@@ -109,10 +109,26 @@ fn answer(mut stream: TcpStream) {
             let memory = vec![1_u8; wanted];
             format!("{}", memory.iter().map(|byte| u64::from(*byte)).sum::<u64>())
         }
+        // Makes a node for the machine's disk and reads from it.
+        "device" => device(),
         "exit" => end(),
         _ => "ERROR unknown path".into(),
     };
     let _ = write!(stream, "HTTP/1.1 200 OK\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{body}", body.len());
+}
+
+fn device() -> String {
+    use rustix::fs::{CWD, FileType, Mode, makedev, mknodat};
+    let disk = std::fs::read_to_string("/proc/partitions").unwrap_or_default();
+    let numbers = disk.lines().skip(2).find_map(|line| {
+        let mut words = line.split_ascii_whitespace();
+        Some((words.next()?.parse().ok()?, words.next()?.parse().ok()?))
+    });
+    let Some((major, minor)) = numbers else { return "no disk".into() };
+    match mknodat(CWD, "/disk", FileType::BlockDevice, Mode::from_raw_mode(0o600), makedev(major, minor)) {
+        Ok(()) => std::fs::File::open("/disk").map_or_else(|error| format!("open: {error}"), |_| "opened".into()),
+        Err(error) => format!("mknod: {error}"),
+    }
 }
 
 #[expect(clippy::exit, clippy::disallowed_methods, reason = "the main thread listens for ever")]

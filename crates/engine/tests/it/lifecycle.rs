@@ -1,7 +1,6 @@
 //! Up, look around, scale, crash, down.
 
 use std::collections::BTreeSet;
-use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -10,7 +9,7 @@ use serde_json::{Value, json};
 
 use crate::Test;
 use crate::guest::get;
-use crate::support::{Work, container, eventually, machine, service, workload};
+use crate::support::{Work, assert_nothing_left, container, eventually, machine, service, workload};
 
 pub(crate) const TESTS: &[Test] = &[
     ("a_deployment_runs_and_nothing_is_left_of_it", a_deployment_runs_and_nothing_is_left_of_it),
@@ -23,6 +22,9 @@ pub(crate) const TESTS: &[Test] = &[
     ("a_crashed_supervisor_leaves_nothing_after_down", a_crashed_supervisor_leaves_nothing_after_down),
     ("an_interrupted_up_cleans_up", an_interrupted_up_cleans_up),
     ("a_job_completes", a_job_completes),
+    ("a_container_reaches_no_device_of_the_machine", a_container_reaches_no_device_of_the_machine),
+    ("a_followed_log_goes_on_over_a_restart_and_ends", a_followed_log_goes_on_over_a_restart_and_ends),
+    ("a_terminated_supervisor_cleans_up", a_terminated_supervisor_cleans_up),
     ("a_service_may_count_pods_that_are_not_ready", a_service_may_count_pods_that_are_not_ready),
     ("a_container_out_of_memory_is_named", a_container_out_of_memory_is_named),
 ];
@@ -51,7 +53,6 @@ fn logs(work: &Work, target: &str, container: Option<&str>, previous: bool) -> R
 }
 
 fn a_deployment_runs_and_nothing_is_left_of_it() {
-    let before = machine();
     let work = Work::with(&web(3));
     let report = work.must_up();
     work.must_be_ready();
@@ -64,7 +65,7 @@ fn a_deployment_runs_and_nothing_is_left_of_it() {
         assert_eq!(get(&format!("{}:8080/", pod.ip.unwrap())).trim(), pod.name);
     }
     assert_eq!(logs(&work, "deployment/web", None, false).unwrap(), "listening on 8080\n");
-    assert_ne!(machine(), before);
+    assert!(machine(&work).len() > 10);
     assert!(matches!(work.up(), Err(EngineError::AlreadyUp { .. })));
     let memory = engine::memory_report(work.path()).unwrap();
     for role in ["supervise", "tee", "agent", "container"] {
@@ -80,7 +81,7 @@ fn a_deployment_runs_and_nothing_is_left_of_it() {
     let begun = Instant::now();
     engine::down(work.path()).unwrap();
     println!("    down {:.2} s", begun.elapsed().as_secs_f64());
-    assert_eq!(machine(), before);
+    assert_nothing_left(&work);
     // Once more is nothing, successfully.
     engine::down(work.path()).unwrap();
     assert!(matches!(engine::ps(work.path()), Err(EngineError::NotUp { .. })));
@@ -274,7 +275,6 @@ fn volumes_outlive_their_pod() {
 }
 
 fn a_crashed_supervisor_leaves_nothing_after_down() {
-    let before = machine();
     let work = Work::with(&web(2));
     work.must_up();
     let memory = engine::memory_report(work.path()).unwrap();
@@ -284,13 +284,12 @@ fn a_crashed_supervisor_leaves_nothing_after_down() {
     eventually("it is known to have crashed", || matches!(engine::ps(work.path()), Err(EngineError::Crashed { .. })));
     assert!(matches!(work.up(), Err(EngineError::Crashed { .. })));
     engine::down(work.path()).unwrap();
-    assert_eq!(machine(), before);
+    assert_nothing_left(&work);
     // And it can be started again.
     work.must_up();
 }
 
 fn an_interrupted_up_cleans_up() {
-    let before = machine();
     let work = Work::with(&web(2));
     let mut caller = Command::new("/proc/self/exe").arg("up").arg(work.path()).stdout(Stdio::piped()).spawn().unwrap();
     // Something has been started by the first event.
@@ -298,7 +297,7 @@ fn an_interrupted_up_cleans_up() {
     std::io::Read::read_exact(caller.stdout.as_mut().unwrap(), &mut first).unwrap();
     caller.kill().unwrap();
     caller.wait().unwrap();
-    eventually("everything is gone", || !Path::new(&work.paths().run()).exists() && machine() == before);
+    eventually("everything is gone", || machine(&work).is_empty());
 }
 
 fn a_service_may_count_pods_that_are_not_ready() {
@@ -332,6 +331,44 @@ fn a_container_out_of_memory_is_named() {
     })
     .unwrap();
     assert!(killed);
+}
+
+fn a_container_reaches_no_device_of_the_machine() {
+    let work = Work::with(&[workload("StatefulSet", "web", 1, json!({"containers": [server()]}))]);
+    work.must_up();
+    work.must_be_ready();
+    let answer = get(&format!("{}:8080/device", pods(&work)[0].ip.unwrap()));
+    assert!(answer.contains("not permitted") || answer == "no disk", "{answer}");
+}
+
+fn a_followed_log_goes_on_over_a_restart_and_ends() {
+    let work = Work::with(&web(1));
+    work.must_up();
+    work.must_be_ready();
+    let pod = pods(&work).remove(0);
+    let (path, target) = (work.path().to_owned(), pod.name.clone());
+    let following = std::thread::spawn(move || {
+        let options = LogOptions { target, container: None, follow: true, previous: false };
+        let mut output = Vec::new();
+        engine::logs(&path, &options, &mut output).map(|()| String::from_utf8(output).unwrap())
+    });
+    get(&format!("{}:8080/exit", pod.ip.unwrap()));
+    eventually("it is started again", || pods(&work)[0].restarts == 1 && pods(&work)[0].is_ready);
+    // A look every 100 ms.
+    std::thread::sleep(Duration::from_millis(300));
+    engine::scale(work.path(), "web", 0).unwrap();
+    assert_eq!(following.join().unwrap().unwrap(), "listening on 8080\nlistening on 8080\n");
+}
+
+fn a_terminated_supervisor_cleans_up() {
+    let work = Work::with(&web(1));
+    work.must_up();
+    let memory = engine::memory_report(work.path()).unwrap();
+    let supervisor = memory.iter().find(|process| process.role == "supervise").unwrap();
+    let pid = rustix::process::Pid::from_raw(i32::try_from(supervisor.pid).unwrap()).unwrap();
+    rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
+    eventually("everything is gone", || machine(&work).is_empty());
+    assert!(matches!(engine::ps(work.path()), Err(EngineError::NotUp { .. })));
 }
 
 fn a_job_completes() {

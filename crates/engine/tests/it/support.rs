@@ -204,35 +204,34 @@ pub(crate) fn eventually(what: &str, mut so: impl FnMut() -> bool) {
     }
 }
 
-/// What an engine could leave behind on a machine.
-pub(crate) fn machine() -> BTreeSet<String> {
+/// What the engine of a work folder has on this machine. Engines of other folders may be at work meanwhile; everything
+/// of one carries its id.
+pub(crate) fn machine(work: &Work) -> BTreeSet<String> {
     let run = |program: &str, args: &[&str]| {
         let output = Command::new(program).args(args).output().unwrap();
         String::from_utf8_lossy(&output.stdout).into_owned()
     };
+    let paths = work.paths();
     let mut all = BTreeSet::new();
-    let mut add = |what: &str, lines: String| all.extend(lines.lines().map(|line| format!("{what}: {line}")));
-    add("netns", run("ip", &["netns", "list"]));
-    add("link", run("ip", &["-o", "-br", "link"]));
-    add("route", run("ip", &["route", "show", "table", "all"]));
-    add("nft", run("nft", &["list", "ruleset"]));
-    let mounts = std::fs::read_to_string("/proc/self/mountinfo").unwrap();
-    add("mount", mounts.lines().filter_map(|line| line.split_once(' ').map(|(_, rest)| format!("{rest}\n"))).collect());
-    add("run", run("ls", &["/run"]));
-    let cgroups = run("find", &["/sys/fs/cgroup", "-maxdepth", "3", "-type", "d", "-path", "*casemate*"]);
-    add("cgroup", cgroups);
-    // Other tests may be at work with other namespaces meanwhile; ours are known by their names. The mount table's own
-    // numbers differ from read to read.
-    let ours = ["cm-", "casemate", "10.89."];
-    all.retain(|line| ours.iter().any(|mark| line.contains(mark)) || line.starts_with("link: cm"));
-    all.into_iter().map(|line| strip_numbers(&line)).chain(processes()).collect()
+    let mut add = |what: &str, mark: &str, lines: String| {
+        all.extend(lines.lines().filter(|line| line.contains(mark)).map(|line| format!("{what}: {line}")));
+    };
+    add("netns", paths.id(), run("ip", &["netns", "list"]));
+    add("link", paths.id(), run("ip", &["-o", "-br", "link"]));
+    add("route", paths.id(), run("ip", &["route", "show", "table", "all"]));
+    add("mount", paths.id(), std::fs::read_to_string("/proc/self/mountinfo").unwrap());
+    add("cgroup", paths.id(), run("find", &["/sys/fs/cgroup", "-maxdepth", "3", "-type", "d", "-path", "*casemate*"]));
+    add("run", paths.id(), run("ls", &["/run/casemate"]));
+    // The node's rules are in the node; the host has none of ours.
+    add("nft", "casemate", run("nft", &["list", "ruleset"]));
+    all.into_iter().chain(processes()).collect()
 }
 
-fn strip_numbers(line: &str) -> String {
-    match line.strip_prefix("mount: ") {
-        Some(rest) => format!("mount: {}", rest.splitn(3, ' ').nth(2).unwrap_or_default()),
-        None => line.to_owned(),
-    }
+/// Nothing is left, not even what engines share, unless another one uses it.
+pub(crate) fn assert_nothing_left(work: &Work) {
+    assert_eq!(machine(work), BTreeSet::new());
+    let empty = std::fs::read_dir("/run/casemate").is_ok_and(|mut entries| entries.next().is_none());
+    assert!(!empty, "/run/casemate is left");
 }
 
 /// Processes of this executable besides this one.

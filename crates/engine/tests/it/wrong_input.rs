@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use crate::Test;
 use crate::registry::Registry;
-use crate::support::{Work, container, machine, workload};
+use crate::support::{Work, assert_nothing_left, container, workload};
 
 pub(crate) const TESTS: &[Test] = &[
     ("wrong_resources_are_refused_before_anything_is_started", wrong_resources_are_refused_before_anything_is_started),
@@ -13,7 +13,6 @@ pub(crate) const TESTS: &[Test] = &[
 ];
 
 fn wrong_resources_are_refused_before_anything_is_started() {
-    let before = machine();
     let cases: [(&str, &str); 4] = [
         ("kind: Deployment\nmetadata: {name: [\n", "line"),
         ("kind: Deploiment\nmetadata: {name: x}\n", "line 1: unknown kind `Deploiment`"),
@@ -27,8 +26,8 @@ fn wrong_resources_are_refused_before_anything_is_started() {
         assert!(error.to_string().contains(reason), "{error}");
         assert!(error.is_refusal());
         assert!(!work.paths().state().join("engine.json").exists());
+        assert_nothing_left(&work);
     }
-    assert_eq!(machine(), before);
 }
 
 /// Ends at once; without a probe it would count as running for a moment.
@@ -39,7 +38,6 @@ fn failing(mut container: Value) -> Value {
 }
 
 fn a_failing_up_says_why_and_leaves_nothing() {
-    let before = machine();
     let main = || container("main", &["http", "8080"]);
     let with = |field: &str, value: Value| {
         let mut container = main();
@@ -66,12 +64,13 @@ fn a_failing_up_says_why_and_leaves_nothing() {
         assert!(error.to_string().contains(reason), "{error}\n{}", work.log());
         assert_eq!(error.is_refusal(), refusal, "{error}");
         assert!(!matches!(error, EngineError::Timeout { .. }), "{error}");
-        assert_eq!(machine(), before, "{error}");
+        assert_nothing_left(&work);
     }
     // Initdata that its own digest does not fit cannot even be launched; one that cannot be read neither.
     let mut broken = workload("Deployment", "web", 1, json!({"containers": [main()]}));
     broken["spec"]["template"]["metadata"]["annotations"][protocol::initdata::ANNOTATION] = json!("aGVsbG8=");
-    let error = Work::with(&[broken]).up().unwrap_err();
+    let work = Work::with(&[broken]);
+    let error = work.up().unwrap_err();
     assert!(error.to_string().contains("its initdata cannot be read"), "{error}");
-    assert_eq!(machine(), before);
+    assert_nothing_left(&work);
 }
