@@ -60,7 +60,10 @@ fn start() -> Result<(), String> {
     // One thread serves every request: decisions are one after the other anyway, and a pod should cost little memory.
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|error| error.to_string())?;
-    runtime.block_on(serve(device, guest, policy)).map_err(|error| format!("{name}: {error}"))
+    let result = runtime.block_on(serve(device, guest, policy)).map_err(|error| format!("{name}: {error}"));
+    // Without waiting for a pull: when the first process ends, the pod does.
+    runtime.shutdown_background();
+    result
 }
 
 struct Refusal {

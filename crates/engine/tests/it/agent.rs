@@ -17,6 +17,7 @@ pub(crate) const TESTS: &[Test] = &[
     ("the_agent_does_what_the_policy_allows_and_nothing_else", the_agent_does_what_the_policy_allows_and_nothing_else),
     ("a_hostile_host_gains_nothing_by_paths", a_hostile_host_gains_nothing_by_paths),
     ("a_pod_is_gone_with_its_agent", a_pod_is_gone_with_its_agent),
+    ("a_pod_does_not_outlive_the_tee", a_pod_does_not_outlive_the_tee),
     ("an_attached_namespace_reaches_the_pods", an_attached_namespace_reaches_the_pods),
 ];
 
@@ -244,6 +245,21 @@ fn a_pod_is_gone_with_its_agent() {
     assert!(pod.of_container("WaitProcessRequest", CID).is_err());
     let error = tee.call(&tee_api::Request::Stop { pod: "p".into() }).unwrap_err();
     assert!(matches!(error, tee_api::CallError::Refused(error) if error.code == TeeErrorCode::NotFound));
+}
+
+fn a_pod_does_not_outlive_the_tee() {
+    let work = engine_of_one();
+    let pid = |role: &str| {
+        let memory = engine::memory_report(work.path()).unwrap();
+        memory.iter().find(|process| process.role == role).map(|process| process.pid)
+    };
+    let gone = |pid: u32| !Path::new(&format!("/proc/{pid}")).exists();
+    let (tee, agent, container) = (pid("tee").unwrap(), pid("agent").unwrap(), pid("container").unwrap());
+    let tee = rustix::process::Pid::from_raw(i32::try_from(tee).unwrap()).unwrap();
+    rustix::process::kill_process(tee, rustix::process::Signal::KILL).unwrap();
+    eventually("agent and container are gone", || gone(agent) && gone(container));
+    // It is said, and `down` cleans up all the same.
+    eventually("the pod is not ready", || !engine::ps(work.path()).unwrap()[0].is_ready);
 }
 
 fn an_attached_namespace_reaches_the_pods() {

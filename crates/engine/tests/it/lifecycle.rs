@@ -337,7 +337,10 @@ fn a_container_reaches_no_device_of_the_machine() {
     let work = Work::with(&[workload("StatefulSet", "web", 1, json!({"containers": [server()]}))]);
     work.must_up();
     work.must_be_ready();
-    let answer = get(&format!("{}:8080/device", pods(&work)[0].ip.unwrap()));
+    let ip = pods(&work)[0].ip.unwrap();
+    // What every container has is there.
+    assert_eq!(get(&format!("{ip}:8080/file?/dev/null")), "");
+    let answer = get(&format!("{ip}:8080/device"));
     assert!(answer.contains("not permitted") || answer == "no disk", "{answer}");
 }
 
