@@ -7,6 +7,14 @@ use protocol::log::{LogEntry, LoggedEntry};
 use crate::failure::{Failure, Outcome};
 use crate::workspace::{Mode, Workspace, write};
 
+/// A checkpoint that extends everything this work folder has seen. Only [`Trail::extend`] makes one, and only one of these
+/// is ever written down, so that no command can launder a fork.
+pub(crate) struct Extended {
+    note: String,
+    /// What it says.
+    pub(crate) checkpoint: Checkpoint,
+}
+
 /// What this work folder has seen of a deployment's log.
 pub(crate) struct Trail {
     /// The last checkpoint, if there is one.
@@ -16,11 +24,6 @@ pub(crate) struct Trail {
 }
 
 impl Trail {
-    /// The pinned verifier key of the log.
-    pub(crate) fn log_key(&self) -> &str {
-        &self.log_key
-    }
-
     /// The trail as the work folder has it, with the log key and root it pinned.
     pub(crate) fn read(workspace: &Workspace) -> Outcome<Option<Self>> {
         let Some(log_key) = workspace.verified("log-key")? else { return Ok(None) };
@@ -57,36 +60,52 @@ impl Trail {
         Ok(trail)
     }
 
-    /// Checks that a state extends what was seen, and returns the checkpoint it shows.
-    pub(crate) fn extend(&self, state: &StateReply) -> Outcome<Checkpoint> {
-        let note = state.checkpoint.as_deref().ok_or_else(|| rollback(self.seen.as_ref(), 0))?;
-        let shown = open_checkpoint(note, &self.log_key)
+    /// Holds a state against the trail of the work folder and remembers it: before anything is sent that matters, and again
+    /// after the log has grown by it.
+    pub(crate) fn follow(workspace: &Workspace, state: &StateReply) -> Outcome<(Self, Extended)> {
+        let roots =
+            state.roots.as_ref().ok_or_else(|| Failure::refuse("an active Coordinator shows no certificates"))?;
+        check_roots(roots)?;
+        let trail = Self::pinned(workspace, roots)?;
+        let extended = trail.extend(state)?;
+        Ok((trail, extended))
+    }
+
+    /// The size that a Coordinator is to prove its log against.
+    pub(crate) fn known(trail: Option<&Self>) -> Option<u64> {
+        trail.and_then(|trail| trail.seen.as_ref()).map(|seen| seen.size)
+    }
+
+    /// Checks that a state extends what was seen.
+    pub(crate) fn extend(&self, state: &StateReply) -> Outcome<Extended> {
+        let note = state.checkpoint.clone().ok_or_else(|| rollback(self.seen.as_ref(), 0))?;
+        let checkpoint = open_checkpoint(&note, &self.log_key)
             .map_err(|error| Failure::no(error).context("the Coordinator's checkpoint is not signed by its log key"))?;
-        let Some(seen) = &self.seen else { return Ok(shown) };
-        if shown.size < seen.size {
-            return Err(rollback(Some(seen), shown.size));
+        let Some(seen) = &self.seen else { return Ok(Extended { note, checkpoint }) };
+        if checkpoint.size < seen.size {
+            return Err(rollback(Some(seen), checkpoint.size));
         }
-        if shown.size == seen.size {
-            return if shown.root == seen.root { Ok(shown) } else { Err(fork(seen, &shown)) };
+        if checkpoint.size == seen.size {
+            return if checkpoint.root == seen.root {
+                Ok(Extended { note, checkpoint })
+            } else {
+                Err(fork(seen, &checkpoint))
+            };
         }
         let proof = state.consistency.as_ref().ok_or_else(|| {
             Failure::refuse("the Coordinator shows no proof that its log extends the last checkpoint seen")
         })?;
-        verify_consistency(proof, seen, &shown)
-            .map_err(|error| Failure { error: anyhow::Error::new(error), ..fork(seen, &shown) })?;
-        Ok(shown)
+        verify_consistency(proof, seen, &checkpoint)
+            .map_err(|error| Failure { error: anyhow::Error::new(error), ..fork(seen, &checkpoint) })?;
+        Ok(Extended { note, checkpoint })
     }
 
     /// Remembers a checkpoint, with the key and root it belongs to.
-    pub(crate) fn keep(&self, workspace: &Workspace, checkpoint: &str) -> Outcome {
+    pub(crate) fn keep(&self, workspace: &Workspace, extended: &Extended) -> Outcome {
         let dir = workspace.verify_dir();
-        let newer = open_checkpoint(checkpoint, &self.log_key).map_err(Failure::no)?;
-        if self.seen.as_ref().is_some_and(|seen| newer.size < seen.size) {
-            return Err(rollback(self.seen.as_ref(), newer.size));
-        }
         write(&dir.join("log-key"), format!("{}\n", self.log_key).as_bytes(), Mode::Public)?;
         write(&dir.join("coordinator-root-ca.pem"), self.root_ca.as_bytes(), Mode::Public)?;
-        write(&dir.join("checkpoint"), checkpoint.as_bytes(), Mode::Public)?;
+        write(&dir.join("checkpoint"), extended.note.as_bytes(), Mode::Public)?;
         Ok(())
     }
 }
@@ -109,4 +128,18 @@ fn fork(seen: &Checkpoint, shown: &Checkpoint) -> Failure {
 pub(crate) fn check_entry(logged: &LoggedEntry, log_key: &str) -> Outcome<(LogEntry, Checkpoint)> {
     pki::log::verify_logged(logged, log_key.trim())
         .map_err(|error| Failure::no(error).context("a log entry of the Coordinator is not proven"))
+}
+
+/// The mesh CA must be signed by the deployment's root CA, which is what is pinned.
+fn check_roots(roots: &Roots) -> Outcome {
+    use aws_lc_rs::signature::{ECDSA_P256_SHA256_ASN1, UnparsedPublicKey};
+    use x509_parser::pem::parse_x509_pem;
+    let unusable = |what: &str| Failure::refuse(format!("the Coordinator's {what} is unusable"));
+    let (_, root_pem) = parse_x509_pem(roots.root_ca.as_bytes()).map_err(|_| unusable("root CA"))?;
+    let root = root_pem.parse_x509().map_err(|_| unusable("root CA"))?;
+    let (_, mesh_pem) = parse_x509_pem(roots.mesh_ca.as_bytes()).map_err(|_| unusable("mesh CA"))?;
+    let mesh = mesh_pem.parse_x509().map_err(|_| unusable("mesh CA"))?;
+    let key = UnparsedPublicKey::new(&ECDSA_P256_SHA256_ASN1, &root.public_key().subject_public_key.data);
+    key.verify(mesh.tbs_certificate.as_ref(), &mesh.signature_value.data)
+        .map_err(|_| Failure::refuse("the Coordinator's mesh CA is not signed by the deployment's root CA"))
 }

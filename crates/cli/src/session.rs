@@ -165,9 +165,11 @@ pub(crate) fn refusal(error: ApiError) -> Failure {
         _ => None,
     }
     .map(ToOwned::to_owned);
+    // Beside refusals of trust, what a person can put right in the input is a "no" as well.
     let class = match error.code {
-        Code::Busy | Code::Internal | Code::Recovering => Class::CouldNotTell,
-        _ => Class::No,
+        code if code.is_refusal() => Class::No,
+        Code::Conflict | Code::Unsupported | Code::SecretMissing => Class::No,
+        _ => Class::CouldNotTell,
     };
     Failure { class, error: anyhow::Error::new(error).context("the Coordinator refuses"), hint }
 }

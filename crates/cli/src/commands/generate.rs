@@ -90,13 +90,19 @@ async fn generate(
 ) -> Outcome<policy::Report> {
     let owner_paths = or_default(&args.add_workload_owner_key, dir.join("workload-owner.pem"));
     let holder_paths = or_default(&args.add_seedshare_owner_key, dir.join("seedshare-owner.pem"));
+    // Whoever names no keys keeps those of the manifest that is there.
+    let is_new = !dir.join("manifest.json").exists();
     let mut owner_keys = Vec::new();
-    for path in &owner_paths {
-        owner_keys.push(fresh.owner(path, args.check)?);
+    if is_new || !args.add_workload_owner_key.is_empty() {
+        for path in &owner_paths {
+            owner_keys.push(fresh.owner(path, args.check)?);
+        }
     }
     let mut holder_keys = Vec::new();
-    for path in &holder_paths {
-        holder_keys.push(fresh.holder(context, path, args.check)?);
+    if is_new || !args.add_seedshare_owner_key.is_empty() {
+        for path in &holder_paths {
+            holder_keys.push(fresh.holder(context, path, args.check)?);
+        }
     }
     let identity = engine::identity(dir).map_err(|error| {
         let hint = error.hint();
@@ -194,6 +200,7 @@ fn show(context: &Context, args: &GenerateArgs, report: &policy::Report, fresh: 
     if context.json {
         let mut object = serde_json::to_value(report).unwrap_or_default();
         object["keys_made"] = serde_json::json!(fresh.0);
+        object["insecure"] = true.into();
         output::result(&object.to_string());
         return;
     }
@@ -232,4 +239,5 @@ fn show(context: &Context, args: &GenerateArgs, report: &policy::Report, fresh: 
             output::say("everything was up to date");
         }
     }
+    output::say(output::INSECURE);
 }

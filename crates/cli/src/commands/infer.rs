@@ -81,6 +81,7 @@ pub(crate) async fn infer(context: &Context, args: InferArgs) -> Outcome {
     let target = target(context, &args.target)?;
     let answer = client::infer(&target, &picture, args.top).await.map_err(failed)?;
     let peer = Peer::of(&answer.peer)?;
+    peer.check(context)?;
     if context.json {
         let object = serde_json::json!({ "answer": answer, "identity": peer.identity, "spiffe": peer.spiffe, "insecure": peer.insecure });
         output::result(&object.to_string());
@@ -107,7 +108,9 @@ pub(crate) async fn bench(context: &Context, args: BenchArgs) -> Outcome {
     let target = target(context, &args.target)?;
     // One question first: a service that is not trusted is an answer, not four hundred counted errors.
     let first = images.first().context("there is no picture to send")?;
-    client::infer(&target, &first.picture, 1).await.map_err(failed)?;
+    let answer = client::infer(&target, &first.picture, 1).await.map_err(failed)?;
+    let peer = Peer::of(&answer.peer)?;
+    peer.check(context)?;
     let (cancel, cancelled) = tokio::sync::watch::channel(false);
     tokio::spawn(async move {
         if tokio::signal::ctrl_c().await.is_ok() {
@@ -128,7 +131,7 @@ pub(crate) async fn bench(context: &Context, args: BenchArgs) -> Outcome {
         bar.finish_and_clear();
     }
     let report = report.map_err(Failure::no)?;
-    show(context, &args, &report);
+    show(context, &args, &report, peer.insecure);
     if report.cancelled {
         return Err(Failure::could_not_tell(anyhow::anyhow!("stopped before the end")));
     }
@@ -142,11 +145,12 @@ pub(crate) async fn bench(context: &Context, args: BenchArgs) -> Outcome {
     Ok(())
 }
 
-fn show(context: &Context, args: &BenchArgs, report: &BenchReport) {
+fn show(context: &Context, args: &BenchArgs, report: &BenchReport, insecure: bool) {
     if context.json {
         let mut object = serde_json::to_value(report).unwrap_or_default();
         object["cnum"] = args.cnum.into();
         object["loop"] = args.loops.into();
+        object["insecure"] = insecure.into();
         output::result(&object.to_string());
         return;
     }
@@ -169,6 +173,9 @@ fn show(context: &Context, args: &BenchArgs, report: &BenchReport) {
     }
     for (reason, count) in &report.reasons {
         output::say(&format!("  {count} x {reason}"));
+    }
+    if insecure {
+        output::say(output::INSECURE);
     }
 }
 
@@ -277,6 +284,31 @@ fn local_service(context: &Context, wanted: Option<&str>) -> Outcome<(SocketAddr
         _ => {
             Err(Failure::refuse(format!("several services could be meant: {}", names()))
                 .hint("name one with `--service`"))
+        }
+    }
+}
+
+impl Peer {
+    /// The identity must be one that the manifest which `verify` saw lists as a workload: a certificate may outlive by a lease
+    /// the manifest that it was issued under.
+    fn check(&self, context: &Context) -> Outcome {
+        let dir = context.workspace.verify_dir();
+        let numbers = std::fs::read_dir(&dir).into_iter().flatten().flatten().filter_map(|entry| {
+            let name = entry.file_name().into_string().ok()?;
+            name.strip_prefix("manifest.")?.strip_suffix(".json")?.parse::<u64>().ok()
+        });
+        let Some(latest) = numbers.max() else {
+            return Err(Failure::refuse(format!("`{}` holds no manifest to look the pod up in", dir.display()))
+                .hint("`casemate verify` writes it: verify first, then ask"));
+        };
+        let (_, manifest) = crate::workspace::read_manifest(&dir.join(format!("manifest.{latest}.json")))?;
+        match manifest.policies.get(&self.identity) {
+            Some(entry) if entry.role == protocol::Role::Workload => Ok(()),
+            _ => Err(Failure::refuse(format!(
+                "the answer came from a pod with identity {}, which the manifest does not list",
+                self.identity.0.short()
+            ))
+            .hint("it was taken out of the manifest; the answer is not shown")),
         }
     }
 }

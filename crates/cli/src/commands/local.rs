@@ -146,6 +146,7 @@ pub(crate) async fn ps(context: &Context, _args: PsArgs) -> Outcome {
                 output::say(&format!("{}: {reason}", pod.name));
             }
         }
+        output::say(output::INSECURE);
     }
     Ok(())
 }
@@ -171,11 +172,13 @@ pub(crate) async fn scale(context: &Context, args: ScaleArgs) -> Outcome {
     if context.json {
         let object = serde_json::json!({
             "workload": args.name, "replicas": args.replicas, "seconds": started.elapsed().as_secs_f64(),
+            "insecure": true,
         });
         output::result(&object.to_string());
     } else {
         let ready = if args.no_wait { "" } else { ", all ready" };
         output::result(&format!("{} scaled to {}{ready}", args.name, args.replicas));
+        output::say(output::INSECURE);
     }
     Ok(())
 }
@@ -200,9 +203,10 @@ pub(crate) async fn wait(context: &Context, args: WaitArgs) -> Outcome {
     waited.map_err(failed)?;
     let seconds = started.elapsed().as_secs_f64();
     if context.json {
-        output::result(&serde_json::json!({ "ready": true, "seconds": seconds }).to_string());
+        output::result(&serde_json::json!({ "ready": true, "seconds": seconds, "insecure": true }).to_string());
     } else {
         output::result(&format!("every pod is ready after {seconds:.2} s"));
+        output::say(output::INSECURE);
     }
     Ok(())
 }

@@ -8,6 +8,7 @@ use protocol::Purpose;
 use protocol::api::{CoordinatorState, RecoverShare, SeedShares, UserReply, UserRequest};
 
 use crate::failure::{Failure, Outcome};
+use crate::log_check::Trail;
 use crate::session::{Session, coordinator_address, unexpected};
 use crate::workspace::{read_input, read_manifest};
 use crate::{Context, output};
@@ -30,6 +31,10 @@ pub(crate) struct RecoverArgs {
     /// The encrypted shares that `set` wrote [default: seed-shares.json in the work folder]
     #[arg(long, value_name = "FILE")]
     seed: Option<PathBuf>,
+    /// Give the share although this folder has no earlier checkpoint, so that a store put back to an older copy goes
+    /// unnoticed
+    #[arg(long)]
+    without_checkpoint: bool,
 }
 
 pub(crate) async fn run(context: &Context, args: RecoverArgs) -> Outcome {
@@ -51,6 +56,13 @@ pub(crate) async fn run(context: &Context, args: RecoverArgs) -> Outcome {
         given => given.to_vec(),
     };
     let checkpoint = workspace.verified("checkpoint")?;
+    let before = Trail::read(workspace)?;
+    if before.as_ref().is_none_or(|trail| trail.seen.is_none()) && !args.without_checkpoint {
+        return Err(Failure::refuse(
+            "this folder has no `verify/checkpoint` to hold the Coordinator's history against",
+        )
+        .hint("run it where `set` or `verify` ran before; `--without-checkpoint` takes the history as it is"));
+    }
     let mut decrypted = Vec::new();
     for path in &key_paths {
         let pem = read_input(path, "name the holder's key with `--seedshare-owner-key`")?;
@@ -68,6 +80,9 @@ pub(crate) async fn run(context: &Context, args: RecoverArgs) -> Outcome {
 
     let address = coordinator_address(workspace, args.coordinator.as_deref()).await?;
     let mut session = Session::open(&address, &manifest, Purpose::Recover).await?;
+    if let Some(trail) = &before {
+        trail.extend(&session.state(Trail::known(Some(trail))).await?)?;
+    }
     let mut last = None;
     for share in decrypted {
         match session.request(&UserRequest::Recover(share)).await? {
@@ -83,6 +98,11 @@ pub(crate) async fn run(context: &Context, args: RecoverArgs) -> Outcome {
         }
     }
     let reply = last.context("no share was given")?;
+    if reply.state == CoordinatorState::Active {
+        let state = session.state(Trail::known(before.as_ref())).await?;
+        let (trail, extended) = Trail::follow(workspace, &state)?;
+        trail.keep(workspace, &extended)?;
+    }
     if context.json {
         let object = serde_json::json!({
             "coordinator": address, "shares": reply.have, "needed": reply.need, "state": reply.state,

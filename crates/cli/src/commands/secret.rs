@@ -3,10 +3,12 @@
 use std::path::PathBuf;
 
 use anyhow::Context as _;
-use protocol::api::{PutSecret, UserReply, UserRequest, secret_message};
-use protocol::{Purpose, Secret};
+use protocol::api::{CoordinatorState, PutSecret, UserReply, UserRequest, secret_message, transition};
+use protocol::log::LogEntry;
+use protocol::{Digest, Purpose, Secret};
 
 use super::set::owner_keys;
+use super::verify::compare_manifest;
 use crate::failure::{Failure, Outcome};
 use crate::log_check::{Trail, check_entry};
 use crate::session::{Session, coordinator_address, unexpected};
@@ -72,7 +74,7 @@ pub(crate) async fn run(context: &Context, command: SecretCommand) -> Outcome {
 
 async fn put(context: &Context, args: PutArgs) -> Outcome {
     let workspace = &context.workspace;
-    let (_, manifest) = read_manifest(&workspace.or_default(args.target.manifest.as_ref(), "manifest.json"))?;
+    let (text, manifest) = read_manifest(&workspace.or_default(args.target.manifest.as_ref(), "manifest.json"))?;
     let mut readers: Vec<&str> = manifest
         .policies
         .values()
@@ -98,13 +100,24 @@ async fn put(context: &Context, args: PutArgs) -> Outcome {
     let keys = owner_keys(workspace, &args.workload_owner_key, true)?;
     let address = coordinator_address(workspace, args.target.coordinator.as_deref()).await?;
     let mut session = Session::open(&address, &manifest, Purpose::Secret).await?;
+    // Before the value leaves: a genuine Coordinator with an older manifest would give it to whoever was removed since.
+    let before = Trail::read(workspace)?;
+    let state = session.state(Trail::known(before.as_ref())).await?;
+    if state.state != CoordinatorState::Active {
+        return Err(Failure::refuse(format!("the Coordinator at {address} has no active manifest"))
+            .hint("`casemate set` hands one over; `casemate recover` brings back one that lost its seed"));
+    }
+    Trail::follow(workspace, &state)?;
+    compare_manifest(&text, &manifest, &state)?;
+    let previous = state.history.last().map_or(Digest::ZERO, |last| last.previous);
+    let active = transition(manifest.deployment_id, previous, &text);
     let version = match session.request(&UserRequest::ListSecrets).await? {
         UserReply::Secrets(secrets) => {
             secrets.iter().find(|secret| secret.name == args.name).map_or(1, |secret| secret.version.saturating_add(1))
         }
         other => return Err(unexpected(&other)),
     };
-    let message = secret_message(manifest.deployment_id, &args.name, version, value.expose());
+    let message = secret_message(manifest.deployment_id, active, &args.name, version, value.expose());
     let signatures = keys
         .iter()
         .map(|key| key.sign(&message).context("sign the secret").map_err(Failure::could_not_tell))
@@ -114,10 +127,15 @@ async fn put(context: &Context, args: PutArgs) -> Outcome {
         UserReply::SecretStored(logged) => logged,
         other => return Err(unexpected(&other)),
     };
-    if let Some(trail) = Trail::read(workspace)? {
-        check_entry(&logged, trail.log_key())?;
-        trail.keep(workspace, &logged.checkpoint)?;
+    let state = session.state(Trail::known(before.as_ref())).await?;
+    let (trail, extended) = Trail::follow(workspace, &state)?;
+    let log_key = state.roots.as_ref().map(|roots| roots.log_key.as_str()).unwrap_or_default();
+    let (entry, _) = check_entry(&logged, log_key)?;
+    if !matches!(&entry, LogEntry::SecretStored { secret, .. } if secret.name == args.name && secret.version == version)
+    {
+        return Err(Failure::refuse("the Coordinator logged another secret than the one handed over"));
     }
+    trail.keep(workspace, &extended)?;
     if context.json {
         let object = serde_json::json!({
             "secret": args.name, "version": version, "readers": readers, "log_index": logged.proof.index,
@@ -147,11 +165,14 @@ async fn list(context: &Context, args: ListArgs) -> Outcome {
         other => return Err(unexpected(&other)),
     };
     if context.json {
-        output::result(&serde_json::json!({ "secrets": secrets }).to_string());
+        output::result(&serde_json::json!({ "secrets": secrets, "insecure": session.insecure }).to_string());
     } else {
         let rows: Vec<Vec<String>> =
             secrets.iter().map(|secret| vec![secret.name.clone(), secret.version.to_string()]).collect();
         output::result(&output::table(&["NAME", "VERSION"], &rows));
+        if session.insecure {
+            output::say(output::INSECURE);
+        }
     }
     Ok(())
 }

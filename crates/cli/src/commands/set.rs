@@ -4,7 +4,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use pki::owner::OwnerKey;
-use protocol::api::{OwnerSignature, SetReply, SignedManifest, UserReply, UserRequest, transition};
+use protocol::api::{CoordinatorState, OwnerSignature, SetReply, SignedManifest, UserReply, UserRequest, transition};
+use protocol::log::LogEntry;
 use protocol::{Digest, Identity, Manifest, Purpose};
 
 use crate::failure::{Failure, Outcome};
@@ -53,7 +54,17 @@ pub(crate) async fn run(context: &Context, args: SetArgs) -> Outcome {
 
     let address = coordinator_address(workspace, args.coordinator.as_deref()).await?;
     let mut session = Session::open(&address, &manifest, Purpose::Set).await?;
-    let state = session.state(None).await?;
+    let before = Trail::read(workspace)?;
+    let state = session.state(Trail::known(before.as_ref())).await?;
+    match state.state {
+        CoordinatorState::Active => drop(Trail::follow(workspace, &state)?),
+        // A Coordinator that has forgotten everything, where somebody remembers.
+        CoordinatorState::Uninitialised | CoordinatorState::Recovering => {
+            if let Some(trail) = &before {
+                trail.extend(&state)?;
+            }
+        }
+    }
     // What the Coordinator says of its history decides only what is signed: a wrong answer makes a signature that no
     // Coordinator accepts.
     let previous = state
@@ -78,10 +89,14 @@ pub(crate) async fn run(context: &Context, args: SetArgs) -> Outcome {
         UserReply::Set(reply) => reply,
         other => return Err(unexpected(&other)),
     };
-    let trail = Trail::pinned(workspace, &reply.roots)?;
-    check_entry(&reply.logged, &reply.roots.log_key)?;
+    let (entry, _) = check_entry(&reply.logged, &reply.roots.log_key)?;
+    if !matches!(&entry, LogEntry::Manifest { transition, .. } if *transition == message) {
+        return Err(Failure::refuse("the Coordinator logged another manifest than the one handed over"));
+    }
+    let state = session.state(Trail::known(before.as_ref())).await?;
+    let (trail, extended) = Trail::follow(workspace, &state)?;
     let shares = store(workspace, &reply)?;
-    trail.keep(workspace, &reply.logged.checkpoint)?;
+    trail.keep(workspace, &extended)?;
 
     if context.json {
         let object = serde_json::json!({

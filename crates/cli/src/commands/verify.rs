@@ -34,9 +34,8 @@ pub(crate) async fn run(context: &Context, args: VerifyArgs) -> Outcome {
     let (text, manifest) = read_manifest(&manifest_path)?;
     let address = coordinator_address(workspace, args.coordinator.as_deref()).await?;
     let before = Trail::read(workspace)?;
-    let known = before.as_ref().and_then(|trail| trail.seen.as_ref()).map(|seen| seen.size);
     let mut session = Session::open(&address, &manifest, Purpose::Verify).await?;
-    let state = session.state(known).await?;
+    let state = session.state(Trail::known(before.as_ref())).await?;
 
     match state.state {
         CoordinatorState::Active => {}
@@ -55,23 +54,23 @@ pub(crate) async fn run(context: &Context, args: VerifyArgs) -> Outcome {
             .hint("share holders bring it back with `casemate recover`"));
         }
     }
-    let roots = state.roots.clone().ok_or_else(|| Failure::refuse("an active Coordinator shows no certificates"))?;
-    let trail = Trail::pinned(workspace, &roots)?;
-    let checkpoint = trail.extend(&state)?;
-    let history = check_history(&state, &manifest, &roots.log_key)?;
+    let (trail, extended) = Trail::follow(workspace, &state)?;
+    let history = check_history(&state, &manifest)?;
     compare_manifest(&text, &manifest, &state)?;
 
     let dir = workspace.verify_dir();
     for (index, signed) in state.history.iter().enumerate() {
         write(&dir.join(format!("manifest.{}.json", index + 1)), signed.manifest.as_bytes(), Mode::Public)?;
     }
-    write(&dir.join("mesh-ca.pem"), roots.mesh_ca.as_bytes(), Mode::Public)?;
+    let mesh_ca = state.roots.as_ref().map(|roots| roots.mesh_ca.as_str()).unwrap_or_default();
+    write(&dir.join("mesh-ca.pem"), mesh_ca.as_bytes(), Mode::Public)?;
     let last = state
         .history
         .last()
         .map_or(Digest::ZERO, |last| transition(manifest.deployment_id, last.previous, &last.manifest));
     write(&dir.join("transition"), format!("{last}\n").as_bytes(), Mode::Public)?;
-    trail.keep(workspace, state.checkpoint.as_deref().unwrap_or_default())?;
+    trail.keep(workspace, &extended)?;
+    let checkpoint = &extended.checkpoint;
 
     if context.json {
         let object = serde_json::json!({
@@ -102,7 +101,8 @@ pub(crate) async fn run(context: &Context, args: VerifyArgs) -> Outcome {
 }
 
 /// Every manifest is signed by its predecessor's owners and is in the log; returns how many there are.
-fn check_history(state: &StateReply, local: &Manifest, log_key: &str) -> Outcome<usize> {
+fn check_history(state: &StateReply, local: &Manifest) -> Outcome<usize> {
+    let log_key = state.roots.as_ref().map(|roots| roots.log_key.as_str()).unwrap_or_default();
     let first = state.history.first().ok_or_else(|| Failure::refuse("an active Coordinator shows no history"))?;
     let first = Manifest::parse(&first.manifest).map_err(|error| Failure::no(error).context("the first manifest"))?;
     let manifests = pki::history::verify(local.deployment_id, &first.owners, &state.history)
@@ -114,9 +114,21 @@ fn check_history(state: &StateReply, local: &Manifest, log_key: &str) -> Outcome
             state.logged.len()
         )));
     }
+    if state.generation != state.history.len() as u64 {
+        return Err(Failure::refuse(format!(
+            "generation {} is active, and the history has {} manifests",
+            state.generation,
+            state.history.len()
+        )));
+    }
     for (index, (signed, logged)) in state.history.iter().zip(&state.logged).enumerate() {
         let number = index as u64 + 1;
         let (entry, _) = check_entry(logged, log_key)?;
+        if state.checkpoint.as_ref() != Some(&logged.checkpoint) {
+            return Err(Failure::refuse(format!(
+                "manifest {number} is proven for another checkpoint than the one shown"
+            )));
+        }
         let expected = transition(local.deployment_id, signed.previous, &signed.manifest);
         match entry {
             LogEntry::Manifest { generation, manifest, transition, .. }
@@ -130,7 +142,7 @@ fn check_history(state: &StateReply, local: &Manifest, log_key: &str) -> Outcome
 }
 
 /// The active manifest must be the local one, byte for byte; otherwise the first differing fields are named.
-fn compare_manifest(text: &str, local: &Manifest, state: &StateReply) -> Outcome {
+pub(crate) fn compare_manifest(text: &str, local: &Manifest, state: &StateReply) -> Outcome {
     let active = state.history.last().map_or("", |last| last.manifest.as_str());
     if active == text {
         return Ok(());
