@@ -308,8 +308,11 @@ impl Core {
             if got == 0 || got > MAX_SECRET {
                 return Err(Refusal::SecretSize { got, limit: MAX_SECRET });
             }
-            let message = secret_message(core.record.deployment(), name, *version, value.expose());
-            let approved = owner::verify_quorum(&core.record.tip().owners, &message, signatures)?;
+            // The signature names the manifest that the owner had in mind. Another one may give the secret to others, and
+            // a Coordinator with another history of this deployment (on an emptied store, say) must not get it at all.
+            let tip = core.record.tip();
+            let message = secret_message(core.record.deployment(), tip.transition, name, *version, value.expose());
+            let approved = owner::verify_quorum(&tip.owners, &message, signatures)?;
             // Only an owner learns which version is the current one.
             let current = core.record.secrets().get(name).copied();
             if current.unwrap_or(0).checked_add(1) != Some(*version) {
@@ -341,12 +344,20 @@ impl Core {
             let generation = core.record.tip().generation;
             let standing = Standing { generation, manifest, secrets: core.record.secrets() };
             let grant = authorize(attested, asked, standing)?;
-            core.issue(grant, csr, now)
+            // What the workload was shown must be a beginning of this log; a shorter one is older, or another branch.
+            let size = core.record.size();
+            let known = match asked {
+                Asked::Renew { known } if known > size => return Err(Refusal::Behind { size, known }),
+                Asked::Renew { known } if known > 0 => Some(known),
+                Asked::Renew { .. } | Asked::Enroll => None,
+            };
+            core.issue(grant, csr, known, now)
         })
     }
 
     /// Uses a grant up: issues the certificate, releases the secrets, and writes both into the log before either leaves.
-    fn issue(&mut self, grant: Grant, csr: &[u8], now: u64) -> Result<Granted, Refusal> {
+    /// `known` is a size of the log that the workload has seen.
+    fn issue(&mut self, grant: Grant, csr: &[u8], known: Option<u64>, now: u64) -> Result<Granted, Refusal> {
         let secrets = self.release(&grant)?;
         let Phase::Active(authority) = &self.phase else { return Err(self.inactive()) };
         let profile = LeafProfile {
@@ -367,6 +378,8 @@ impl Core {
             time: now,
         };
         let logged = self.record.append_entry(self.store.as_mut(), &authority.signer, &entry)?;
+        let beyond = Fault::Unreachable { what: "the log became shorter" };
+        let consistency = known.map(|known| self.record.consistency(known).ok_or(beyond)).transpose()?;
         let last = self.record.generations().last().ok_or(Refusal::NoManifest)?;
         Ok(Granted {
             certificate_chain: leaf.chain_pem,
@@ -375,6 +388,7 @@ impl Core {
             callers: grant.callers().map(|callers| callers.iter().cloned().collect()),
             secrets,
             logged,
+            consistency,
             manifest: last.stored.signed.clone(),
         })
     }
@@ -541,7 +555,8 @@ mod tests {
         }
 
         fn put(&self, version: u64) -> PutSecret {
-            let signature = self.owner.sign(&secret_message(DEPLOYMENT, "model", version, b"v")).unwrap();
+            let active = self.core.record.tip().transition;
+            let signature = self.owner.sign(&secret_message(DEPLOYMENT, active, "model", version, b"v")).unwrap();
             let value = protocol::Secret::new(b"v".to_vec());
             PutSecret { name: "model".into(), version, value, signatures: vec![signature] }
         }

@@ -17,7 +17,10 @@ pub(crate) enum Asked {
     /// A certificate and the secrets of its identity.
     Enroll,
     /// A certificate alone.
-    Renew,
+    Renew {
+        /// Size of the log that the workload knows of, 0 when it knows of none.
+        known: u64,
+    },
 }
 
 impl Asked {
@@ -25,7 +28,7 @@ impl Asked {
     pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::Enroll => "enroll",
-            Self::Renew => "renew",
+            Self::Renew { .. } => "renew",
         }
     }
 }
@@ -248,7 +251,7 @@ mod tests {
     fn a_renewal_releases_no_secret_and_needs_none() {
         let mut rig = Rig::new();
         rig.secrets.clear();
-        assert_eq!(rig.decide(rig.attested("workload"), Asked::Renew).unwrap().secrets(), []);
+        assert_eq!(rig.decide(rig.attested("workload"), Asked::Renew { known: 0 }).unwrap().secrets(), []);
     }
 
     #[test]
@@ -273,7 +276,7 @@ mod tests {
         let mut rig = Rig::new();
         rig.manifest.policies.remove(&identity("workload"));
         assert_eq!(
-            rig.decide(rig.attested("workload"), Asked::Renew).unwrap_err(),
+            rig.decide(rig.attested("workload"), Asked::Renew { known: 0 }).unwrap_err(),
             Denied::NotListed { identity: identity("workload") }
         );
     }

@@ -90,6 +90,9 @@ pub(crate) enum Refusal {
     /// The store holds another history than a checkpoint.
     #[error("fork: the stored log of {stored} entries does not contain the {shown} that a holder saw")]
     Fork { stored: u64, shown: u64 },
+    /// A workload was shown a log that is longer than ours.
+    #[error("rollback: this log has {size} entries, the workload was shown {known}")]
+    Behind { size: u64, known: u64 },
     /// The one function that decides said no.
     #[error(transparent)]
     Denied(#[from] Denied),
@@ -199,7 +202,7 @@ fn code(refusal: &Refusal) -> ErrorCode {
         Refusal::OwnEvidence(_) => ErrorCode::Contraindicated,
         Refusal::NotSigned(_) | Refusal::UnknownHolder { .. } => ErrorCode::NotSigned,
         Refusal::OtherLog => ErrorCode::WrongDeployment,
-        Refusal::Rollback { .. } | Refusal::Fork { .. } => ErrorCode::Rollback,
+        Refusal::Rollback { .. } | Refusal::Fork { .. } | Refusal::Behind { .. } => ErrorCode::Rollback,
         Refusal::Denied(denied) => match denied {
             Denied::NotAttested | Denied::WrongRole => ErrorCode::NotVerified,
             Denied::ManifestMoved => ErrorCode::Busy,
@@ -263,6 +266,7 @@ mod tests {
             Refusal::OtherLog,
             Refusal::Rollback { stored: 1, shown: 2 },
             Refusal::Fork { stored: 2, shown: 1 },
+            Refusal::Behind { size: 1, known: 2 },
             Refusal::Denied(Denied::NotAttested),
             Refusal::Denied(Denied::WrongRole),
             Refusal::Denied(Denied::ManifestMoved),
@@ -320,6 +324,7 @@ mod tests {
             wrong-deployment: the checkpoint is of another log
             rollback: rollback: the stored log has 1 entries, a holder saw 2
             rollback: fork: the stored log of 2 entries does not contain the 1 that a holder saw
+            rollback: rollback: this log has 1 entries, the workload was shown 2
             not-verified: no fresh evidence: one certificate is issued for each evidence
             not-verified: the evidence was not given in the role of a workload
             busy: the manifest changed meanwhile; attest again

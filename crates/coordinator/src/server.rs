@@ -333,7 +333,7 @@ async fn mesh(shared: &Arc<Shared>, stream: TcpStream) {
     };
     let (asked, csr) = match request {
         MeshRequest::Enroll { csr } => (Asked::Enroll, csr),
-        MeshRequest::Renew { csr } => (Asked::Renew, csr),
+        MeshRequest::Renew { csr, known } => (Asked::Renew { known }, csr),
     };
     let role = channel.peer_role();
     let attested = Attested { result: channel.take_peer(), role, generation };

@@ -91,8 +91,11 @@ async fn from_the_first_manifest_to_a_renewed_certificate() {
     assert!(serial, "the log names another certificate");
 
     // A renewal carries no secret and is logged too.
-    let renewed = running.renew("inference").await.unwrap();
+    let renewed = running.renew_after("inference", grant.size).await.unwrap();
     assert!(renewed.secrets.is_empty());
+    assert_eq!(inference.consistency, None, "who enrols has seen nothing");
+    let (_, extended) = verify_logged(&renewed.logged, &key).unwrap();
+    verify_consistency(renewed.consistency.as_ref().unwrap(), &grant, &extended).unwrap();
     assert_ne!(renewed.certificate_chain, inference.certificate_chain);
     assert!(
         matches!(verify_logged(&renewed.logged, &key).unwrap().0, LogEntry::Grant { secrets, .. } if secrets.is_empty())

@@ -141,6 +141,7 @@ async fn a_secret_that_must_not_be_stored() {
         change(&mut put);
         UserRequest::PutSecret(put)
     };
+    let under = |active| world.secret_under(active, "model", 2, b"value", &world.owner);
     let long = vec![7; MAX_SECRET + 1];
     let cases = [
         ("replayed", good, ErrorCode::Conflict),
@@ -151,6 +152,8 @@ async fn a_secret_that_must_not_be_stored() {
         ("another value", swap(&|put| put.value = protocol::Secret::new(b"other".to_vec())), ErrorCode::NotSigned),
         ("another name", swap(&|put| put.name = "other".into()), ErrorCode::NotSigned),
         ("another version", swap(&|put| put.version = 1), ErrorCode::NotSigned),
+        ("for another manifest", under(Digest::of(b"another")), ErrorCode::NotSigned),
+        ("for no manifest", under(Digest::ZERO), ErrorCode::NotSigned),
         ("a path for a name", world.secret("../etc/passwd", 1, b"value", &world.owner), ErrorCode::Malformed),
         ("no name", world.secret("", 1, b"value", &world.owner), ErrorCode::Malformed),
         ("no value", world.secret("empty", 1, b"", &world.owner), ErrorCode::Malformed),
@@ -160,6 +163,38 @@ async fn a_secret_that_must_not_be_stored() {
         assert_eq!(running.put(&request).await.unwrap_err().code, code, "{what}");
     }
     running.put(&world.secret("long", 1, &long[1..], &world.owner)).await.unwrap();
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_secret_meant_for_a_former_manifest_is_not_stored() {
+    let world = World::new(1, 1);
+    let running = world.start().await;
+    let first = world.first();
+    running.set(&first).await.unwrap();
+    let mut manifest = world.manifest.clone();
+    manifest.policies.get_mut(&identity("web")).unwrap().secrets.insert("model".into());
+    let second = world.sign(&manifest, world.transition(&first), &[&world.owner]);
+    running.set(&second).await.unwrap();
+    // Its owner signed it when `web` could not read it.
+    let stale = world.secret_under(world.transition(&first), "model", 1, b"value", &world.owner);
+    assert_eq!(running.put(&stale).await.unwrap_err().code, ErrorCode::NotSigned);
+    running.put(&world.secret_under(world.transition(&second), "model", 1, b"value", &world.owner)).await.unwrap();
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_workload_that_was_shown_a_longer_log_is_told_of_the_rollback() {
+    let world = World::new(1, 1);
+    let running = world.start().await;
+    running.set(&world.first()).await.unwrap();
+    let before = running.state(None).await.checkpoint;
+    for known in [2, 3, u64::MAX] {
+        assert_eq!(running.renew_after("web", known).await.unwrap_err(), ErrorCode::Rollback, "{known}");
+    }
+    assert_eq!(running.renew_after("stranger", 9).await.unwrap_err(), ErrorCode::NotInManifest);
+    assert_eq!(running.state(None).await.checkpoint, before, "nothing was granted, so nothing is in the log");
+    running.renew_after("web", 1).await.unwrap();
     running.stop().await;
 }
 
@@ -244,7 +279,7 @@ async fn evidence_that_was_appraised_under_a_former_manifest_gets_nothing() {
     let mut manifest = world.manifest.clone();
     manifest.policies.remove(&identity("web"));
     running.set(&world.sign(&manifest, world.transition(&first), &[&world.owner])).await.unwrap();
-    channel.send(&MeshRequest::Renew { csr: csr() }).await.unwrap();
+    channel.send(&MeshRequest::Renew { csr: csr(), known: 0 }).await.unwrap();
     let MeshReply::Error(error) = channel.recv().await.unwrap() else { panic!("granted") };
     assert_eq!(error.code, ErrorCode::Busy, "it may attest again");
     assert_eq!(running.renew("web").await.unwrap_err(), ErrorCode::NotInManifest);

@@ -134,8 +134,21 @@ impl World {
         transition(self.deployment, signed.previous, &signed.manifest)
     }
 
+    /// A secret for those whom the first manifest names.
     pub(crate) fn secret(&self, name: &str, version: u64, value: &[u8], key: &OwnerKey) -> UserRequest {
-        let message = secret_message(self.deployment, name, version, value);
+        self.secret_under(self.transition(&self.first()), name, version, value, key)
+    }
+
+    /// A secret for those whom the manifest with transition `active` names.
+    pub(crate) fn secret_under(
+        &self,
+        active: Digest,
+        name: &str,
+        version: u64,
+        value: &[u8],
+        key: &OwnerKey,
+    ) -> UserRequest {
+        let message = secret_message(self.deployment, active, name, version, value);
         UserRequest::PutSecret(PutSecret {
             name: name.to_owned(),
             version,
@@ -266,7 +279,12 @@ impl Running<'_> {
     }
 
     pub(crate) async fn renew(&self, name: &str) -> Result<Granted, ErrorCode> {
-        self.mesh(self.mesh_terms(identity(name)), &MeshRequest::Renew { csr: csr() }).await
+        self.renew_after(name, 0).await
+    }
+
+    /// Renews as a workload that was shown a log of `known` entries.
+    pub(crate) async fn renew_after(&self, name: &str, known: u64) -> Result<Granted, ErrorCode> {
+        self.mesh(self.mesh_terms(identity(name)), &MeshRequest::Renew { csr: csr(), known }).await
     }
 
     /// The code of a refusal.
