@@ -47,13 +47,14 @@ pub struct GenerateOptions {
     pub platform: String,
     /// Reference values of the local engine.
     pub software: Option<SoftwareReferenceValues>,
-    /// Keys of the owners, for a manifest that does not exist yet.
+    /// Keys of the owners. None given: those of the manifest that is there; a new one needs at least one. Others than
+    /// those of the manifest are an error, never ignored.
     pub owner_keys: Vec<PublicKey>,
-    /// How many owners must agree.
+    /// How many owners must agree; compared with the manifest's when keys are given.
     pub owner_threshold: u32,
-    /// Keys of the seed-share holders, for a manifest that does not exist yet.
+    /// Keys of the seed-share holders, under the same rule.
     pub holder_keys: Vec<PublicKey>,
-    /// How many holders rebuild the seed.
+    /// How many holders rebuild the seed, under the same rule.
     pub holder_threshold: u32,
     /// Our own image, instead of the one in `settings.json`.
     pub pod_image: Option<String>,
@@ -140,6 +141,11 @@ pub async fn generate(options: &GenerateOptions) -> Result<Report, GenerateError
         Settings { pod_image: options.pod_image.clone().unwrap_or(defaults.pod_image), ..defaults }
     });
     let old = manifest::load(&manifest_path)?;
+    let given = manifest::Given { keys: &options.owner_keys, threshold: options.owner_threshold };
+    let owners = manifest::quorum(&manifest_path, "owners", given, old.as_ref().map(|old| &old.owners))?;
+    let given = manifest::Given { keys: &options.holder_keys, threshold: options.holder_threshold };
+    let holders = old.as_ref().map(|old| &old.seed_share_holders);
+    let seed_share_holders = manifest::quorum(&manifest_path, "seed_share_holders", given, holders)?;
     let mut inputs = Inputs::read(&options.paths)?;
     let mut pods = confidential(&inputs);
     if pods.is_empty() {
@@ -156,10 +162,7 @@ pub async fn generate(options: &GenerateOptions) -> Result<Report, GenerateError
     };
     let mut frame = Frame {
         deployment_id,
-        owners: match &old {
-            Some(old) => old.owners.clone(),
-            None => Quorum { threshold: options.owner_threshold, keys: options.owner_keys.clone() },
-        },
+        owners,
         reference_values: reference_values(options, old.as_ref())?,
         pod_image,
         skip_initializer: options.skip_initializer,
@@ -197,14 +200,10 @@ pub async fn generate(options: &GenerateOptions) -> Result<Report, GenerateError
         entries.push(made.entry);
     }
 
-    let holders = match &old {
-        Some(old) => old.seed_share_holders.clone(),
-        None => Quorum { threshold: options.holder_threshold, keys: options.holder_keys.clone() },
-    };
     let lease_seconds = old.as_ref().map_or(settings.lease_seconds, |old| old.lease_seconds);
     let Frame { owners, reference_values, .. } = frame;
     let manifest_frame =
-        manifest::Frame { deployment_id, reference_values, owners, seed_share_holders: holders, lease_seconds };
+        manifest::Frame { deployment_id, reference_values, owners, seed_share_holders, lease_seconds };
     let (manifest, mut notices) = manifest::merge(manifest_frame, old.as_ref(), entries);
     let invalid = |source| GenerateError::Manifest { path: manifest_path.clone(), source };
     manifest.validate().map_err(invalid)?;

@@ -128,6 +128,24 @@ pub enum GenerateError {
         /// Why.
         source: ManifestError,
     },
+    /// Keys or a threshold were given that are not those of the manifest.
+    #[error("`{field}`: {got} given, but `{}` has {manifest}", path.display())]
+    Quorum {
+        /// The manifest.
+        path: PathBuf,
+        /// `owners` or `seed_share_holders`.
+        field: &'static str,
+        /// What the caller gave.
+        got: String,
+        /// What the manifest has.
+        manifest: String,
+    },
+    /// A new manifest without a key.
+    #[error("`{field}`: a new manifest needs at least one key")]
+    NoKeys {
+        /// `owners` or `seed_share_holders`.
+        field: &'static str,
+    },
     /// The settings are not valid.
     #[error("{place}: {reason}")]
     Settings {
@@ -180,6 +198,9 @@ impl GenerateError {
                 Some("set `spec.template.spec.runtimeClassName: casemate` on what is to be confidential".into())
             }
             Self::Platform { .. } => Some("`--reference-values local` is the one platform so far".into()),
+            Self::Quorum { field, .. } => Some(format!(
+                "edit `{field}` in manifest.json if they are to change, or remove the file to begin a new deployment"
+            )),
             Self::Manifest { .. } => Some("correct it, or remove it to begin a new deployment".into()),
             _ => None,
         }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use protocol::manifest::{PolicyEntry, Quorum, ReferenceValues};
+use protocol::manifest::{PolicyEntry, PublicKey, Quorum, ReferenceValues};
 use protocol::{DeploymentId, Identity, Manifest, Role};
 
 use super::error::GenerateError;
@@ -28,6 +28,39 @@ pub(super) fn load(path: &Path) -> Result<Option<Manifest>, GenerateError> {
     };
     let parsed = Manifest::parse(&text);
     parsed.map(Some).map_err(|source| GenerateError::Manifest { path: path.to_owned(), source })
+}
+
+/// Keys and threshold as the caller gave them.
+#[derive(Clone, Copy)]
+pub(super) struct Given<'a> {
+    pub(super) keys: &'a [PublicKey],
+    pub(super) threshold: u32,
+}
+
+/// The quorum of `field`. What a manifest says is its owners' to change, by editing it and having it signed: keys
+/// given here that differ are refused, since a caller who gives them expects them to count.
+pub(super) fn quorum(
+    path: &Path,
+    field: &'static str,
+    given: Given<'_>,
+    old: Option<&Quorum>,
+) -> Result<Quorum, GenerateError> {
+    let wanted = Quorum { threshold: given.threshold, keys: given.keys.to_vec() };
+    let Some(old) = old else {
+        return if wanted.keys.is_empty() { Err(GenerateError::NoKeys { field }) } else { Ok(wanted) };
+    };
+    let set = |quorum: &Quorum| -> BTreeSet<PublicKey> { quorum.keys.iter().cloned().collect() };
+    let same = wanted.keys.is_empty() || (wanted.threshold == old.threshold && set(&wanted) == set(old));
+    if same {
+        return Ok(old.clone());
+    }
+    Err(GenerateError::Quorum { path: path.to_owned(), field, got: words(&wanted), manifest: words(old) })
+}
+
+/// `2 of 3 keys (0123456789ab, …)`: whoever compares wants to see which.
+fn words(quorum: &Quorum) -> String {
+    let ids: Vec<_> = quorum.keys.iter().map(|key| key.id().short()).collect();
+    format!("{} of {} keys ({})", quorum.threshold, ids.len(), ids.join(", "))
 }
 
 /// What does not come from the resources.

@@ -23,7 +23,7 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             pod_image: concat!("localhost:5000/casemate-pod:", env!("CARGO_PKG_VERSION")).to_owned(),
-            // A workload taken out of the manifest is cut off within this time; sidecars renew after half of it.
+            // A workload taken out of the manifest is cut off within this time; sidecars renew after a third of it.
             lease_seconds: 300,
         }
     }

@@ -262,7 +262,8 @@ async fn what_is_the_owners_in_the_manifest_stays() {
         &rig.read("resources/deployment.yaml").replace("value: info", "value: debug"),
     );
     let mut options = rig.options();
-    options.owner_keys = vec![PublicKey(vec![7])];
+    options.owner_keys.clear();
+    options.holder_keys.clear();
     let report = generate(&options).await.unwrap();
     let after = Manifest::parse(&rig.read("manifest.json")).unwrap();
     assert_eq!((after.deployment_id, after.lease_seconds), (manifest.deployment_id, 77));
@@ -272,6 +273,38 @@ async fn what_is_the_owners_in_the_manifest_stays() {
     assert_eq!(entry.1.callers, Some(["client".to_owned()].into()));
     assert!(after.policies.contains_key(&Identity(Digest::of(b"elsewhere"))));
     assert!(report.notices.iter().any(|notice| notice.contains("`elsewhere` stays")), "{:?}", report.notices);
+}
+
+#[tokio::test]
+async fn keys_that_are_not_those_of_the_manifest_are_refused_and_not_ignored() {
+    let rig = Rig::new();
+    let mut options = rig.options();
+    options.holder_keys = vec![PublicKey(vec![2]), PublicKey(vec![3]), PublicKey(vec![4])];
+    options.holder_threshold = 2;
+    generate(&options).await.unwrap();
+    // The order of keys says nothing, and no keys say nothing.
+    options.holder_keys.reverse();
+    assert!(generate(&options).await.unwrap().up_to_date);
+    let before = rig.snapshot();
+    let changes: [(fn(&mut GenerateOptions), &str); 5] = [
+        (|o| o.owner_keys = vec![PublicKey(vec![9])], "`owners`: 1 of 1 keys ("),
+        (|o| o.owner_keys.push(PublicKey(vec![9])), "`owners`: 1 of 2 keys ("),
+        (|o| o.owner_threshold = 2, "`owners`: 2 of 1 keys ("),
+        (|o| drop(o.holder_keys.pop()), "`seed_share_holders`: 2 of 2 keys ("),
+        (|o| o.holder_threshold = 1, "`seed_share_holders`: 1 of 3 keys ("),
+    ];
+    for (change, expected) in changes {
+        let mut options = options.clone();
+        change(&mut options);
+        let error = generate(&options).await.unwrap_err();
+        assert!(words(&error).starts_with(expected) && words(&error).contains("manifest.json` has "), "{error}");
+        assert!(error.hint().is_some() && !error.could_not_tell());
+    }
+    let mut options = options.clone();
+    options.owner_keys.clear();
+    options.holder_keys.clear();
+    assert!(generate(&options).await.unwrap().up_to_date);
+    assert_eq!(rig.snapshot(), before);
 }
 
 #[tokio::test]
@@ -453,7 +486,7 @@ async fn missing_inputs_are_told_apart() {
     let error = generate(&with(|o| o.software = None)).await.unwrap_err();
     assert!(matches!(error, GenerateError::NoReferenceValues { .. }));
     let error = generate(&with(|o| o.owner_keys.clear())).await.unwrap_err();
-    assert!(words(&error).contains("owners.threshold"), "{}", words(&error));
+    assert!(matches!(error, GenerateError::NoKeys { field: "owners" }), "{}", words(&error));
     std::fs::write(rig.dir.path().join("resources/deployment.yaml"), "kind: Namespace\nmetadata: {name: x}\n").unwrap();
     let error = rig.generate().await.unwrap_err();
     assert!(matches!(error, GenerateError::NoWorkload) && error.hint().is_some());
