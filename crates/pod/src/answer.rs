@@ -1,23 +1,23 @@
 //! Whether what the Coordinator granted is what it must be: the last check before anything is believed or written.
 //!
 //! The Coordinator has attested, so this catches its mistakes and those of who set it up: a manifest without its owners'
-//! signatures, a certificate for another key or pod, a grant that is not in the log. [`Membership`] exists only after all
-//! of it.
+//! signatures, a certificate for another key or pod, a grant that is not in the log or rests on other Evidence than ours,
+//! a deployment that is not the one of an earlier grant. [`Membership`] exists only after all of it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use mesh::lease::BootInstant;
-use pki::log::Checkpoint;
 use protocol::api::{Granted, ReleasedSecret, Roots, identity_uri, transition};
+use protocol::initdata::Settings;
 use protocol::log::LogEntry;
 use protocol::manifest::{ManifestError, PolicyEntry};
 use protocol::{DeploymentId, Digest, Identity, Manifest, Role};
 use rustls_pki_types::pem::PemObject as _;
 use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
-use serde::{Deserialize, Serialize};
 
 use crate::own::Own;
+use crate::pins::{Extension, LogHead, PinError, Pins};
 
 /// What makes this pod a member of the mesh, for the length of one lease.
 #[derive(Debug)]
@@ -36,18 +36,10 @@ pub(crate) struct Membership {
     pub(crate) name: String,
     /// The secrets of our identity; none on renewal.
     pub(crate) secrets: Vec<ReleasedSecret>,
-    /// How far the log had come.
-    pub(crate) log: LogHead,
+    /// What later grants are held to.
+    pub(crate) pins: Pins,
     /// Whether the Coordinator's Evidence proves nothing about hardware.
     pub(crate) insecure: bool,
-}
-
-/// Size and root of a log that we have seen.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct LogHead {
-    size: u64,
-    root: Option<Digest>,
 }
 
 /// What we asked for, and know of ourselves.
@@ -61,8 +53,10 @@ pub(crate) struct Asked<'a> {
     pub(crate) enrolling: bool,
     /// When we began to ask: a lease counts from there.
     pub(crate) since: BootInstant,
-    /// The log as we last saw it.
-    pub(crate) log: LogHead,
+    /// The digest of the Evidence that we sent with the question.
+    pub(crate) evidence: Digest,
+    /// What earlier grants of this pod's life committed the deployment to.
+    pub(crate) pins: Option<&'a Pins>,
     /// The wall clock, for the certificate's dates.
     pub(crate) now: UnixTime,
     /// Whether the Coordinator's Evidence proves nothing about hardware.
@@ -78,6 +72,8 @@ pub(crate) enum AnswerError {
     Manifest(#[from] ManifestError),
     #[error("manifest is for deployment {got}, this pod belongs to {expected}")]
     OtherDeployment { got: DeploymentId, expected: DeploymentId },
+    #[error("manifest names the callers of `{name}`, and initdata opens port {port} to everybody")]
+    CallersUnchecked { name: String, port: u16 },
     #[error("manifest does not list this pod's identity {identity} as a workload")]
     NotListed { identity: Identity },
     #[error("certificate chain: {0}")]
@@ -90,10 +86,8 @@ pub(crate) enum AnswerError {
     NotLogged(#[source] pki::log::LoggedError),
     #[error("log entry of the grant: {0}")]
     OtherEntry(&'static str),
-    #[error("log of size {got} was shown, an earlier one had {known}")]
-    LogShrank { got: u64, known: u64 },
-    #[error("two logs of size {size} were shown")]
-    LogForked { size: u64 },
+    #[error("grant contradicts an earlier one")]
+    Pinned(#[from] PinError),
     #[error("secrets are {got:?}, the manifest gives this pod {expected:?}")]
     Secrets { got: Vec<String>, expected: BTreeSet<String> },
     #[error("secret name `{name}` is no file name")]
@@ -119,12 +113,27 @@ pub(crate) fn check(granted: Granted, asked: Asked<'_>) -> Result<Membership, An
         .get(&identity)
         .filter(|entry| entry.role == Role::Workload)
         .ok_or(AnswerError::NotListed { identity })?;
+    check_callers(settings, entry)?;
     if granted.lease_seconds == 0 || granted.lease_seconds > manifest.lease_seconds {
         return Err(AnswerError::Lease { got: granted.lease_seconds, limit: manifest.lease_seconds });
     }
     let serial = check_chain(&granted.certificate_chain, &granted.roots, entry, asked)?;
-    let checkpoint = check_logged(&granted, identity, &serial)?;
-    let log = LogHead { size: checkpoint.size, root: Some(checkpoint.root) }.after(asked.log)?;
+    let (generation, log) = check_logged(&granted, asked, &serial)?;
+    // Only the first manifest has no predecessor.
+    if generation == 0 || (generation == 1) != (signed.previous == Digest::ZERO) {
+        return Err(AnswerError::OtherEntry("is of a generation that the manifest cannot have"));
+    }
+    let pins = Pins {
+        root_ca: granted.roots.root_ca.clone(),
+        log_key: granted.roots.log_key.clone(),
+        generation,
+        transition: message,
+        log,
+    };
+    if let Some(earlier) = asked.pins {
+        let extension = if asked.enrolling { Extension::Compared } else { Extension::Proven };
+        earlier.admit(&pins, signed.previous, granted.consistency.as_ref(), extension)?;
+    }
     check_secrets(&granted.secrets, entry, asked.enrolling)?;
     let lease = Duration::from_secs(granted.lease_seconds.into());
     Ok(Membership {
@@ -135,9 +144,25 @@ pub(crate) fn check(granted: Granted, asked: Asked<'_>) -> Result<Membership, An
         lease,
         valid_until: asked.since + lease,
         secrets: granted.secrets,
-        log,
+        pins,
         insecure: asked.insecure,
     })
+}
+
+/// Refuses a manifest that names callers of a pod which does not ask every caller who it is. The firewall does what
+/// initdata says; a list that it goes round would only look like protection.
+fn check_callers(settings: &Settings, entry: &PolicyEntry) -> Result<(), AnswerError> {
+    if entry.callers.is_none() {
+        return Ok(());
+    }
+    let unchecked = settings.ingress.iter().filter(|ingress| !ingress.client_certificate).map(|ingress| ingress.port);
+    match unchecked.chain(settings.open_ports.iter().copied()).next() {
+        Some(port) => {
+            let name = entry.names.first().cloned().unwrap_or_default();
+            Err(AnswerError::CallersUnchecked { name, port })
+        }
+        None => Ok(()),
+    }
 }
 
 /// The workloads that the manifest lets call this one. The Coordinator sends a list too; the signed one decides.
@@ -202,15 +227,20 @@ fn serial(bytes: &[u8]) -> String {
     hex::encode(bytes.strip_prefix(&[0]).unwrap_or(bytes))
 }
 
-fn check_logged(granted: &Granted, identity: Identity, serial: &str) -> Result<Checkpoint, AnswerError> {
+/// Checks the grant's log entry; gives the generation that it names, and the log that it is in.
+fn check_logged(granted: &Granted, asked: Asked<'_>, serial: &str) -> Result<(u64, LogHead), AnswerError> {
     let wrong = |what| Err(AnswerError::OtherEntry(what));
     let (entry, checkpoint) =
         pki::log::verify_logged(&granted.logged, &granted.roots.log_key).map_err(AnswerError::NotLogged)?;
-    let LogEntry::Grant { identity: logged_identity, certificate, secrets, .. } = entry else {
+    let LogEntry::Grant { identity, evidence, generation, certificate, secrets, time: _ } = entry else {
         return wrong("is no grant");
     };
-    if logged_identity != identity {
+    if identity != asked.own.identity {
         return wrong("is of another identity");
+    }
+    // Otherwise somebody reading the log would look for a decision on Evidence that was never given.
+    if evidence != asked.evidence {
+        return wrong("rests on other evidence than was sent");
     }
     if certificate != serial {
         return wrong("is of another certificate");
@@ -220,21 +250,7 @@ fn check_logged(granted: &Granted, identity: Identity, serial: &str) -> Result<C
     if logged != released {
         return wrong("has other secrets");
     }
-    Ok(checkpoint)
-}
-
-impl LogHead {
-    /// This head, if it can follow an earlier one. That it extends it is for `verify` to prove; that it does not shrink or
-    /// differ at one size is all that can be told without a consistency proof.
-    fn after(self, earlier: Self) -> Result<Self, AnswerError> {
-        if self.size < earlier.size {
-            return Err(AnswerError::LogShrank { got: self.size, known: earlier.size });
-        }
-        if self.size == earlier.size && earlier.root.is_some() && self.root != earlier.root {
-            return Err(AnswerError::LogForked { size: self.size });
-        }
-        Ok(self)
-    }
+    Ok((generation, checkpoint.into()))
 }
 
 fn check_secrets(secrets: &[ReleasedSecret], entry: &PolicyEntry, enrolling: bool) -> Result<(), AnswerError> {
@@ -265,6 +281,7 @@ mod tests {
     use pki::seed::{KeySchedule, Seed};
     use protocol::Secret;
     use protocol::api::SignedManifest;
+    use protocol::initdata::Ingress;
     use protocol::log::{LoggedEntry, SecretVersion};
     use protocol::manifest::{Quorum, ReferenceValues, SoftwareReferenceValues};
 
@@ -278,6 +295,7 @@ mod tests {
     struct World {
         own: Own,
         key: Key,
+        public_key: Vec<u8>,
         owner: OwnerKey,
         root: RootCa,
         mesh_ca: MeshCa,
@@ -314,8 +332,10 @@ mod tests {
             owners,
             lease_seconds: 60,
         };
+        let key = Key::generate().unwrap();
         World {
-            key: Key::generate().unwrap(),
+            public_key: key.public(),
+            key,
             mesh_ca: schedule.mesh_ca(&root, 1).unwrap(),
             signer: schedule.log_signer().unwrap(),
             own,
@@ -358,7 +378,7 @@ mod tests {
         fn entry(&self, serial: &str) -> LogEntry {
             LogEntry::Grant {
                 identity: self.own.identity,
-                evidence: Digest::ZERO,
+                evidence: evidence(),
                 generation: 1,
                 certificate: serial.to_owned(),
                 secrets: vec![SecretVersion { name: "model-key".into(), version: 3 }],
@@ -379,18 +399,23 @@ mod tests {
                 callers: None,
                 secrets: vec![secret("model-key", 3)],
                 logged: self.log(&self.entry(&serial)),
+                consistency: None,
                 manifest: self.sign(&self.manifest),
             }
         }
 
-        fn check_with(&self, granted: Granted, change: impl FnOnce(&mut Asked<'_>)) -> Result<Membership, AnswerError> {
-            let public_key = self.key.public();
+        fn check_with<'a>(
+            &'a self,
+            granted: Granted,
+            change: impl FnOnce(&mut Asked<'a>),
+        ) -> Result<Membership, AnswerError> {
             let mut asked = Asked {
                 own: &self.own,
-                public_key: &public_key,
+                public_key: &self.public_key,
                 enrolling: true,
                 since: BootInstant::from_millis(1000),
-                log: LogHead::default(),
+                evidence: evidence(),
+                pins: None,
                 now: UnixTime::since_unix_epoch(Duration::from_secs(NOW)),
                 insecure: true,
             };
@@ -401,6 +426,11 @@ mod tests {
         fn check(&self, granted: Granted) -> Result<Membership, AnswerError> {
             self.check_with(granted, |_| {})
         }
+    }
+
+    /// The digest of the Evidence that came with the question.
+    fn evidence() -> Digest {
+        Digest::of(b"evidence")
     }
 
     fn secret(name: &str, version: u64) -> ReleasedSecret {
@@ -433,6 +463,33 @@ mod tests {
         let granted = Granted { callers: Some(vec!["inference".into()]), ..world.grant() };
         let member = world.check(granted).unwrap();
         assert_eq!(member.callers.into_values().collect::<Vec<_>>(), ["frontend"]);
+    }
+
+    #[test]
+    fn callers_are_named_only_for_a_pod_that_asks_every_caller() {
+        let ingress = |port, client_certificate| Ingress { name: "http".into(), port, client_certificate };
+        type Change = fn(&mut Settings);
+        let open: [(u16, Change); 3] = [
+            (8080, |settings| settings.ingress[1].client_certificate = false),
+            (8443, |settings| settings.ingress[0].client_certificate = false),
+            (9000, |settings| settings.open_ports.push(9000)),
+        ];
+        let outcome = |callers: Option<&str>, change: Change| {
+            let mut world = world();
+            world.own.settings.ingress = vec![ingress(8443, true), ingress(8080, true)];
+            change(&mut world.own.settings);
+            let identity = world.own.identity;
+            world.manifest.policies.get_mut(&identity).unwrap().callers = callers.map(|name| [name.into()].into());
+            world.check(world.grant())
+        };
+        assert!(outcome(Some("frontend"), |_| {}).is_ok());
+        for (port, change) in open {
+            assert!(outcome(None, change).is_ok(), "everybody may call, and is let in");
+            let error = outcome(Some("frontend"), change).unwrap_err();
+            let expected =
+                format!("manifest names the callers of `inference`, and initdata opens port {port} to everybody");
+            assert_eq!(error.to_string(), expected);
+        }
     }
 
     #[test]
@@ -536,35 +593,106 @@ mod tests {
     #[test]
     fn what_was_asked_decides_what_may_be_answered() {
         type Change = fn(&mut Asked<'_>);
-        let cases: [(&str, Change); 4] = [
+        let cases: [(&str, Change); 3] = [
             ("is for another key", |asked| asked.public_key = b"another"),
             ("secrets are", |asked| asked.enrolling = false),
-            ("log of size 2 was shown, an earlier one had 3", |asked| asked.log = LogHead { size: 3, root: None }),
-            ("two logs of size 2", |asked| asked.log = LogHead { size: 2, root: Some(Digest::ZERO) }),
+            ("rests on other evidence than was sent", |asked| asked.evidence = Digest::ZERO),
         ];
         let world = world();
         for (message, change) in cases {
             let error = world.check_with(world.grant(), change).unwrap_err().to_string();
             assert!(error.contains(message), "`{message}` is not in `{error}`");
         }
-        let earlier = |asked: &mut Asked<'_>| asked.log = LogHead { size: 1, root: Some(Digest::ZERO) };
-        assert!(world.check_with(world.grant(), earlier).is_ok());
+    }
+
+    /// What a changed Coordinator answers to a renewal, the `before` of the log given by its leaves.
+    fn renew<'a>(
+        world: &'a World,
+        pins: &'a Pins,
+        change: impl FnOnce(&World, &mut Granted),
+    ) -> Result<Membership, AnswerError> {
+        let (chain, serial) = world.issue(|_| {});
+        let mut granted = Granted { certificate_chain: chain, secrets: vec![], ..world.grant() };
+        let mut entry = world.entry(&serial);
+        if let LogEntry::Grant { secrets, .. } = &mut entry {
+            secrets.clear();
+        }
+        // The log of `World::log` with one more leaf than that of the enrolment.
+        let text = serde_json::to_string(&entry).unwrap();
+        let tree = Tree::from_leaves(&[leaf_hash(b"manifest"), leaf_hash(b"enrolled"), leaf_hash(text.as_bytes())]);
+        let checkpoint = world.signer.sign_tree(3, tree.root());
+        granted.logged = LoggedEntry { entry: text, proof: tree.inclusion_proof(2, 3).unwrap(), checkpoint };
+        granted.consistency = tree.consistency_proof(2, 3);
+        change(world, &mut granted);
+        world.check_with(granted, |asked| (asked.enrolling, asked.pins) = (false, Some(pins)))
+    }
+
+    /// What an enrolment left, in the log that [`renew`] extends.
+    fn enrolled(world: &World) -> Pins {
+        let pins = world.check(world.grant()).unwrap().pins;
+        let tree = Tree::from_leaves(&[leaf_hash(b"manifest"), leaf_hash(b"enrolled")]);
+        Pins { log: LogHead { root: tree.root(), ..pins.log }, ..pins }
     }
 
     #[test]
-    fn a_renewal_brings_no_secrets() {
+    fn a_renewal_brings_no_secrets_and_moves_the_pins() {
         let world = world();
-        let mut granted = world.grant();
-        granted.secrets.clear();
-        let (chain, serial) = world.issue(|_| {});
-        let LogEntry::Grant { identity, evidence, generation, certificate, time, .. } = world.entry(&serial) else {
-            return;
-        };
-        granted.certificate_chain = chain;
-        granted.logged =
-            world.log(&LogEntry::Grant { identity, evidence, generation, certificate, secrets: vec![], time });
-        let member = world.check_with(granted, |asked| asked.enrolling = false).unwrap();
+        let pins = enrolled(&world);
+        let member = renew(&world, &pins, |_, _| {}).unwrap();
         assert!(member.secrets.is_empty());
+        assert_eq!((member.pins.log.size, member.pins.generation), (3, 1));
+        assert_eq!((&member.pins.root_ca, &member.pins.log_key), (&pins.root_ca, &pins.log_key));
+    }
+
+    #[test]
+    fn a_renewal_that_contradicts_the_enrolment_is_none() {
+        type Change = fn(&mut Pins);
+        let cases: [(PinError, Change); 6] = [
+            (PinError::OtherRootCa, |pins| pins.root_ca = world().root.certificate_pem().into()),
+            (PinError::GenerationBack { got: 1, known: 2 }, |pins| pins.generation = 2),
+            (PinError::ManifestForked { generation: 1 }, |pins| pins.transition = Digest::of(b"another")),
+            (PinError::OtherPredecessor { generation: 1 }, |pins| pins.generation = 0),
+            (PinError::LogShrank { got: 3, known: 4 }, |pins| pins.log.size = 4),
+            (PinError::LogForked { size: 3 }, |pins| pins.log.size = 3),
+        ];
+        let refused = |world: &World, pins: &Pins| match renew(world, pins, |_, _| {}) {
+            Err(AnswerError::Pinned(error)) => error,
+            other => panic!("{other:?}"),
+        };
+        let world = world();
+        let enrolled = enrolled(&world);
+        for (expected, change) in cases {
+            let mut pins = enrolled.clone();
+            change(&mut pins);
+            assert_eq!(refused(&world, &pins), expected);
+        }
+        let mut pins = enrolled.clone();
+        pins.log_key = self::world().signer.vkey();
+        assert!(matches!(refused(&world, &pins), PinError::OtherLogKey { .. }));
+        let mut pins = enrolled.clone();
+        pins.log.root = Digest::of(b"another");
+        assert!(matches!(refused(&world, &pins), PinError::LogRewritten { got: 3, known: 2, .. }));
+        let unproven = renew(&world, &enrolled, |_, granted| granted.consistency = None);
+        assert!(matches!(unproven, Err(AnswerError::Pinned(PinError::NoProof { got: 3, known: 2 }))), "{unproven:?}");
+    }
+
+    #[test]
+    fn a_generation_fits_its_manifest() {
+        for (generation, previous) in [(0, Digest::ZERO), (2, Digest::ZERO), (1, Digest::of(b"first"))] {
+            let world = world();
+            let (chain, serial) = world.issue(|_| {});
+            let mut granted = Granted { certificate_chain: chain, ..world.grant() };
+            let mut entry = world.entry(&serial);
+            if let LogEntry::Grant { generation: logged, .. } = &mut entry {
+                *logged = generation;
+            }
+            granted.logged = world.log(&entry);
+            granted.manifest.previous = previous;
+            let message = transition(DEPLOYMENT, previous, &granted.manifest.manifest);
+            granted.manifest.signatures = vec![world.owner.sign(&message).unwrap()];
+            let error = world.check(granted).unwrap_err().to_string();
+            assert!(error.contains("is of a generation that the manifest cannot have"), "{generation}: {error}");
+        }
     }
 
     #[test]

@@ -2,22 +2,23 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
-use attester::Attester;
+use attester::{AttestError, Attester, BoxFuture};
 use channel::{ChannelError, ClientTerms, TlsIdentity};
 use mesh::lease::BootInstant;
 use protocol::api::{ApiError, ErrorCode, MESH_PORT, MeshReply, MeshRequest};
-use protocol::{Identity, Purpose, Role};
+use protocol::{Digest, Evidence, Identity, Purpose, ReportData, Role};
 use rustls_pki_types::UnixTime;
 use tokio::net::TcpStream;
 
-use crate::answer::{self, AnswerError, Asked, LogHead, Membership};
+use crate::answer::{self, AnswerError, Asked, Membership};
 use crate::hosts;
 use crate::key::Key;
 use crate::own::Own;
 use crate::paths::Paths;
+use crate::pins::Pins;
 
 /// LIMIT: the network of one cluster; three round trips of a second.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
@@ -41,6 +42,10 @@ pub(crate) enum AskError {
         #[source]
         source: io::Error,
     },
+    /// Before the other side showed Evidence of our Coordinator. What it said is the word of anybody on the path.
+    #[error("attested channel to the Coordinator")]
+    Unvouched(#[source] ChannelError),
+    /// After it did.
     #[error("attested channel to the Coordinator")]
     Channel(#[source] ChannelError),
     #[error("the Coordinator refused")]
@@ -68,13 +73,15 @@ impl AskError {
     pub(crate) fn next(&self) -> Next {
         match self {
             Self::Resolve { .. } | Self::Connect { .. } => Next::Retry,
-            Self::Channel(ChannelError::Verify(_) | ChannelError::Appraise(_) | ChannelError::WrongRole { .. }) => {
-                Next::NotOurs
+            Self::Unvouched(ChannelError::Internal { .. }) | Self::Channel(ChannelError::Internal { .. }) => {
+                Next::GiveUp
             }
+            Self::Unvouched(error) | Self::Channel(error) if error.is_temporary() => Next::Retry,
+            Self::Unvouched(error) if error.code().is_some_and(is_its_trouble) => Next::Retry,
+            // Another deployment, another program, or somebody on the path who would like the pod to give up: nothing that
+            // is said before Evidence may do that.
+            Self::Unvouched(_) => Next::NotOurs,
             Self::Channel(ChannelError::Refused(refusal)) | Self::Refused(refusal) => after_refusal(refusal.code),
-            Self::Channel(error) if error.is_temporary() => Next::Retry,
-            Self::Channel(ChannelError::Internal { .. }) => Next::GiveUp,
-            // Something listens there that speaks another protocol.
             Self::Channel(_) => Next::NotOurs,
             Self::NoCoordinator | Self::Answer(_) | Self::Own(_) => Next::GiveUp,
         }
@@ -83,6 +90,10 @@ impl AskError {
     /// Whether this is a "no", as opposed to "could not tell".
     pub(crate) fn is_refusal(&self) -> bool {
         match self {
+            // Our own judgement counts, what the other side says does not.
+            Self::Unvouched(error) => {
+                matches!(error, ChannelError::Verify(_) | ChannelError::Appraise(_)) && error.is_refusal()
+            }
             Self::Channel(error) => error.is_refusal(),
             Self::Refused(refusal) => refusal.code.is_refusal(),
             Self::Answer(_) | Self::NoCoordinator => true,
@@ -93,10 +104,25 @@ impl AskError {
     /// What to do about it.
     pub(crate) fn hint(&self) -> Option<String> {
         match self {
-            Self::Channel(error) => error.hint(),
+            Self::Unvouched(error) | Self::Channel(error) => error.hint(),
             _ => None,
         }
     }
+
+    /// Whether the Coordinator waits for people: once they have acted the pod should be ready right after.
+    pub(crate) fn waits_for_people(&self) -> bool {
+        let code = match self {
+            Self::Unvouched(error) | Self::Channel(error) => error.code(),
+            Self::Refused(refusal) => Some(refusal.code),
+            _ => None,
+        };
+        matches!(code, Some(ErrorCode::NoManifest | ErrorCode::SecretMissing | ErrorCode::Recovering))
+    }
+}
+
+/// Its fault, or a state in which it cannot answer now.
+fn is_its_trouble(code: ErrorCode) -> bool {
+    matches!(code, ErrorCode::Internal | ErrorCode::Conflict | ErrorCode::Rollback)
 }
 
 fn after_refusal(code: ErrorCode) -> Next {
@@ -104,8 +130,7 @@ fn after_refusal(code: ErrorCode) -> Next {
         code if code.is_temporary() => Next::Retry,
         // The answer of another deployment's Coordinator, before or after it attested.
         ErrorCode::WrongDeployment => Next::NotOurs,
-        // Its fault, or a state in which it cannot answer now.
-        ErrorCode::Internal | ErrorCode::Conflict | ErrorCode::Rollback => Next::Retry,
+        code if is_its_trouble(code) => Next::Retry,
         _ => Next::GiveUp,
     }
 }
@@ -117,6 +142,33 @@ pub(crate) enum Ask {
     Enroll,
     /// A fresh certificate.
     Renew,
+}
+
+/// An Attester that remembers what it made, so that the grant can be compared with the Evidence that it must rest on.
+struct Remembering {
+    inner: Arc<dyn Attester>,
+    last: Mutex<Digest>,
+}
+
+impl Remembering {
+    fn new(inner: Arc<dyn Attester>) -> Self {
+        Self { inner, last: Mutex::new(Digest::ZERO) }
+    }
+
+    /// The digest of the last Evidence; all zero, which no Evidence has, when there was none.
+    fn sent(&self) -> Digest {
+        *self.last.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Attester for Remembering {
+    fn attest<'a>(&'a self, report_data: &'a ReportData) -> BoxFuture<'a, Result<Evidence, AttestError>> {
+        Box::pin(async move {
+            let evidence = self.inner.attest(report_data).await?;
+            *self.last.lock().unwrap_or_else(PoisonError::into_inner) = evidence.digest();
+            Ok(evidence)
+        })
+    }
 }
 
 /// Who asks, whom, and with what.
@@ -136,7 +188,7 @@ pub(crate) struct Asker {
 
 impl Asker {
     pub(crate) fn new(own: Own, attester: Arc<dyn Attester>, host: String, paths: Paths) -> Result<Self, AskError> {
-        let tls = TlsIdentity::generate().map_err(AskError::Channel)?;
+        let tls = TlsIdentity::generate().map_err(|error| AskError::Own(error.into()))?;
         Ok(Self { own, attester, host, port: MESH_PORT, paths, tls })
     }
 
@@ -144,27 +196,32 @@ impl Asker {
         self.own.settings.coordinator.ok_or(AskError::NoCoordinator)
     }
 
-    /// Asks once.
-    pub(crate) async fn ask(&self, key: &Key, what: Ask, log: LogHead) -> Result<Membership, AskError> {
+    /// Asks once. `pins` are what earlier grants of this pod's life committed the deployment to.
+    pub(crate) async fn ask(&self, key: &Key, what: Ask, pins: Option<&Pins>) -> Result<Membership, AskError> {
         let coordinator = self.coordinator()?;
         // The lease counts from before the question, so that an answer that is held back is worth less, never more.
         let since = BootInstant::now();
         let stream = self.connect().await?;
         let settings = &self.own.settings;
+        let attester = Arc::new(Remembering::new(Arc::clone(&self.attester)));
         let terms = ClientTerms {
             purpose: Purpose::Mesh,
             deployment: settings.deployment_id,
-            attest: Some((Role::Workload, Arc::clone(&self.attester))),
+            attest: Some((Role::Workload, Arc::clone(&attester) as Arc<dyn Attester>)),
         };
-        let mut channel = channel::connect(stream, &self.tls, terms, |evidence| {
-            verifier::appraise(evidence, &settings.reference_values)?.require_identity(coordinator)
+        let mut vouched = false;
+        let opened = channel::connect(stream, &self.tls, terms, |evidence| {
+            let result = verifier::appraise(evidence, &settings.reference_values)?.require_identity(coordinator)?;
+            vouched = true;
+            Ok(result)
         })
-        .await
-        .map_err(AskError::Channel)?;
+        .await;
+        let mut channel =
+            opened.map_err(|error| if vouched { AskError::Channel(error) } else { AskError::Unvouched(error) })?;
         let csr = key.request().map_err(AskError::Own)?;
         let request = match what {
             Ask::Enroll => MeshRequest::Enroll { csr },
-            Ask::Renew => MeshRequest::Renew { csr },
+            Ask::Renew => MeshRequest::Renew { csr, known: pins.map_or(0, |pins| pins.log.size) },
         };
         channel.send(&request).await.map_err(AskError::Channel)?;
         let granted = match channel.recv().await.map_err(AskError::Channel)? {
@@ -181,7 +238,8 @@ impl Asker {
             public_key: &key.public(),
             enrolling: what == Ask::Enroll,
             since,
-            log,
+            evidence: attester.sent(),
+            pins,
             now: UnixTime::since_unix_epoch(now),
             insecure,
         };
@@ -205,5 +263,88 @@ impl Asker {
         }
         Err(last
             .unwrap_or_else(|| AskError::Resolve { host: self.host.clone(), source: io::ErrorKind::NotFound.into() }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use channel::Step;
+    use verifier::AppraiseError;
+
+    use super::*;
+
+    const EVERY_CODE: [ErrorCode; 14] = [
+        ErrorCode::Malformed,
+        ErrorCode::Unsupported,
+        ErrorCode::WrongDeployment,
+        ErrorCode::NotVerified,
+        ErrorCode::Contraindicated,
+        ErrorCode::NotInManifest,
+        ErrorCode::NotSigned,
+        ErrorCode::Conflict,
+        ErrorCode::NoManifest,
+        ErrorCode::Recovering,
+        ErrorCode::Rollback,
+        ErrorCode::SecretMissing,
+        ErrorCode::Busy,
+        ErrorCode::Internal,
+    ];
+
+    fn refused(code: ErrorCode) -> ChannelError {
+        ChannelError::Refused(ApiError::new(code, "no"))
+    }
+
+    #[test]
+    fn nothing_that_is_said_before_evidence_ends_the_pod() {
+        for code in EVERY_CODE {
+            let error = AskError::Unvouched(refused(code));
+            assert_ne!(error.next(), Next::GiveUp, "{code:?}");
+            assert!(!error.is_refusal(), "{code:?}");
+        }
+        for error in [
+            ChannelError::NoProtocol,
+            ChannelError::Malformed { during: Step::ServerEvidence, reason: String::new() },
+            ChannelError::Version { got: 2, expected: 1 },
+            ChannelError::Closed { during: Step::Hello },
+        ] {
+            assert_ne!(AskError::Unvouched(error).next(), Next::GiveUp);
+        }
+    }
+
+    #[test]
+    fn another_coordinator_is_told_loudly() {
+        for error in [refused(ErrorCode::WrongDeployment), ChannelError::Appraise(AppraiseError::SoftwareNotAccepted)] {
+            assert_eq!(AskError::Unvouched(error).next(), Next::NotOurs);
+        }
+    }
+
+    #[test]
+    fn our_own_coordinator_s_no_is_final() {
+        for code in [ErrorCode::NotInManifest, ErrorCode::Contraindicated, ErrorCode::NotVerified] {
+            for error in [AskError::Channel(refused(code)), AskError::Refused(ApiError::new(code, "no"))] {
+                assert_eq!((error.next(), error.is_refusal()), (Next::GiveUp, true), "{code:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_coordinator_that_waits_for_people_is_asked_often_and_a_busy_one_is_not() {
+        let often: Vec<_> =
+            EVERY_CODE.into_iter().filter(|code| AskError::Unvouched(refused(*code)).waits_for_people()).collect();
+        assert_eq!(often, [ErrorCode::NoManifest, ErrorCode::Recovering, ErrorCode::SecretMissing]);
+        assert!(often.into_iter().all(|code| AskError::Refused(ApiError::new(code, "later")).next() == Next::Retry));
+        assert!(!AskError::NoCoordinator.waits_for_people());
+    }
+
+    #[tokio::test(flavor = "current_thread")]
+    async fn the_evidence_that_was_sent_is_remembered() {
+        let initdata = crate::rig::initdata(|_| {});
+        let tee = Arc::new(testkit::SoftwareTee::generate());
+        let attester = Remembering::new(tee.attester(crate::rig::MEASUREMENT, initdata.identity()));
+        assert_eq!(attester.sent(), Digest::ZERO);
+        for data in [ReportData([1; 64]), ReportData([2; 64])] {
+            let evidence = attester.attest(&data).await.unwrap();
+            assert_eq!(attester.sent(), evidence.digest());
+        }
     }
 }

@@ -13,19 +13,23 @@ use mesh::firewall::{FirewallConfig, FirewallError, Ipv6, Stage};
 use protocol::Role;
 use tracing::{error, info, warn};
 
-use crate::answer::{LogHead, Membership};
+use crate::answer::Membership;
 use crate::enroll::{Ask, AskError, Asker, Next};
 use crate::failure::{Failure, Outcome};
 use crate::files::{self, FilesError};
 use crate::key::Key;
 use crate::own;
 use crate::paths::Paths;
+use crate::pins::Pins;
 use crate::place;
 
 /// The pause after the first failure: a manifest may be set at any moment, and the pod should be ready right after.
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 /// LIMIT: each question costs the Coordinator one quote; a hundred waiting pods ask at most this often each.
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+/// LIMIT: while a Coordinator waits for its people it has nothing else to do, and answers four questions a second of each
+/// pod; one that is too busy says so, which brings [`LONGEST_PAUSE`] back.
+const LONGEST_PAUSE_FOR_PEOPLE: Duration = Duration::from_millis(250);
 /// The pause after a Coordinator that is not ours: somebody must change something first.
 const NOT_OURS_PAUSE: Duration = Duration::from_secs(5);
 
@@ -69,7 +73,8 @@ where
         let mut asker = Asker::new(own, Arc::clone(&self.attester), self.host.clone(), self.paths.clone())
             .map_err(Failure::unknown)?;
         asker.port = self.port;
-        let membership = self.enroll(&asker, &key).await?;
+        let pins = place::pins(&self.paths).map_err(Failure::unknown)?;
+        let membership = self.enroll(&asker, &key, pins.as_ref()).await?;
         place::enrolled(&self.paths, &key, &membership).map_err(Failure::unknown)?;
 
         self.apply(&firewall, Stage::Ready)?;
@@ -93,14 +98,14 @@ where
         Ok(())
     }
 
-    async fn enroll(&self, asker: &Asker, key: &Key) -> Outcome<Membership> {
+    async fn enroll(&self, asker: &Asker, key: &Key, pins: Option<&Pins>) -> Outcome<Membership> {
         let mut pause = FIRST_PAUSE;
         let mut said = String::new();
         let mut attempts = 0u64;
         loop {
             attempts += 1;
             let asked = Instant::now();
-            let failure = match asker.ask(key, Ask::Enroll, LogHead::default()).await {
+            let failure = match asker.ask(key, Ask::Enroll, pins).await {
                 Ok(membership) => {
                     let (total, last) = (self.started.elapsed(), asked.elapsed());
                     info!(
@@ -134,8 +139,9 @@ where
             }
             match next {
                 Next::Retry => {
-                    tokio::time::sleep(pause).await;
-                    pause = (pause * 2).min(LONGEST_PAUSE);
+                    let longest = if failure.waits_for_people() { LONGEST_PAUSE_FOR_PEOPLE } else { LONGEST_PAUSE };
+                    tokio::time::sleep(pause.min(longest)).await;
+                    pause = (pause * 2).min(longest);
                 }
                 Next::NotOurs => tokio::time::sleep(NOT_OURS_PAUSE).await,
                 Next::GiveUp if failure.is_refusal() => return Err(Failure::refused(failure)),

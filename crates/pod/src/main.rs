@@ -14,6 +14,7 @@ mod initializer;
 mod key;
 mod own;
 mod paths;
+mod pins;
 mod place;
 #[cfg(test)]
 mod rig;

@@ -17,9 +17,10 @@ use mesh::lease::BootInstant;
 use protocol::Identity;
 use serde::{Deserialize, Serialize};
 
-use crate::answer::{LogHead, Membership};
+use crate::answer::Membership;
 use crate::key::Key;
 use crate::paths::{Paths, replace_file};
+use crate::pins::Pins;
 
 /// LIMIT: what we write ourselves: a thousand callers make 100 KiB.
 const MAX_OWN_FILE: u64 = 1024 * 1024;
@@ -34,8 +35,8 @@ pub(crate) struct Kept {
     pub(crate) lease_seconds: u64,
     /// Who may call.
     pub(crate) callers: BTreeMap<Identity, String>,
-    /// The log as it was seen.
-    pub(crate) log: LogHead,
+    /// What every later grant is held to.
+    pub(crate) pins: Pins,
 }
 
 impl Kept {
@@ -44,7 +45,7 @@ impl Kept {
             valid_until_ms: membership.valid_until.as_millis(),
             lease_seconds: membership.lease.as_secs(),
             callers: membership.callers.clone(),
-            log: membership.log,
+            pins: membership.pins.clone(),
         }
     }
 
@@ -114,14 +115,28 @@ pub(crate) struct Found {
 /// Reads what was left behind.
 pub(crate) fn find(paths: &Paths) -> anyhow::Result<Found> {
     let read = |path: &Path| read(path).with_context(|| format!("read `{}`", path.display()));
-    let kept = serde_json::from_str(&read(&paths.membership())?)
-        .with_context(|| format!("read `{}`", paths.membership().display()))?;
     Ok(Found {
-        kept,
+        kept: kept(paths)?.with_context(|| format!("`{}` is not there", paths.membership().display()))?,
         key: Key::from_pem(&read(&paths.tls().join("key.pem"))?)?,
         certificate_chain: read(&paths.tls().join("certChain.pem"))?,
         mesh_cas: read(&paths.tls().join("mesh-ca.pem"))?,
     })
+}
+
+/// The pins of an earlier initializer of this pod's life; `None` before the first enrolment.
+pub(crate) fn pins(paths: &Paths) -> anyhow::Result<Option<Pins>> {
+    Ok(kept(paths)?.map(|kept| kept.pins))
+}
+
+/// The membership, if there is one. One that cannot be read is an error: to enrol without it would be to forget the pins.
+fn kept(paths: &Paths) -> anyhow::Result<Option<Kept>> {
+    let path = paths.membership();
+    let text = match read(&path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(anyhow!(error).context(format!("read `{}`", path.display()))),
+    };
+    serde_json::from_str(&text).map(Some).with_context(|| format!("read `{}`", path.display()))
 }
 
 fn read(path: &Path) -> io::Result<String> {
@@ -191,6 +206,18 @@ mod tests {
         assert_eq!((found.certificate_chain.as_str(), found.mesh_cas.as_str()), ("new", "both"));
         assert_eq!(found.key.public(), key.public());
         assert!(paths.secrets().join("model-key").exists());
+    }
+
+    #[test]
+    fn pins_outlive_the_initializer_and_are_never_skipped() {
+        let folder = tempfile::tempdir().unwrap();
+        let paths = Paths::below(folder.path());
+        assert_eq!(pins(&paths).unwrap(), None);
+        let membership = rig::membership();
+        enrolled(&paths, &Key::generate().unwrap(), &membership).unwrap();
+        assert_eq!(pins(&paths).unwrap(), Some(membership.pins));
+        replace_file(&paths.membership(), b"{}", 0o400).unwrap();
+        assert!(pins(&paths).is_err());
     }
 
     #[test]

@@ -10,7 +10,8 @@ use protocol::initdata::Settings;
 use protocol::manifest::{Quorum, ReferenceValues};
 use protocol::{DeploymentId, Digest, Identity, Initdata, Role, Secret};
 
-use crate::answer::{LogHead, Membership};
+use crate::answer::Membership;
+use crate::pins::{LogHead, Pins};
 
 pub(crate) const DEPLOYMENT: DeploymentId = DeploymentId::from_bytes([7; 16]);
 pub(crate) const MEASUREMENT: Measurement = Measurement::from_bytes([9; 48]);
@@ -48,7 +49,13 @@ pub(crate) fn membership() -> Membership {
             version: 1,
             value: Secret::new(b"opensesame".to_vec()),
         }],
-        log: LogHead::default(),
+        pins: Pins {
+            root_ca: "root".into(),
+            log_key: "log".into(),
+            generation: 1,
+            transition: Digest::of(b"transition"),
+            log: LogHead { origin: pki::log::origin(DEPLOYMENT), size: 2, root: Digest::of(b"root") },
+        },
         insecure: true,
     }
 }

@@ -1,7 +1,8 @@
 //! The mesh sidecar: runs the proxy under the membership that the initializer obtained, and renews it.
 //!
 //! It starts as root, opens the transparent sockets and gives every right up. A renewal is a new attested channel: the
-//! answered heartbeat that the lease runs on. Without one the proxy cuts every connection when the lease ends, and this
+//! answered heartbeat that the lease runs on, and only while it comes from the deployment that the pod enrolled in
+//! (see [`crate::pins`]): any other answer is no renewal. Without one the proxy cuts every connection when the lease ends, and this
 //! process goes on asking, so that the pod opens again once it is answered.
 
 use std::collections::BTreeMap;
@@ -29,6 +30,7 @@ use crate::initializer::Describe;
 use crate::key::Key;
 use crate::own;
 use crate::paths::Paths;
+use crate::pins::Pins;
 use crate::place::{self, Found};
 
 /// A lease is renewed after this part of it, which leaves two tries of the same length.
@@ -100,7 +102,7 @@ struct Renewal {
     callers: BTreeMap<Identity, String>,
     lease: Duration,
     valid_until: BootInstant,
-    log: crate::answer::LogHead,
+    pins: Pins,
 }
 
 enum Never {}
@@ -123,7 +125,7 @@ impl Renewal {
             valid_until: kept.valid_until(),
             lease: kept.lease(),
             callers: kept.callers,
-            log: kept.log,
+            pins: kept.pins,
         })
     }
 
@@ -154,7 +156,7 @@ impl Renewal {
                     continue;
                 }
             }
-            match self.asker.ask(&self.key, Ask::Renew, self.log).await {
+            match self.asker.ask(&self.key, Ask::Renew, Some(&self.pins)).await {
                 Ok(membership) => {
                     if !said.is_empty() {
                         info!("lease is renewed again");
@@ -206,7 +208,7 @@ impl Renewal {
         self.callers = membership.callers;
         self.lease = membership.lease;
         self.valid_until = membership.valid_until;
-        self.log = membership.log;
+        self.pins = membership.pins;
     }
 
     fn root_pems(&self) -> String {

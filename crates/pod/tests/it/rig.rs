@@ -107,15 +107,19 @@ impl World {
         self.manifest.reference_values = tee.reference_values(&[MEASUREMENT]);
     }
 
+    fn transition(&self) -> Digest {
+        transition(self.deployment, Digest::ZERO, &self.manifest.to_text())
+    }
+
     fn signed(&self) -> SignedManifest {
         let manifest = self.manifest.to_text();
-        let message = transition(self.deployment, Digest::ZERO, &manifest);
-        SignedManifest { manifest, previous: Digest::ZERO, signatures: vec![self.owner.sign(&message).unwrap()] }
+        let signatures = vec![self.owner.sign(&self.transition()).unwrap()];
+        SignedManifest { manifest, previous: Digest::ZERO, signatures }
     }
 
     fn secret(&self) -> PutSecret {
         let (name, version, value) = ("model-key".to_owned(), 1, b"open sesame".to_vec());
-        let message = secret_message(self.deployment, &name, version, &value);
+        let message = secret_message(self.deployment, self.transition(), &name, version, &value);
         PutSecret { name, version, signatures: vec![self.owner.sign(&message).unwrap()], value: Secret::new(value) }
     }
 }

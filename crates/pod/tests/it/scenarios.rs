@@ -82,7 +82,7 @@ fn a_pod_waits_for_its_manifest_gets_ready_serves_renews_and_is_cut_off() {
     assert!(log.contains("initializer start to certificate"), "{log}");
     assert!(log.contains("INSECURE"), "{log}");
     assert!(!log.contains("open sesame"), "{log}");
-    eprintln!("set to ready: {} ms (the longest pause is 1000 ms)", set.elapsed().as_millis());
+    eprintln!("set to ready: {} ms (the longest pause is 250 ms)", set.elapsed().as_millis());
 
     // Everything lies where applications look.
     let mode = |path: &str| rig.path(path).metadata().unwrap().mode() & 0o7777;
@@ -211,7 +211,8 @@ fn a_genuine_coordinator_of_another_deployment_is_refused_loudly() {
     }
     let tee = Arc::new(SoftwareTee::generate());
     let reason = not_ours(&World::new(1, &tee), &World::new(2, &tee));
-    assert_eq!(reason, "attested channel to the Coordinator: peer refused: this is another deployment");
+    assert!(reason.starts_with("attested channel to the Coordinator: "), "{reason}");
+    assert!(reason.ends_with(": this is another deployment"), "{reason}");
 }
 
 #[test]
