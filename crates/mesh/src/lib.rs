@@ -8,8 +8,13 @@
 //! and enforces that end, also on connections that are open. It never forwards a connection whose caller it has not
 //! authorised, and it has no mode in which plain TCP reaches the workload.
 //!
-//! Egress by annotation (design, section 10) is absent: a workload calls others with the certificate that the
-//! initializer placed.
+//! # What is deliberately absent
+//!
+//! - Egress by annotation (design, section 10): a workload calls others with the certificate that the initializer placed.
+//! - Closing open ports when the lease ends. What the proxy serves is cut; `open_ports` of initdata stay open, because
+//!   the process that knows the lease has no capability left to change the firewall, and a mesh that kept one would be
+//!   worth attacking for it. An application behind an open port does its own attested TLS and must let its certificate's
+//!   lease bound its connections.
 
 pub mod firewall;
 pub mod lease;
