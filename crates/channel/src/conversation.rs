@@ -22,6 +22,7 @@ pub struct Channel<S> {
     pub(crate) peer: Option<AttestationResult>,
     pub(crate) peer_role: Option<Role>,
     pub(crate) timeouts: Timeouts,
+    pub(crate) recv_limit: usize,
 }
 
 impl<S> fmt::Debug for Channel<S> {
@@ -56,6 +57,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Channel<S> {
         self.peer_role
     }
 
+    /// From now on receives no message longer than `bytes`, which is [`MAX_FRAME`] at first and never more. Answers may be
+    /// long, requests are short: a server that reads both with one limit lends every client the memory of an answer.
+    pub fn limit_recv(&mut self, bytes: usize) {
+        self.recv_limit = bytes.min(MAX_FRAME);
+    }
+
     /// Sends one message of at most [`MAX_FRAME`] bytes of JSON, within a minute.
     pub async fn send<T: Serialize + ?Sized>(&mut self, message: &T) -> Result<(), ChannelError> {
         let bytes = frame::encode(message, MAX_FRAME, Step::Message)?;
@@ -69,7 +76,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Channel<S> {
 
     /// Receives one message within a minute, or `None` when the peer closed the channel in order.
     pub async fn recv_or_end<T: DeserializeOwned>(&mut self) -> Result<Option<T>, ChannelError> {
-        let read = frame::read(&mut self.stream, MAX_FRAME, Step::Message);
+        let read = frame::read(&mut self.stream, self.recv_limit, Step::Message);
         match within(self.timeouts.message, Step::Message, read).await? {
             Some(bytes) => frame::decode(&bytes, Step::Message).map(Some),
             None => Ok(None),

@@ -114,7 +114,11 @@ pub enum ChannelError {
     /// We refused the client after judging its Evidence.
     #[error("client refused")]
     Unauthorized(#[source] ApiError),
-    /// The peer refused us. From a server that was not yet verified this is the word of anybody on the path.
+    /// Something refused us before any Evidence of the peer was verified. This is the word of anybody on the path: good for
+    /// a retry or a message to a person, never a "no".
+    #[error("refused before the peer's evidence was verified")]
+    RefusedBeforeEvidence(#[source] ApiError),
+    /// The peer refused us, after its Evidence was verified and appraised.
     #[error("peer refused")]
     Refused(#[source] ApiError),
     /// Our fault.
@@ -178,10 +182,11 @@ impl ChannelError {
 
     /// Whether this is a "no", as opposed to "could not tell".
     pub fn is_refusal(&self) -> bool {
-        self.code().is_some_and(ErrorCode::is_refusal)
+        !matches!(self, Self::RefusedBeforeEvidence(_)) && self.code().is_some_and(ErrorCode::is_refusal)
     }
 
-    /// The stable code told to, or by, the peer; `None` when no side came to a decision.
+    /// The stable code told to, or by, the peer; `None` when no side came to a decision. That of a
+    /// [`ChannelError::RefusedBeforeEvidence`] is anybody's word.
     pub fn code(&self) -> Option<ErrorCode> {
         match self {
             Self::Io { .. } | Self::Closed { .. } | Self::Timeout { .. } | Self::Tls { .. } | Self::NoProtocol => None,
@@ -193,7 +198,7 @@ impl ChannelError {
             Self::Verify(error) if error.is_refusal() => Some(ErrorCode::NotVerified),
             Self::Appraise(error) if error.is_refusal() => Some(ErrorCode::Contraindicated),
             Self::Verify(_) | Self::Appraise(_) => Some(ErrorCode::Unsupported),
-            Self::Unauthorized(error) | Self::Refused(error) => Some(error.code),
+            Self::Unauthorized(error) | Self::RefusedBeforeEvidence(error) | Self::Refused(error) => Some(error.code),
             Self::Attest(_) | Self::Internal { .. } => Some(ErrorCode::Internal),
         }
     }
@@ -227,7 +232,7 @@ impl ChannelError {
             Self::Attest(error) => error.hint(),
             Self::Verify(error) => error.hint(),
             Self::Appraise(error) => error.hint(),
-            Self::Unauthorized(error) | Self::Refused(error) => match error.code {
+            Self::Unauthorized(error) | Self::RefusedBeforeEvidence(error) | Self::Refused(error) => match error.code {
                 code if code.is_temporary() => Some("try again later".to_owned()),
                 ErrorCode::WrongDeployment => {
                     Some("check that address and work folder belong to the same deployment".to_owned())
@@ -242,7 +247,9 @@ impl ChannelError {
     pub(crate) fn to_peer(&self) -> ApiError {
         let message = match self {
             // The authorisation wrote its answer for the peer.
-            Self::Unauthorized(error) | Self::Refused(error) => return error.clone(),
+            Self::Unauthorized(error) | Self::RefusedBeforeEvidence(error) | Self::Refused(error) => {
+                return error.clone();
+            }
             Self::FrameTooLong { .. } => "message is too long",
             Self::Malformed { .. } => "message is malformed",
             Self::Version { .. } => "this version of the channel is not spoken here",
@@ -275,9 +282,18 @@ pub(crate) fn printable(text: &str) -> String {
     text.chars().take(PRINTABLE_CHARS).map(|char| if char.is_control() { ' ' } else { char }).collect()
 }
 
-/// A peer's refusal.
+/// A verified peer's refusal.
 pub(crate) fn refused(error: ApiError) -> ChannelError {
-    ChannelError::Refused(ApiError::new(error.code, printable(&error.message)))
+    ChannelError::Refused(bounded(&error))
+}
+
+/// A refusal that nobody vouches for.
+pub(crate) fn refused_before_evidence(error: ApiError) -> ChannelError {
+    ChannelError::RefusedBeforeEvidence(bounded(&error))
+}
+
+fn bounded(error: &ApiError) -> ApiError {
+    ApiError::new(error.code, printable(&error.message))
 }
 
 #[cfg(test)]
@@ -317,6 +333,9 @@ mod tests {
             ChannelError::Appraise(AppraiseError::Unsupported { tee: Tee::Snp }),
             ChannelError::Unauthorized(ApiError::new(ErrorCode::NotInManifest, "not in the manifest")),
             ChannelError::Refused(ApiError::new(ErrorCode::Recovering, "recovering")),
+            ChannelError::Refused(ApiError::new(ErrorCode::NotVerified, "not verified")),
+            ChannelError::RefusedBeforeEvidence(ApiError::new(ErrorCode::Recovering, "recovering")),
+            ChannelError::RefusedBeforeEvidence(ApiError::new(ErrorCode::WrongDeployment, "another deployment")),
             ChannelError::Internal { reason: text() },
         ]
     }
@@ -337,6 +356,7 @@ mod tests {
                 "peer's evidence is not acceptable",
                 "peer's evidence is not acceptable",
                 "client refused",
+                "peer refused",
             ]
         );
     }
@@ -364,17 +384,39 @@ mod tests {
     #[test]
     fn a_refusals_text_is_bounded_and_printable() {
         let long = format!("no\r\nerror: forged{}", "x".repeat(1000));
-        let ChannelError::Refused(error) = refused(ApiError::new(ErrorCode::Busy, long)) else {
-            panic!("another error");
-        };
-        assert_eq!(error.message.chars().count(), PRINTABLE_CHARS);
-        assert!(error.message.starts_with("no  error: forged"), "{}", error.message);
+        let long = ApiError::new(ErrorCode::Busy, long);
+        for error in [refused(long.clone()), refused_before_evidence(long)] {
+            let (ChannelError::Refused(error) | ChannelError::RefusedBeforeEvidence(error)) = error else {
+                panic!("another error");
+            };
+            assert_eq!(error.message.chars().count(), PRINTABLE_CHARS);
+            assert!(error.message.starts_with("no  error: forged"), "{}", error.message);
+        }
+    }
+
+    #[test]
+    fn a_refusal_of_anybody_is_never_a_no_whatever_its_code() {
+        for code in [
+            ErrorCode::WrongDeployment,
+            ErrorCode::NotVerified,
+            ErrorCode::Contraindicated,
+            ErrorCode::NotInManifest,
+            ErrorCode::NotSigned,
+            ErrorCode::Rollback,
+        ] {
+            let error = ApiError::new(code, "no");
+            assert!(refused(error.clone()).is_refusal());
+            let early = refused_before_evidence(error);
+            assert!(!early.is_refusal(), "{code:?}");
+            assert_eq!(early.code(), Some(code));
+        }
+        assert!(refused_before_evidence(ApiError::new(ErrorCode::Busy, "busy")).is_temporary());
     }
 
     #[test]
     fn only_what_may_pass_by_itself_is_temporary() {
         let temporary = every_error().iter().filter(|error| error.is_temporary()).count();
-        // Four of the network, the own Attester, and a Coordinator that recovers.
-        assert_eq!(temporary, 6);
+        // Four of the network, the own Attester, and a Coordinator that recovers, before and after its Evidence.
+        assert_eq!(temporary, 7);
     }
 }

@@ -26,7 +26,8 @@
 //!   does not accept, it sends [`Verdict::Refused`](protocol::wire::Verdict::Refused) in that place, so that the server's log says why.
 //! - A client that does not attest tells its verdict itself. Its first application message may follow at once.
 //! - A server that will not go on answers the Hello with [`ServerOpening::Refused`](protocol::wire::ServerOpening::Refused). Nothing vouches for such an
-//!   answer: whoever is on the path could have given it. It is good for a retry or a message to a person, no more.
+//!   answer: whoever is on the path could have given it. It is good for a retry or a message to a person, no more, and
+//!   is [`ChannelError::RefusedBeforeEvidence`].
 //! - Application messages before the last verdict are malformed messages of the opening, and end it.
 //!
 //! Report data is [`protocol::Binding::report_data`]; the exporter's context is the nonce that the Evidence answers, the

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use attester::Attester;
 use protocol::api::ApiError;
-use protocol::wire::{ClientEvidence, Hello, MAX_HANDSHAKE_FRAME, ServerEvidence, ServerOpening, Verdict};
+use protocol::wire::{ClientEvidence, Hello, MAX_FRAME, MAX_HANDSHAKE_FRAME, ServerEvidence, ServerOpening, Verdict};
 use protocol::{Binding, DeploymentId, Digest, Evidence, Nonce, Purpose, ReportData, Role, TlsSide};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -14,7 +14,7 @@ use tokio_rustls::TlsStream;
 use verifier::{AppraiseError, AttestationResult, UnverifiedEvidence, VerifiedEvidence};
 
 use crate::conversation::within;
-use crate::error::refused;
+use crate::error::{refused, refused_before_evidence};
 use crate::{Channel, ChannelError, Step, TIMEOUTS, Timeouts, TlsIdentity, frame, tls};
 
 /// The version of the opening.
@@ -135,7 +135,7 @@ where
 
     let opening = match wire.read(Step::ServerEvidence).await? {
         ServerOpening::Evidence(opening) => opening,
-        ServerOpening::Refused(error) => return Err(refused(error)),
+        ServerOpening::Refused(error) => return Err(refused_before_evidence(error)),
     };
     let judged = wire.judge_server(opening, terms.purpose, nonce, terms.attest.is_some(), appraise);
     let (peer, server_nonce) = match judged {
@@ -194,7 +194,7 @@ where
 
     let answer = wire.read(Step::ClientAnswer).await;
     let peer = match (answer, hello.attests_as, nonce) {
-        (Ok(ClientAnswer::Verdict(Verdict::Refused(error))), _, _) => return Err(refused(error)),
+        (Ok(ClientAnswer::Verdict(Verdict::Refused(error))), _, _) => return Err(refused_before_evidence(error)),
         (Ok(ClientAnswer::Verdict(Verdict::Accepted)), None, _) => None,
         (Ok(ClientAnswer::Evidence(answer)), Some(role), Some(nonce)) => {
             let judged = wire
@@ -366,7 +366,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
 
     fn into_channel(self, purpose: Purpose, peer: Option<(AttestationResult, Role)>) -> Channel<S> {
         let (peer, peer_role) = peer.unzip();
-        Channel { stream: self.stream, purpose, peer, peer_role, timeouts: self.timeouts }
+        Channel { stream: self.stream, purpose, peer, peer_role, timeouts: self.timeouts, recv_limit: MAX_FRAME }
     }
 }
 

@@ -197,9 +197,23 @@ async fn a_refusal_by_the_server_ends_the_clients_attempt_with_a_bounded_text() 
     let text = format!("no\u{1b}[2J{}", "x".repeat(10_000));
     let (_, error) =
         hostile_server(false, |_, _| ServerOpening::Refused(ApiError::new(ErrorCode::Recovering, text))).await;
-    let ChannelError::Refused(told) = &error else { panic!("{error}") };
+    let ChannelError::RefusedBeforeEvidence(told) = &error else { panic!("{error}") };
     assert!(told.message.starts_with("no [2J") && told.message.len() <= 200, "{told}");
     assert!(!error.is_refusal() && error.is_temporary() && error.hint().is_some());
+}
+
+#[tokio::test]
+async fn a_no_without_evidence_is_anybodys_word() {
+    for attests in [false, true] {
+        for code in [ErrorCode::WrongDeployment, ErrorCode::NotInManifest, ErrorCode::NotSigned, ErrorCode::Rollback] {
+            let told = ApiError::new(code, "no");
+            let refused = told.clone();
+            let (_, error) = hostile_server(attests, |_, _| ServerOpening::Refused(refused)).await;
+            assert_eq!(error, ChannelError::RefusedBeforeEvidence(told));
+            assert!(!error.is_refusal(), "{code:?}");
+            assert_eq!(error.code(), Some(code));
+        }
+    }
 }
 
 #[tokio::test]

@@ -58,10 +58,10 @@ async fn garbage_in_a_frame_is_malformed() {
     }
 }
 
-#[tokio::test]
-async fn an_oversized_application_message_ends_the_channel() {
+/// A client that sends what it likes, and the honest server's open channel to it.
+async fn opened() -> (Raw, Channel<TcpStream>) {
     let (near, far) = tcp().await;
-    let (mut raw, server) = tokio::join!(
+    let (raw, server) = tokio::join!(
         async {
             let mut raw = Raw::connect(near).await;
             raw.send(&hello(None)).await;
@@ -71,7 +71,36 @@ async fn an_oversized_application_message_ends_the_channel() {
         },
         server(far, server_terms())
     );
-    let mut server: Channel<TcpStream> = server.unwrap();
+    (raw, server.unwrap())
+}
+
+#[tokio::test]
+async fn a_server_that_limits_requests_reads_no_longer_one_and_still_answers_at_length() {
+    let (mut raw, mut server) = opened().await;
+    server.limit_recv(8);
+    raw.send(&"123456").await;
+    assert_eq!(server.recv::<String>().await.unwrap(), "123456");
+    let answer = "x".repeat(100_000);
+    let (sent, received) = tokio::join!(server.send(&answer), raw.recv::<String>());
+    sent.unwrap();
+    assert_eq!(received, answer);
+    raw.send(&"1234567").await;
+    let error = server.recv::<String>().await.unwrap_err();
+    assert_eq!(error, ChannelError::FrameTooLong { during: Step::Message, got: 9, limit: 8 });
+}
+
+#[tokio::test]
+async fn no_limit_goes_beyond_that_of_the_protocol() {
+    let (mut raw, mut server) = opened().await;
+    server.limit_recv(usize::MAX);
+    raw.send_bytes(&u32::MAX.to_be_bytes()).await;
+    let error = server.recv::<String>().await.unwrap_err();
+    assert!(matches!(error, ChannelError::FrameTooLong { during: Step::Message, limit: MAX_FRAME, .. }), "{error}");
+}
+
+#[tokio::test]
+async fn an_oversized_application_message_ends_the_channel() {
+    let (mut raw, mut server) = opened().await;
     raw.send_bytes(&u32::MAX.to_be_bytes()).await;
     let error = server.recv::<String>().await.unwrap_err();
     assert!(matches!(error, ChannelError::FrameTooLong { during: Step::Message, limit: MAX_FRAME, .. }), "{error}");

@@ -19,7 +19,7 @@ fn is_unbound(error: &ChannelError) -> bool {
 /// The code with which the peer refused.
 fn refusal(error: &ChannelError) -> Option<ErrorCode> {
     match error {
-        ChannelError::Refused(error) => Some(error.code),
+        ChannelError::Refused(error) | ChannelError::RefusedBeforeEvidence(error) => Some(error.code),
         _ => None,
     }
 }
