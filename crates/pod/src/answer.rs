@@ -563,7 +563,10 @@ mod tests {
             ("is of another certificate", |w, g| g.certificate_chain = w.issue(|_| {}).0),
             ("grant is not in the log", |_, g| g.logged.entry.push(' ')),
             ("grant is not in the log", |_, g| g.roots.log_key = world().signer.vkey()),
-            ("is no grant", |w, g| g.logged = w.log(&LogEntry::Recovered { holders: vec![] })),
+            ("is no grant", |w, g| {
+                let secret = SecretVersion { name: "model-key".into(), version: 3 };
+                g.logged = w.log(&LogEntry::SecretStored { secret, signers: vec![] });
+            }),
             ("has other secrets", |_, g| g.secrets[0].version = 2),
             ("has other secrets", |_, g| g.secrets.clear()),
             ("secrets are [\"model-key\", \"other\"]", |w, g| {
