@@ -5,9 +5,11 @@
 //! is in the store; a Coordinator that went on could sign two heads of one size, which is what its log promises never to
 //! do. It therefore stops, and the process that starts next recovers from what is there.
 
+mod pace;
 mod recovery;
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use pki::ca::{LeafProfile, MeshCa, RootCa};
 use pki::history::{Successor, Tip};
@@ -23,6 +25,7 @@ use protocol::manifest::{Manifest, Quorum, ReferenceValues};
 use protocol::{Evidence, Identity, ReportData, Role};
 use verifier::UnverifiedEvidence;
 
+use self::pace::Pace;
 use self::recovery::Collected;
 use crate::grant::{Asked, Attested, Grant, Standing, authorize};
 use crate::record::{MAX_SHOWN, Record};
@@ -97,13 +100,14 @@ pub(crate) struct Core {
     store: Box<dyn Store>,
     record: Record,
     phase: Phase,
+    pace: Pace,
 }
 
 impl Core {
     /// A Coordinator over what was found in its store.
     pub(crate) fn new(own: Own, store: Box<dyn Store>, record: Record) -> Self {
         let phase = if record.is_empty() { Phase::Uninitialised } else { Phase::Recovering(Collected::default()) };
-        Self { own, store, record, phase }
+        Self { own, store, record, phase, pace: Pace::default() }
     }
 
     /// What the rest of the process may know.
@@ -190,6 +194,11 @@ impl Core {
                 return Err(Refusal::UnusableKey { path, key: key.id(), expected });
             }
         }
+        // For the first manifest these are the owners in our own initdata. Pods start from those in theirs, and a pod that
+        // starts late sees the active manifest only.
+        if !same_quorum(&self.record.tip().owners, &manifest.owners) {
+            return Err(Refusal::OwnersChanged);
+        }
         // The Coordinator would lock everybody out by serving reference values that it does not meet itself. It also
         // keeps software and hardware apart (P8): a Coordinator on one cannot serve a manifest for the other.
         let evidence = UnverifiedEvidence::new(self.own.evidence.clone())
@@ -257,7 +266,7 @@ impl Core {
         self.check_manifest(&next, signed)?;
         let Phase::Active(authority) = &mut self.phase else { return Err(Refusal::Recovering) };
         let active = self.record.manifest().ok_or(Fault::Unreachable { what: "active without a manifest" })?;
-        if !same_holders(&active.seed_share_holders, &next.manifest.seed_share_holders) {
+        if !same_quorum(&active.seed_share_holders, &next.manifest.seed_share_holders) {
             return Err(Refusal::HoldersChanged);
         }
         let mesh = authority.keys.mesh_ca(&authority.root, next.tip.generation)?;
@@ -351,6 +360,7 @@ impl Core {
                 Asked::Renew { known } if known > 0 => Some(known),
                 Asked::Renew { .. } | Asked::Enroll => None,
             };
+            core.pace.step(grant.identity(), grant.lease_seconds(), Instant::now())?;
             core.issue(grant, csr, known, now)
         })
     }
@@ -445,7 +455,7 @@ fn is_insecure(manifest: &Manifest) -> bool {
 }
 
 /// Whether two quorums are the same people with the same threshold, in whatever order.
-fn same_holders(a: &Quorum, b: &Quorum) -> bool {
+fn same_quorum(a: &Quorum, b: &Quorum) -> bool {
     let sorted = |quorum: &Quorum| {
         let mut keys = quorum.keys.clone();
         keys.sort();

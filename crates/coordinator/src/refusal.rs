@@ -27,6 +27,12 @@ pub(crate) enum Refusal {
     /// More work is waiting than this process takes on.
     #[error("too many requests are waiting")]
     Busy,
+    /// One client keeps asking.
+    #[error("the state was shown {limit} times in this channel, which is the limit")]
+    Asked { limit: usize },
+    /// One identity takes more certificates than its pods can use.
+    #[error("{limit} certificates were issued for this identity within one lease, which is the limit")]
+    TooManyGrants { limit: u32 },
     /// There is no manifest.
     #[error("no manifest is set yet")]
     NoManifest,
@@ -51,6 +57,9 @@ pub(crate) enum Refusal {
     /// Another set of share holders needs another seed.
     #[error("the manifest changes `seed_share_holders`, which this release cannot do: the seed would have to change")]
     HoldersChanged,
+    /// Pods know the owners from their initdata and would follow no others.
+    #[error("the manifest changes `owners`, which this release cannot do: pods know them from their initdata")]
+    OwnersChanged,
     /// The history would no longer fit into an answer.
     #[error("the history of manifests is full: {size} bytes, at most {limit} can be shown to a client")]
     HistoryFull { size: usize, limit: usize },
@@ -174,7 +183,7 @@ pub(crate) fn chain(error: &dyn std::error::Error) -> String {
 
 fn code(refusal: &Refusal) -> ErrorCode {
     match refusal {
-        Refusal::WrongPurpose { .. } | Refusal::HoldersChanged => ErrorCode::Unsupported,
+        Refusal::WrongPurpose { .. } | Refusal::HoldersChanged | Refusal::OwnersChanged => ErrorCode::Unsupported,
         Refusal::Malformed { .. }
         | Refusal::UnusableKey { .. }
         | Refusal::HistoryFull { .. }
@@ -184,7 +193,7 @@ fn code(refusal: &Refusal) -> ErrorCode {
         | Refusal::WrongShare { .. }
         | Refusal::WrongSeed
         | Refusal::Checkpoint(_) => ErrorCode::Malformed,
-        Refusal::Busy => ErrorCode::Busy,
+        Refusal::Busy | Refusal::Asked { .. } | Refusal::TooManyGrants { .. } => ErrorCode::Busy,
         Refusal::NoManifest => ErrorCode::NoManifest,
         Refusal::Recovering => ErrorCode::Recovering,
         Refusal::NotRecovering | Refusal::SecretVersion { .. } => ErrorCode::Conflict,
@@ -235,6 +244,8 @@ mod tests {
             Refusal::WrongPurpose { request: "set-manifest", purpose: Purpose::Verify },
             Refusal::Malformed { reason: "expected value".into() },
             Refusal::Busy,
+            Refusal::Asked { limit: 1 },
+            Refusal::TooManyGrants { limit: 1 },
             Refusal::NoManifest,
             Refusal::Recovering,
             Refusal::NotRecovering,
@@ -253,6 +264,7 @@ mod tests {
             Refusal::OwnEvidence(AppraiseError::SoftwareNotAccepted),
             Refusal::UnusableKey { path: "owners.keys", key, expected: "a P-384 key" },
             Refusal::HoldersChanged,
+            Refusal::OwnersChanged,
             Refusal::HistoryFull { size: 2, limit: 1 },
             Refusal::NotSigned(QuorumError::UnknownKey { key }),
             Refusal::SecretName { limit: 128 },
@@ -300,6 +312,8 @@ mod tests {
             unsupported: request `set-manifest` does not belong into a channel with purpose `verify`
             malformed: the message cannot be read: expected value
             busy: too many requests are waiting
+            busy: the state was shown 1 times in this channel, which is the limit
+            busy: 1 certificates were issued for this identity within one lease, which is the limit
             no-manifest: no manifest is set yet
             recovering: the Coordinator lost its seed and waits for share holders
             conflict: the Coordinator is not recovering
@@ -311,6 +325,7 @@ mod tests {
             contraindicated: the manifest's reference values do not accept this Coordinator's own evidence: software evidence is not accepted by these reference values
             malformed: manifest `owners.keys`: key 2c70e12b7a06 is not a P-384 key
             unsupported: the manifest changes `seed_share_holders`, which this release cannot do: the seed would have to change
+            unsupported: the manifest changes `owners`, which this release cannot do: pods know them from their initdata
             malformed: the history of manifests is full: 2 bytes, at most 1 can be shown to a client
             not-signed: the secret is not signed by its owners: key 2c70e12b7a06 is not among the owners
             malformed: a secret's name is 1 to 128 of the characters `a-z A-Z 0-9 . _ -` and does not begin with a dot
@@ -352,6 +367,8 @@ mod tests {
             temporary,
             [
                 Refusal::Busy,
+                Refusal::Asked { limit: 1 },
+                Refusal::TooManyGrants { limit: 1 },
                 Refusal::NoManifest,
                 Refusal::Recovering,
                 Refusal::Denied(Denied::ManifestMoved),

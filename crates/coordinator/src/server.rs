@@ -6,6 +6,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use attester::Attester;
 use channel::{Channel, ChannelError, ServerTerms, TlsIdentity};
 use protocol::api::{ApiError, ErrorCode, MeshReply, MeshRequest, UserReply, UserRequest};
+use protocol::manifest::MAX_MANIFEST;
 use protocol::{DeploymentId, Purpose, Role};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
@@ -17,20 +18,30 @@ use crate::grant::{Asked, Attested};
 use crate::metrics::Metrics;
 use crate::refusal::{Refusal, answer, chain};
 
-/// LIMIT: connections of the user API at a time. Anybody may send a frame of [`protocol::wire::MAX_FRAME`] there, so all
-/// together hold at most 512 MiB. Beyond it new connections are closed, and clients try again.
+/// LIMIT: connections of the user API at a time. Anybody may send a frame of [`MAX_SET`] there, and its text is copied once
+/// when it is parsed, so all together hold at most 264 MiB. Beyond it new connections are closed, and clients try again.
 const MAX_USERS: usize = 32;
 /// LIMIT: connections of the mesh API at a time: a few hundred pods that start at once. Before its Evidence is accepted
-/// one holds at most [`protocol::wire::MAX_HANDSHAKE_FRAME`].
+/// one holds at most [`protocol::wire::MAX_HANDSHAKE_FRAME`], after it [`MAX_MESH_REQUEST`].
 const MAX_WORKLOADS: usize = 256;
+/// LIMIT: a manifest as a JSON string, in which each quote and line end takes two bytes, and a signature of about 250 bytes
+/// by each of 255 owners with their names around.
+const MAX_SET: usize = 2 * MAX_MANIFEST + 128 * 1024;
+/// LIMIT: every other request of the user API: the largest is a secret in base64 with signatures like the above.
+const MAX_USER_REQUEST: usize = 256 * 1024;
+/// LIMIT: a certificate request of 4096 bytes in base64 is 5.5 KiB.
+const MAX_MESH_REQUEST: usize = 16 * 1024;
 /// LIMIT: requests that wait for the one lock. One takes milliseconds, so the last in line waits a second or so.
 const MAX_WAITING: usize = 128;
 /// LIMIT: a person at a terminal, who may read a question between two requests.
 const USER_AGE: Duration = Duration::from_mins(5);
 /// LIMIT: a workload attests, asks once and leaves; a quote on a busy host takes some hundred milliseconds.
 const MESH_AGE: Duration = Duration::from_mins(1);
-/// LIMIT: a share for each of 255 holders with a few questions between.
+/// LIMIT: a share for each of 255 holders, twice.
 const MAX_REQUESTS: usize = 512;
+/// LIMIT: a `State` answer holds the whole history, up to 16 MiB, and is made under the one lock. `verify` asks once, other
+/// commands ask before and after what they do; a share for each of 255 holders needs no question between.
+const MAX_STATES: usize = 64;
 /// How long open connections may finish when the process is asked to end.
 const DRAIN: Duration = Duration::from_secs(2);
 
@@ -219,9 +230,19 @@ async fn user(shared: &Arc<Shared>, stream: TcpStream) {
         Err(error) => return not_opened(shared, Api::User, &error),
     };
     shared.metrics.connection(Api::User.name(), "opened");
+    channel.limit_recv(max_user_request(channel.purpose()));
+    let mut states = 0;
     for _ in 0..MAX_REQUESTS {
         let reply = match channel.recv_or_end::<UserRequest>().await {
-            Ok(Some(request)) => user_reply(shared, channel.purpose(), request).await,
+            Ok(Some(UserRequest::State { .. })) if states >= MAX_STATES => {
+                let refusal = Refusal::Asked { limit: MAX_STATES };
+                report(shared, "state", Some(&refusal));
+                UserReply::Error(answer(&refusal))
+            }
+            Ok(Some(request)) => {
+                states += usize::from(matches!(request, UserRequest::State { .. }));
+                user_reply(shared, channel.purpose(), request).await
+            }
             Ok(None) => break,
             Err(error) => {
                 tell_malformed(&mut channel, &error, UserReply::Error).await;
@@ -244,6 +265,14 @@ async fn tell_malformed<T: serde::Serialize>(
     if matches!(error, ChannelError::Malformed { .. } | ChannelError::FrameTooLong { .. }) {
         let refusal = Refusal::Malformed { reason: error.to_string() };
         let _ = channel.send(&reply(answer(&refusal))).await;
+    }
+}
+
+/// How long a request of the user API may be. A manifest is only taken in a channel for it.
+const fn max_user_request(purpose: Purpose) -> usize {
+    match purpose {
+        Purpose::Set => MAX_SET,
+        _ => MAX_USER_REQUEST,
     }
 }
 
@@ -326,6 +355,7 @@ async fn mesh(shared: &Arc<Shared>, stream: TcpStream) {
         Err(error) => return not_opened(shared, Api::Mesh, &error),
     };
     shared.metrics.connection(Api::Mesh.name(), "opened");
+    channel.limit_recv(MAX_MESH_REQUEST);
     let request = match channel.recv_or_end::<MeshRequest>().await {
         Ok(Some(request)) => request,
         Ok(None) => return,
@@ -356,10 +386,34 @@ fn now() -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use protocol::api::{PutSecret, RecoverShare, SignedManifest};
+    use protocol::api::{OwnerSignature, PutSecret, RecoverShare, SignedManifest};
     use protocol::{Digest, Secret};
 
     use super::*;
+
+    /// The JSON of a request.
+    fn size(request: &impl serde::Serialize) -> usize {
+        serde_json::to_vec(request).unwrap().len()
+    }
+
+    #[test]
+    fn the_largest_request_of_each_kind_is_still_read() {
+        let signature = OwnerSignature { key: Digest::ZERO, signature: vec![0xff; 104] };
+        let signatures = vec![signature; 255];
+        // The worst a manifest can be: JSON outside of which nothing but line ends is found.
+        let manifest = "\n".repeat(MAX_MANIFEST);
+        let set = SignedManifest { manifest, previous: Digest::ZERO, signatures: signatures.clone() };
+        assert!(size(&UserRequest::SetManifest(set)) <= max_user_request(Purpose::Set));
+        let value = Secret::new(vec![0xff; crate::core::MAX_SECRET]);
+        let name = "x".repeat(crate::core::MAX_SECRET_NAME);
+        let put = PutSecret { name, version: u64::MAX, value, signatures };
+        assert!(size(&UserRequest::PutSecret(put)) <= max_user_request(Purpose::Secret));
+        let checkpoint = Some("\n".repeat(4096));
+        let share = RecoverShare { holder: Digest::ZERO, share: Secret::new(vec![0xff; 64]), checkpoint };
+        assert!(size(&UserRequest::Recover(share)) <= max_user_request(Purpose::Recover));
+        let renew = MeshRequest::Renew { csr: vec![0xff; 4096], known: u64::MAX };
+        assert!(size(&renew) <= MAX_MESH_REQUEST);
+    }
 
     #[test]
     fn each_request_belongs_to_its_purposes_and_to_no_other() {

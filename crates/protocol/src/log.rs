@@ -47,6 +47,14 @@ pub enum LogEntry {
         /// Ids of the share holders' keys.
         holders: Vec<Digest>,
     },
+    /// The seed was rebuilt from shares, and some holders had nothing to hold the store against. When these are all of
+    /// them, the log may have been rolled back just before this entry.
+    RecoveredUncompared {
+        /// Ids of the share holders' keys.
+        holders: Vec<Digest>,
+        /// Those of them who showed no checkpoint.
+        without_checkpoint: Vec<Digest>,
+    },
 }
 
 /// A secret's name and version.

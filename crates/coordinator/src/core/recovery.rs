@@ -19,7 +19,15 @@ use crate::store::StoreError;
 /// The shares received so far, by holder.
 #[derive(Debug, Default)]
 pub(super) struct Collected {
-    shares: BTreeMap<Digest, Secret>,
+    shares: BTreeMap<Digest, Received>,
+}
+
+/// A holder's share.
+#[derive(Debug)]
+struct Received {
+    share: Secret,
+    /// Whether the holder ever showed a checkpoint with it, which the stored log then met.
+    compared: bool,
 }
 
 impl Core {
@@ -33,7 +41,9 @@ impl Core {
         let holders = &self.manifest()?.seed_share_holders;
         let need = holders.threshold;
         let Phase::Recovering(collected) = &mut self.phase else { return Err(Refusal::NotRecovering) };
-        collected.shares.insert(given.holder, given.share.clone());
+        let before = collected.shares.get(&given.holder).is_some_and(|received| received.compared);
+        let received = Received { share: given.share.clone(), compared: before || given.checkpoint.is_some() };
+        collected.shares.insert(given.holder, received);
         let have = u32::try_from(collected.shares.len()).unwrap_or(u32::MAX);
         if have < need {
             return Ok(RecoverReply { have, need, state: CoordinatorState::Recovering });
@@ -80,8 +90,11 @@ impl Core {
 
     /// Rebuilds the seed and checks it against the store: the head must carry a signature of the log key that comes from
     /// it, and the certificates must be those of its CAs. Only then is the log known to be ours.
-    fn activate(&mut self, threshold: u32, shares: BTreeMap<Digest, Secret>) -> Result<(), Refusal> {
-        let (holders, shares): (Vec<_>, Vec<_>) = shares.into_iter().unzip();
+    fn activate(&mut self, threshold: u32, received: BTreeMap<Digest, Received>) -> Result<(), Refusal> {
+        let without_checkpoint: Vec<_> =
+            received.iter().filter(|(_, received)| !received.compared).map(|(holder, _)| *holder).collect();
+        let (holders, shares): (Vec<_>, Vec<_>) =
+            received.into_iter().map(|(holder, received)| (holder, received.share)).unzip();
         let seed = Seed::combine(threshold, &shares).map_err(|_| Refusal::WrongSeed)?;
         let keys = KeySchedule::new(&seed, self.record.deployment());
         let signer = keys.log_signer().map_err(Fault::from)?;
@@ -99,7 +112,12 @@ impl Core {
         let number = self.record.tip().generation;
         let mesh = keys.restore_mesh_ca(&root, number, &generation.stored.mesh_ca).map_err(kept)?;
         let store_key = keys.store_key().map_err(Fault::from)?;
-        self.record.append_entry(self.store.as_mut(), &signer, &LogEntry::Recovered { holders })?;
+        let entry = if without_checkpoint.is_empty() {
+            LogEntry::Recovered { holders }
+        } else {
+            LogEntry::RecoveredUncompared { holders, without_checkpoint }
+        };
+        self.record.append_entry(self.store.as_mut(), &signer, &entry)?;
         self.phase = Phase::Active(Box::new(Authority { keys, signer, store_key, root, mesh }));
         Ok(())
     }

@@ -129,16 +129,31 @@ async fn a_recovery_is_in_the_log_with_its_holders() {
     let shares = reply.seed_shares.unwrap();
     running.stop().await;
     let running = world.start().await;
-    for index in [1, 2] {
-        running.recover(share(&shares, index, None)).await.unwrap();
-    }
+    // One shows a checkpoint and then repeats without it; the other has none.
+    running.recover(share(&shares, 1, Some(&reply.logged.checkpoint))).await.unwrap();
+    running.recover(share(&shares, 1, None)).await.unwrap();
+    running.recover(share(&shares, 2, None)).await.unwrap();
     running.stop().await;
     let database = redb::Database::open(world.store()).unwrap();
     let entry = crate::tampering::entry(&database, 1);
-    let LogEntry::Recovered { holders: named } = serde_json::from_str(&entry).unwrap() else { panic!("{entry}") };
+    let LogEntry::RecoveredUncompared { holders: named, without_checkpoint } = serde_json::from_str(&entry).unwrap()
+    else {
+        panic!("{entry}")
+    };
     let mut expected: Vec<_> = holders(3)[1..].iter().map(|key| key.public().id()).collect();
     expected.sort();
     assert_eq!(named, expected);
+    assert_eq!(without_checkpoint, [holders(3)[2].public().id()]);
+    drop(database);
+
+    // Where everybody had something to compare, nobody is named.
+    let running = world.start().await;
+    for index in [1, 2] {
+        running.recover(share(&shares, index, Some(&reply.logged.checkpoint))).await.unwrap();
+    }
+    running.stop().await;
+    let entry = crate::tampering::entry(&redb::Database::open(world.store()).unwrap(), 2);
+    assert_eq!(serde_json::from_str::<LogEntry>(&entry).unwrap(), LogEntry::Recovered { holders: expected });
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -66,6 +66,12 @@ async fn a_first_manifest_that_must_not_be_set() {
             }),
             ErrorCode::Contraindicated,
         ),
+        (
+            "another owner than our initdata names",
+            changed(&|m| m.owners = quorum(1, [&stranger])),
+            ErrorCode::Unsupported,
+        ),
+        ("one more owner", changed(&|m| m.owners = quorum(1, [&world.owner, &stranger])), ErrorCode::Unsupported),
         ("an owner key that is none", changed(&|m| m.owners.keys.push(PublicKey(vec![1]))), ErrorCode::Malformed),
         (
             "a holder key that is none",
@@ -89,10 +95,9 @@ async fn an_update_that_must_not_be_made() {
     let first = world.first();
     running.set(&first).await.unwrap();
     let tip = world.transition(&first);
-    let new_owner = OwnerKey::generate().unwrap();
-    // A second manifest hands the deployment to another owner.
+    let stranger = OwnerKey::generate().unwrap();
     let mut manifest = world.manifest.clone();
-    manifest.owners = quorum(1, [&new_owner]);
+    manifest.lease_seconds = 30;
     let second = world.sign(&manifest, tip, &[&world.owner]);
     running.set(&second).await.unwrap();
     let tip = world.transition(&second);
@@ -103,18 +108,29 @@ async fn an_update_that_must_not_be_made() {
         world.sign(&changed, previous, &[key])
     };
     let cases = [
-        ("the former owner", with(&|_| (), tip, &world.owner), ErrorCode::NotSigned),
-        ("the predecessor of before", with(&|_| (), second.previous, &new_owner), ErrorCode::Conflict),
+        ("a stranger", with(&|_| (), tip, &stranger), ErrorCode::NotSigned),
+        ("the predecessor of before", with(&|_| (), second.previous, &world.owner), ErrorCode::Conflict),
+        ("another owner", with(&|m| m.owners = quorum(1, [&stranger]), tip, &world.owner), ErrorCode::Unsupported),
+        (
+            "one more owner",
+            with(&|m| m.owners = quorum(1, [&world.owner, &stranger]), tip, &world.owner),
+            ErrorCode::Unsupported,
+        ),
+        (
+            "a higher threshold",
+            with(&|m| m.owners = quorum(2, [&world.owner, &stranger]), tip, &world.owner),
+            ErrorCode::Unsupported,
+        ),
         ("the first manifest once more", first.clone(), ErrorCode::Conflict),
-        ("a later predecessor", with(&|_| (), Digest::of(b"later"), &new_owner), ErrorCode::Conflict),
+        ("a later predecessor", with(&|_| (), Digest::of(b"later"), &world.owner), ErrorCode::Conflict),
         (
             "another share holder",
-            with(&|m| m.seed_share_holders.keys = vec![holders(2)[1].public()], tip, &new_owner),
+            with(&|m| m.seed_share_holders.keys = vec![holders(2)[1].public()], tip, &world.owner),
             ErrorCode::Unsupported,
         ),
         (
             "one more share holder",
-            with(&|m| m.seed_share_holders.keys.push(holders(2)[1].public()), tip, &new_owner),
+            with(&|m| m.seed_share_holders.keys.push(holders(2)[1].public()), tip, &world.owner),
             ErrorCode::Unsupported,
         ),
     ];
@@ -122,7 +138,7 @@ async fn an_update_that_must_not_be_made() {
         assert_eq!(running.set(&signed).await.unwrap_err().code, code, "{what}");
         assert_eq!(running.state(None).await.generation, 2, "{what}");
     }
-    running.set(&with(&|_| (), tip, &new_owner)).await.unwrap();
+    running.set(&with(&|_| (), tip, &world.owner)).await.unwrap();
     running.stop().await;
 }
 
@@ -319,6 +335,48 @@ async fn a_message_that_is_none_is_answered_and_ends_the_channel() {
     let protocol::api::UserReply::Error(error) = channel.recv().await.unwrap() else { panic!("answered") };
     assert_eq!(error.code, ErrorCode::Malformed);
     assert!(matches!(running.state(None).await.state, CoordinatorState::Uninitialised), "others are still served");
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_longer_than_any_that_is_due_is_refused_by_its_length() {
+    let world = World::new(1, 1);
+    let running = world.start().await;
+    // The length comes before the purpose's business: only a channel for manifests reads one.
+    let cases = [(Purpose::Set, 5 * 1024 * 1024), (Purpose::Verify, 300 * 1024), (Purpose::Secret, 300 * 1024)];
+    for (purpose, bytes) in cases {
+        let mut channel = running.open(purpose).await;
+        // The Coordinator stops reading, so that this may break before it is sent.
+        let _ = channel.send(&"x".repeat(bytes)).await;
+        if let Ok(reply) = channel.recv().await {
+            let protocol::api::UserReply::Error(error) = reply else { panic!("answered") };
+            assert_eq!(error.code, ErrorCode::Malformed);
+            assert!(error.message.contains("bytes"), "{}", error.message);
+        }
+    }
+    running.set(&world.first()).await.unwrap();
+    let mut channel = running.connect(running.addresses.mesh, running.mesh_terms(identity("web"))).await.unwrap();
+    channel.send(&MeshRequest::Enroll { csr: vec![0; 20 * 1024] }).await.unwrap();
+    if let Ok(reply) = channel.recv().await {
+        let MeshReply::Error(error) = reply else { panic!("granted") };
+        assert!(error.message.contains("at most 16384 are read"), "{}", error.message);
+    }
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_state_is_shown_so_often_in_a_channel_and_not_more() {
+    let world = World::new(1, 1);
+    let running = world.start().await;
+    let mut channel = running.open(Purpose::Verify).await;
+    for _ in 0..64 {
+        channel.send(&UserRequest::State { known: None }).await.unwrap();
+        assert!(matches!(channel.recv().await.unwrap(), protocol::api::UserReply::State(_)));
+    }
+    channel.send(&UserRequest::State { known: None }).await.unwrap();
+    let protocol::api::UserReply::Error(error) = channel.recv().await.unwrap() else { panic!("shown") };
+    assert_eq!(error.code, ErrorCode::Busy);
+    assert!(running.is(CoordinatorState::Uninitialised).await, "another channel has its own budget");
     running.stop().await;
 }
 

@@ -47,8 +47,10 @@ async fn lived(world: &World) -> protocol::api::SetReply {
     running.put(&world.secret("model", 1, b"one", &world.owner)).await.unwrap();
     let mut manifest = world.manifest.clone();
     manifest.lease_seconds = 30;
-    running.set(&world.sign(&manifest, world.transition(&first), &[&world.owner])).await.unwrap();
-    running.put(&world.secret("model", 2, b"two", &world.owner)).await.unwrap();
+    let second = world.sign(&manifest, world.transition(&first), &[&world.owner]);
+    running.set(&second).await.unwrap();
+    let secret = world.secret_under(world.transition(&second), "model", 2, b"two", &world.owner);
+    running.put(&secret).await.unwrap();
     running.enroll("inference").await.unwrap();
     running.stop().await;
     reply
