@@ -111,6 +111,14 @@ pub enum EngineError {
         /// The workloads there are.
         workloads: Vec<String>,
     },
+    /// More pods than the engine has addresses for.
+    #[error("{wanted} pods are wanted, and one engine runs at most {most}")]
+    TooManyPods {
+        /// How many pods there would be.
+        wanted: u64,
+        /// How many there can be.
+        most: u64,
+    },
     /// No container of that name in the pod.
     #[error("pod `{pod}` has no container `{container}`")]
     NoSuchContainer {
@@ -206,6 +214,7 @@ impl EngineError {
             Self::NoSuchPod { pods, .. } => one_of("pods", pods)?,
             Self::NoSuchWorkload { workloads, .. } => one_of("workloads", workloads)?,
             Self::NoSuchContainer { containers, .. } => one_of("containers", containers)?,
+            Self::TooManyPods { .. } => "ask for fewer replicas; for more, there are clusters".to_owned(),
             Self::NoLog { previous: true, .. } => "it has not been restarted".to_owned(),
             Self::NoLog { .. } => "it has not started yet; `casemate ps` shows what it waits for".to_owned(),
             Self::Timeout { .. } => "`casemate ps` and `casemate logs` show what it waits for".to_owned(),
@@ -230,6 +239,7 @@ impl EngineError {
             | Self::NoSuchPod { .. }
             | Self::NoSuchWorkload { .. }
             | Self::NoSuchContainer { .. }
+            | Self::TooManyPods { .. }
             | Self::NoLog { .. } => true,
             Self::Crashed { .. }
             | Self::NoSubnet

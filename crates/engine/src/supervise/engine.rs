@@ -1,13 +1,13 @@
 //! The engine's state: which pods are wanted, which are there, and what is behind each service.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::net::Ipv4Addr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use aws_lc_rs::rand::{SecureRandom as _, SystemRandom};
 use serde_json::Value;
-use tokio::sync::{broadcast, watch};
+use tokio::sync::{Semaphore, broadcast, watch};
 
 use crate::agent_api::AgentErrorCode;
 use crate::control::{Attachment, Event, PodStatus, ServicePort, ServiceStatus};
@@ -15,7 +15,7 @@ use crate::error::EngineError;
 use crate::paths::Paths;
 
 use super::images::Images;
-use super::network::{Balanced, Network, PodNetwork};
+use super::network::{Balanced, MAX_PODS, Network, PodNetwork};
 use super::objects::{Objects, Service, Workload};
 use super::pod::{self, Pod};
 use super::probe;
@@ -23,6 +23,8 @@ use super::status::State;
 
 /// LIMIT: events kept for whoever asks later.
 const MAX_EVENTS: usize = 10_000;
+/// LIMIT: how many pods are put on the network at once; more would only wait for the kernel's one lock on links.
+const MAX_PLUGGING: usize = 4;
 
 /// Everything that the supervisor knows.
 pub(super) struct Engine {
@@ -34,11 +36,13 @@ pub(super) struct Engine {
     workloads: Mutex<Vec<Wanted>>,
     pods: Mutex<BTreeMap<String, Arc<Pod>>>,
     plugged: Mutex<BTreeMap<String, PodNetwork>>,
+    /// A handful at a time: each makes a few processes.
+    plugging: Semaphore,
     /// The rules that the node has.
     applied: Mutex<Option<Vec<Balanced>>>,
     changed: watch::Sender<()>,
     started: Instant,
-    events: Mutex<Vec<Event>>,
+    events: Mutex<VecDeque<Event>>,
     feed: broadcast::Sender<Event>,
 }
 
@@ -93,6 +97,7 @@ impl Engine {
             workloads: Mutex::new(workloads.collect()),
             pods: Mutex::default(),
             plugged: Mutex::default(),
+            plugging: Semaphore::new(MAX_PLUGGING),
             applied: Mutex::default(),
             changed: watch::Sender::new(()),
             started: Instant::now(),
@@ -121,16 +126,16 @@ impl Engine {
         tracing::info!("{object}: {reason}: {message}");
         let mut events = lock(&self.events);
         if events.len() == MAX_EVENTS {
-            events.remove(0);
+            events.pop_front();
         }
-        events.push(event.clone());
+        events.push_back(event.clone());
         let _ = self.feed.send(event);
     }
 
     /// What happened so far, and a feed of what will.
     pub(super) fn events(&self) -> (Vec<Event>, broadcast::Receiver<Event>) {
         let events = lock(&self.events);
-        (events.clone(), self.feed.subscribe())
+        (events.iter().cloned().collect(), self.feed.subscribe())
     }
 
     // ---- Pods -------------------------------------------------------------------------------------------------------
@@ -206,7 +211,15 @@ impl Engine {
                 wanted.workload.scales() && (wanted.workload.name == name || wanted.workload.path() == name)
             });
             let found = found.ok_or_else(|| EngineError::NoSuchWorkload { name: name.to_owned(), workloads: known })?;
-            found.replicas = replicas;
+            let before = std::mem::replace(&mut found.replicas, replicas);
+            let path = found.workload.path();
+            let wanted = workloads.iter().map(|wanted| u64::from(wanted.replicas)).sum();
+            if wanted > MAX_PODS {
+                if let Some(found) = workloads.iter_mut().find(|wanted| wanted.workload.path() == path) {
+                    found.replicas = before;
+                }
+                return Err(EngineError::TooManyPods { wanted, most: MAX_PODS });
+            }
         }
         self.event(&format!("workload/{name}"), "Scaled", &format!("to {replicas}"));
         for pod in self.reconcile() {
@@ -260,8 +273,9 @@ impl Engine {
 
     // ---- Network ----------------------------------------------------------------------------------------------------
 
-    /// Makes a pod's place in the network.
+    /// Makes a pod's place in the network. Not cancel-safe: a caller that gives up would leave the place behind.
     pub(super) async fn plug(&self, pod: &str) -> Result<PodNetwork, EngineError> {
+        let _turn = self.plugging.acquire().await.map_err(|error| EngineError::Bug { reason: error.to_string() })?;
         let network = Arc::clone(&self.network);
         let made = tokio::task::spawn_blocking(move || network.add_pod())
             .await
@@ -273,6 +287,7 @@ impl Engine {
     /// Removes it.
     pub(super) async fn unplug(&self, pod: &str) {
         let Some(made) = lock(&self.plugged).remove(pod) else { return };
+        let _turn = self.plugging.acquire().await;
         let network = Arc::clone(&self.network);
         let _ = tokio::task::spawn_blocking(move || network.remove_pod(&made)).await;
     }

@@ -26,6 +26,8 @@ use crate::{process, threads};
 /// Pods get 2 to 126 of the subnet.
 const FIRST_POD: u8 = 2;
 const LAST_POD: u8 = 126;
+/// LIMIT: as many pods as there are addresses for them.
+pub(super) const MAX_PODS: u64 = (LAST_POD - FIRST_POD) as u64 + 1;
 /// Services get 128 to 252.
 const FIRST_SERVICE: u8 = 128;
 const LAST_SERVICE: u8 = 252;
@@ -156,7 +158,7 @@ impl Network {
             let free = (1..=LAST_POD - FIRST_POD + 1)
                 .map(|step| FIRST_POD + (begin.saturating_sub(FIRST_POD) + step) % (LAST_POD - FIRST_POD + 1))
                 .find(|last| !taken.addresses.contains(last));
-            let last = free.ok_or(EngineError::Timeout { what: "no pod address is free".into(), seconds: 0 })?;
+            let last = free.ok_or(EngineError::TooManyPods { wanted: MAX_PODS + 1, most: MAX_PODS })?;
             taken.addresses.insert(last);
             taken.last = last;
             taken.namespaces += 1;
@@ -198,7 +200,9 @@ impl Network {
     /// Removes a pod's namespace; the address is free again.
     pub(super) fn remove_pod(&self, pod: &PodNetwork) {
         if let Err(error) = ip(&["netns", "delete", &pod.netns]) {
+            // Its address stays taken: two namespaces with one address would both be wrong.
             tracing::warn!("{error}");
+            return;
         }
         self.taken().addresses.remove(&pod.ip.octets()[3]);
     }

@@ -8,6 +8,8 @@ use serde_json::{Value, json};
 
 use crate::error::EngineError;
 
+use super::network::MAX_PODS;
+
 /// What is to run, and what it refers to.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Objects {
@@ -119,6 +121,10 @@ pub(super) fn load(paths: &[PathBuf]) -> Result<Objects, EngineError> {
             let value = parse(file, line, document)?;
             objects.add(file, line + key_line(document, "kind:"), value)?;
         }
+    }
+    let wanted = objects.workloads.iter().map(|workload| u64::from(workload.replicas)).sum();
+    if wanted > MAX_PODS {
+        return Err(EngineError::TooManyPods { wanted, most: MAX_PODS });
     }
     if objects.workloads.is_empty() {
         return Err(EngineError::NothingToRun { path: paths.first().cloned().unwrap_or_default() });
@@ -336,6 +342,14 @@ mod tests {
         }
         let missing = load(&["/nonexistent/x.yaml".into()]).unwrap_err();
         assert!(missing.to_string().starts_with("/nonexistent/x.yaml: "), "{missing}");
+    }
+
+    #[test]
+    fn more_pods_than_addresses_are_refused() {
+        let text = "kind: Deployment\nmetadata:\n  name: w\nspec:\n  replicas: 126\n  template:\n    metadata:\n      annotations:\n        \
+                    io.katacontainers.config.hypervisor.cc_init_data: aGk=\n    spec:\n      containers:\n      - name: c\n";
+        assert_eq!(loaded(text).unwrap_err(), EngineError::TooManyPods { wanted: 126, most: 125 });
+        assert!(loaded(&text.replace("126", "125")).is_ok());
     }
 
     #[test]

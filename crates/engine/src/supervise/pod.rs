@@ -11,6 +11,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use crate::agent_api::{Call, CallError};
+use crate::error::EngineError;
 use crate::shim::{self, SandboxNetwork};
 use crate::tee_api;
 
@@ -160,8 +161,10 @@ pub(super) async fn run(engine: Arc<Engine>, pod: Arc<Pod>) {
     let mut backoff = BackOff::default();
     loop {
         let begun = Instant::now();
+        // Outside of what may be given up half-way, or its place in the network would be left behind.
+        let network = engine.plug(&pod.name).await;
         let end = tokio::select! {
-            end = machine(&engine, &pod) => Some(end),
+            end = machine(&engine, &pod, network) => Some(end),
             grace = pod.stopping() => {
                 pod.update(&engine, |state| state.overall = Some("Terminating"));
                 shut_down(&engine, &pod, grace).await;
@@ -216,9 +219,9 @@ pub(super) async fn run(engine: Arc<Engine>, pod: Arc<Pod>) {
 }
 
 /// One machine, from its start to its end.
-async fn machine(engine: &Arc<Engine>, pod: &Arc<Pod>) -> End {
+async fn machine(engine: &Arc<Engine>, pod: &Arc<Pod>, network: Result<PodNetwork, EngineError>) -> End {
     let failed = |status, reason: String| End::Failed { status, reason };
-    let network = match engine.plug(&pod.name).await {
+    let network = match network {
         Ok(network) => network,
         Err(error) => return failed("CreatePodSandboxError", error.to_string()),
     };
@@ -346,7 +349,10 @@ pub(super) fn describe(error: &CallError) -> String {
             format!("{}: {}", error.message, error.reasons.join("; "))
         }
         CallError::Refused(error) => error.message.clone(),
-        CallError::Frame(error) => format!("the pod agent does not answer: {error}"),
+        CallError::Frame(error) => {
+            let cause = std::error::Error::source(error).map(|cause| format!(": {cause}")).unwrap_or_default();
+            format!("the pod agent does not answer: {error}{cause}")
+        }
     }
 }
 

@@ -47,7 +47,7 @@ fn serve(workspace: &Path) -> Result<(), EngineError> {
             let pods = Arc::clone(&accepting);
             std::thread::spawn(move || {
                 if let Err(error) = serve_connection(&pods, stream)
-                    && !matches!(error, FrameError::Closed)
+                    && !matches!(error, FrameError::Closed | FrameError::Io(_))
                 {
                     tracing::warn!("tee: connection ended: {error}");
                 }

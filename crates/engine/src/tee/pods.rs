@@ -37,9 +37,18 @@ pub(super) struct Pods {
 }
 
 struct Pod {
-    process: Mutex<Option<Started>>,
+    process: Mutex<Process>,
     ended: Mutex<Option<String>>,
     signal: Condvar,
+}
+
+/// A pod's process, which may be asked to stop before it is known.
+#[derive(Default)]
+struct Process {
+    /// There is or was a guest, and somebody waits for its end and clears up after it.
+    launched: bool,
+    started: Option<Started>,
+    stopped: bool,
 }
 
 fn failed(message: impl std::fmt::Display) -> TeeError {
@@ -86,14 +95,18 @@ impl Pods {
         }
         let result = self.start(&pod, launch);
         if result.is_err() {
+            let (launched, process) = {
+                let known = pod.process();
+                (known.launched, known.started.clone())
+            };
             // A guest that was started and refused ends by itself; end it now all the same.
-            let process = pod.process.lock().unwrap_or_else(PoisonError::into_inner).clone();
-            match process {
-                Some(process) => {
-                    process.kill(KILL_PATIENCE);
-                    pod.wait();
-                }
-                None => self.clear(&name, &pod, "it was never started"),
+            if let Some(process) = process {
+                process.kill(KILL_PATIENCE);
+            }
+            if launched {
+                pod.wait();
+            } else {
+                self.clear(&name, &pod, "it was never started");
             }
         }
         result
@@ -108,7 +121,12 @@ impl Pods {
         let (mut device, theirs) = UnixStream::pair().map_err(failed)?;
         let guest = self.launcher.launch(&name, OwnedFd::from(theirs)).map_err(failed)?;
         let process = Started::now("agent", Some(&name), guest.pid);
-        (*pod.process.lock().unwrap_or_else(PoisonError::into_inner)).clone_from(&process);
+        let stopped = {
+            let mut known = pod.process();
+            known.launched = true;
+            known.started.clone_from(&process);
+            known.stopped
+        };
         let (pods, watched, watched_name) = (Arc::clone(self), Arc::clone(pod), name.clone());
         std::thread::spawn(move || {
             let end = guest.ended.recv().unwrap_or_else(|_| "its launcher ended".into());
@@ -116,6 +134,9 @@ impl Pods {
         });
         if let Some(process) = &process {
             process.record(&self.paths.processes()).map_err(failed)?;
+        }
+        if stopped {
+            return Err(failed(format!("pod `{name}` was stopped before it had started")));
         }
         let socket = self.paths.agent_socket(&name);
         let boot = Boot {
@@ -181,7 +202,12 @@ impl Pods {
 
     pub(super) fn stop(&self, name: &str) -> Result<Reply, TeeError> {
         let pod = self.find(name)?;
-        if let Some(process) = pod.process.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        let process = {
+            let mut known = pod.process();
+            known.stopped = true;
+            known.started.clone()
+        };
+        if let Some(process) = process
             && !process.kill(KILL_PATIENCE)
         {
             return Err(failed(format!("pod `{name}` does not end")));
@@ -208,7 +234,7 @@ impl Pods {
 
     /// After a pod's end: its name is free again and nothing of it is left.
     fn clear(&self, name: &str, pod: &Pod, end: &str) {
-        if let Some(process) = pod.process.lock().unwrap_or_else(PoisonError::into_inner).take() {
+        if let Some(process) = pod.process().started.take() {
             process.forget(&self.paths.processes());
         }
         let _ = std::fs::remove_dir_all(self.paths.pod(name));
@@ -220,6 +246,10 @@ impl Pods {
 }
 
 impl Pod {
+    fn process(&self) -> std::sync::MutexGuard<'_, Process> {
+        self.process.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn wait(&self) -> String {
         let mut ended = self.ended.lock().unwrap_or_else(PoisonError::into_inner);
         loop {

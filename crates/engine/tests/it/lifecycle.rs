@@ -21,6 +21,7 @@ pub(crate) const TESTS: &[Test] = &[
     ("volumes_outlive_their_pod", volumes_outlive_their_pod),
     ("a_crashed_supervisor_leaves_nothing_after_down", a_crashed_supervisor_leaves_nothing_after_down),
     ("an_interrupted_up_cleans_up", an_interrupted_up_cleans_up),
+    ("many_pods_come_and_go", many_pods_come_and_go),
     ("a_job_completes", a_job_completes),
     ("a_container_reaches_no_device_of_the_machine", a_container_reaches_no_device_of_the_machine),
     ("a_followed_log_goes_on_over_a_restart_and_ends", a_followed_log_goes_on_over_a_restart_and_ends),
@@ -221,6 +222,9 @@ fn a_service_balances_over_ready_pods() {
         let begun = Instant::now();
         get(&format!("{ip}:80/")).contains("refused") && begun.elapsed() < Duration::from_secs(1)
     });
+    let error = engine::scale(work.path(), "web", 100_000).unwrap_err();
+    assert_eq!(error, EngineError::TooManyPods { wanted: 100_000, most: 125 });
+    assert!(error.is_refusal() && names().is_empty());
     let error = engine::scale(work.path(), "nothing", 1).unwrap_err();
     assert_eq!(error.hint().unwrap(), "workloads: deployment/web");
 }
@@ -372,6 +376,25 @@ fn a_terminated_supervisor_cleans_up() {
     rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
     eventually("everything is gone", || machine(&work).is_empty());
     assert!(matches!(engine::ps(work.path()), Err(EngineError::NotUp { .. })));
+}
+
+fn many_pods_come_and_go() {
+    let work = Work::with(&web(1));
+    work.must_up();
+    let begun = Instant::now();
+    engine::scale(work.path(), "web", 20).unwrap();
+    work.must_be_ready();
+    println!("    20 pods ready after {:.2} s", begun.elapsed().as_secs_f64());
+    engine::scale(work.path(), "web", 30).unwrap();
+    // Taken back while they are being started: those that go are gone, whatever they had come to.
+    engine::scale(work.path(), "web", 2).unwrap();
+    work.must_be_ready();
+    assert_eq!(pods(&work).len(), 2);
+    let netns = machine(&work).into_iter().filter(|line| line.starts_with("netns: ")).count();
+    assert_eq!(netns, 3, "one for the node and one for each pod");
+    assert!(begun.elapsed() < Duration::from_secs(60));
+    engine::down(work.path()).unwrap();
+    assert_nothing_left(&work);
 }
 
 fn a_job_completes() {
