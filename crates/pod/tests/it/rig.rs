@@ -190,6 +190,11 @@ impl Rig {
         }
     }
 
+    /// What a host does that wants a fresh start: the Coordinator keeps its identity and loses its past.
+    pub(crate) fn empty_store(&mut self) {
+        self.store = tempfile::tempdir().unwrap();
+    }
+
     /// Sets the manifest and stores the secret, as the owner does.
     pub(crate) fn set(&self, world: &World) -> Roots {
         let (signed, secret) = (world.signed(), world.secret());

@@ -132,6 +132,22 @@ fn a_pod_waits_for_its_manifest_gets_ready_serves_renews_and_is_cut_off() {
     let refused = connect(&rig, &roots.mesh_ca).and_then(|mut tls| ask(&mut tls));
     assert!(refused.is_err());
 
+    // A Coordinator with the same initdata and manifest and another past is not the one that the pod enrolled with.
+    rig.empty_store();
+    rig.start_coordinator(&world);
+    let stranger = rig.set(&world);
+    assert_ne!(stranger.root_ca, roots.root_ca);
+    // It is shorter than the log that the mesh was shown, and honest enough to say so.
+    mesh.eventually_logs("lease is not renewed: the Coordinator refused: ");
+    let refused = connect(&rig, &stranger.mesh_ca).and_then(|mut tls| ask(&mut tls));
+    assert!(refused.is_err());
+    let (status, log) = rig.start(&["/casemate-pod", "initializer"]).end();
+    assert_eq!(status, Some(1), "{log}");
+    let contradiction = "grant contradicts an earlier one: root CA is another one than at enrolment";
+    assert!(log.contains(contradiction), "{log}");
+    assert!(!rig.has_launcher());
+    assert_eq!(read(&rig.path("casemate/tls-config/coordinator-root-ca.pem")), roots.root_ca);
+
     mesh.terminate();
     let (status, log) = mesh.end();
     assert_eq!(status, Some(0), "{log}");
