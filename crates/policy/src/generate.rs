@@ -202,8 +202,7 @@ pub async fn generate(options: &GenerateOptions) -> Result<Report, GenerateError
 
     let lease_seconds = old.as_ref().map_or(settings.lease_seconds, |old| old.lease_seconds);
     let Frame { owners, reference_values, .. } = frame;
-    let manifest_frame =
-        manifest::Frame { deployment_id, reference_values, owners, seed_share_holders, lease_seconds };
+    let manifest_frame = manifest::Frame { deployment_id, reference_values, owners, seed_share_holders, lease_seconds };
     let (manifest, mut notices) = manifest::merge(manifest_frame, old.as_ref(), entries);
     let invalid = |source| GenerateError::Manifest { path: manifest_path.clone(), source };
     manifest.validate().map_err(invalid)?;

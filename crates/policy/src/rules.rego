@@ -25,11 +25,9 @@ default UpdateRoutesRequest := false
 default DestroySandboxRequest := true
 default GetOOMEventRequest := true
 default GuestDetailsRequest := true
-default MemHotplugByProbeRequest := true
 default OnlineCPUMemRequest := true
 default ReadStreamRequest := true
 default RemoveStaleVirtiofsShareMountsRequest := true
-default ReseedRandomDevRequest := true
 default StatsContainerRequest := true
 default WaitProcessRequest := true
 
@@ -45,8 +43,10 @@ default ListInterfacesRequest := false
 default ListRoutesRequest := false
 default MemAgentCompactRequest := false
 default MemAgentMemcgRequest := false
+default MemHotplugByProbeRequest := false
 default PauseContainerRequest := false
 default PullImageRequest := false
+default ReseedRandomDevRequest := false
 default ResizeVolumeRequest := false
 default ResumeContainerRequest := false
 default SetGuestDateTimeRequest := false
@@ -130,13 +130,20 @@ CreateContainerRequest := {"ops": ops, "allowed": true} if {
 	]
 }
 
-StartContainerRequest if is_sandbox
+StartContainerRequest if {
+	is_sandbox
+	empty_besides(input, {"container_id"})
+}
 
-StartContainerRequest if data.pstate[concat("", ["id:", cid])]
+StartContainerRequest if {
+	data.pstate[concat("", ["id:", cid])]
+	empty_besides(input, {"container_id"})
+}
 
 # After removal a container may be created again. The pause container stays the only one.
 RemoveContainerRequest := {"ops": ops, "allowed": true} if {
 	is_id(input.container_id)
+	empty_besides(input, {"container_id", "timeout"})
 	id := concat("", ["id:", cid])
 	ops := [{"op": "remove", "path": concat("", ["/pstate/", key])} |
 		name := data.pstate[id]
@@ -145,9 +152,15 @@ RemoveContainerRequest := {"ops": ops, "allowed": true} if {
 }
 
 # Initializer and mesh are not the host's to signal.
-SignalProcessRequest if is_sandbox
+SignalProcessRequest if {
+	is_sandbox
+	empty_besides(input, {"container_id", "exec_id", "signal"})
+}
 
-SignalProcessRequest if data.pstate[concat("", ["id:", cid])] in policy_data.signals
+SignalProcessRequest if {
+	data.pstate[concat("", ["id:", cid])] in policy_data.signals
+	empty_besides(input, {"container_id", "exec_id", "signal"})
+}
 
 allow_container(container, mounts) if {
 	is_id(cid)
@@ -429,36 +442,48 @@ CopyFileRequest if {
 	}
 	regex.match(`^[0-9a-f]{64}-[0-9a-f]{16}-`, parts[0])
 	substring(parts[0], 82, -1) in policy_data.copies
-	allow_copied_type(file_type, count(parts))
+	# Newer shims name the type and the target of a link, older ones have the type in the upper bits of the mode. Agents
+	# read either, so that a request that says both must say the same twice.
+	is_number(object.get(input, "file_mode", 0))
+	count(copied_types) == 1
+	some type in copied_types
+	allow_copied_type(type, count(parts))
+	empty_besides(input, {
+		"path", "file_size", "file_mode", "file_type", "dir_mode", "uid", "gid", "offset", "symlink_src", "symlink_target",
+	})
 }
 
-# Older shims send the mode alone, whose upper bits are the type.
-file_type := input.file_type
-
-file_type := "Regular" if {
-	not input.file_type
-	floor(input.file_mode / 4096) == 8
+copied_types contains type if {
+	type := object.get(input, "file_type", "")
+	not is_empty(type)
 }
 
-file_type := "Directory" if {
-	not input.file_type
-	floor(input.file_mode / 4096) == 4
+copied_types contains object.get(types_of_modes, format_int(bits, 10), "no type that is copied") if {
+	mode := object.get(input, "file_mode", 0)
+	bits := floor(mode / 4096)
+	bits != 0
 }
 
-file_type := "Symlink" if {
-	not input.file_type
-	floor(input.file_mode / 4096) == 10
+# S_IFDIR, S_IFREG and S_IFLNK, in units of 0o10000.
+types_of_modes := {"4": "Directory", "8": "Regular", "10": "Symlink"}
+
+link_targets contains target if {
+	some field in ["symlink_src", "symlink_target"]
+	target := object.get(input, field, "")
+	not is_empty(target)
 }
 
-allow_copied_type("Regular", _) if object.get(input, "symlink_src", "") == ""
+allow_copied_type("Regular", _) if count(link_targets) == 0
 
-allow_copied_type("Directory", _) if object.get(input, "symlink_src", "") == ""
+allow_copied_type("Directory", _) if count(link_targets) == 0
 
 # The kubelet's links stay in their own directory.
 allow_copied_type("Symlink", depth) if {
 	depth > 1
-	target := object.get(input, "symlink_target", object.get(input, "symlink_src", ""))
-	every part in split(target, "/") {
+	count(link_targets) == 1
+	some target in link_targets
+	parts := split(target, "/")
+	every part in parts {
 		not part in {"", ".", ".."}
 	}
 }
@@ -466,7 +491,11 @@ allow_copied_type("Symlink", depth) if {
 # ---- Network ---------------------------------------------------------------------------------------------------------
 
 UpdateInterfaceRequest if {
+	empty_besides(input, {"interface"})
 	interface := input.interface
+	empty_besides(interface, {
+		"name", "device", "hwAddr", "raw_flags", "IPAddresses", "mtu", "devicePath", "pciPath", "type", "type_",
+	})
 	is_device(interface.name)
 	is_device(interface.device)
 	regex.match(`^([0-9a-f]{2}:){5}[0-9a-f]{2}$`, interface.hwAddr)
@@ -474,21 +503,29 @@ UpdateInterfaceRequest if {
 	interface.raw_flags in {0, 128}
 	every address in interface.IPAddresses {
 		not_loopback(address.address)
+		empty_besides(address, {"address", "family", "mask"})
 	}
 }
 
 UpdateRoutesRequest if {
+	empty_besides(input, {"routes"})
+	empty_besides(input.routes, {"Routes"})
 	every route in input.routes.Routes {
 		is_device(route.device)
 		not_loopback(route.dest)
 		not_loopback(route.source)
+		empty_besides(route, {"device", "dest", "source", "gateway", "scope", "family", "flags", "mtu"})
 	}
 }
 
 AddARPNeighborsRequest if {
+	empty_besides(input, {"neighbors"})
+	empty_besides(input.neighbors, {"ARPNeighbors"})
 	every neighbor in input.neighbors.ARPNeighbors {
 		is_device(neighbor.device)
 		not_loopback(neighbor.toIPAddress.address)
+		empty_besides(neighbor, {"device", "toIPAddress", "lladdr", "state", "flags"})
+		empty_besides(neighbor.toIPAddress, {"address", "family", "mask"})
 	}
 }
 
@@ -500,7 +537,10 @@ not_loopback(address) if {
 	not regex.match(`^[0:]*:(0*1|[0-9a-f:]*ffff:.*)(/[0-9]+)?$`, address)
 }
 
-UpdateEphemeralMountsRequest if input.storages == []
+UpdateEphemeralMountsRequest if {
+	input.storages == []
+	empty_besides(input, {"storages"})
+}
 
 # ---- Words of these rules --------------------------------------------------------------------------------------------
 
@@ -518,6 +558,8 @@ same(list, given) if {
 # What these rules do not know must not be there, or be empty.
 empty_besides(given, known) if {
 	every value in object.remove(given, known) {
-		value in [null, false, 0, "", [], {}]
+		is_empty(value)
 	}
 }
+
+is_empty(value) if value in [null, false, 0, "", [], {}]

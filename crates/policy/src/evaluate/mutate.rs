@@ -129,6 +129,21 @@ fn ancestors(pointer: &str) -> Vec<String> {
     all
 }
 
+/// The request with one more field in each of its objects.
+pub(crate) fn with_an_extra_field(request: &Value) -> Vec<Value> {
+    let mut all = Vec::new();
+    leaves(request, "", &mut all);
+    let mut parents: Vec<String> = all.iter().flat_map(|pointer| ancestors(pointer)).collect();
+    parents.sort();
+    parents.dedup();
+    let extended = |parent: &String| {
+        let mut changed = request.clone();
+        changed.pointer_mut(parent)?.as_object_mut()?.insert("Extra".into(), json!("x"));
+        Some(changed)
+    };
+    parents.iter().filter_map(extended).collect()
+}
+
 /// Takes the requests of a pod's life one after the other, tries every change of each, and says how many there were.
 pub(crate) fn every_change_is_refused(policy: &str, life: &[(&'static str, Value)]) -> usize {
     let (mut tried, mut failures) = (0, Vec::new());

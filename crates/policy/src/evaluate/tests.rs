@@ -356,6 +356,7 @@ fn other_requests_are_decided_with_reasons() {
     let route = |device: &str, dest: &str| json!({"routes": {"Routes": [{"dest": dest, "gateway": "10.244.0.1", "device": device, "source": "", "scope": 0, "family": 0}]}});
     let mac = "66:74:9f:6a:96:01";
     let container = |id: char| json!({"container_id": id.to_string().repeat(64), "exec_id": "", "signal": 15});
+    let started = |id: char| json!({"container_id": id.to_string().repeat(64)});
     let cases: Vec<(&str, Value, Option<&str>)> = vec![
         ("CopyFileRequest", file(&copied('c', "hosts")), None),
         ("CopyFileRequest", file(&copied('c', "podinfo/initdata")), None),
@@ -375,15 +376,15 @@ fn other_requests_are_decided_with_reasons() {
         ("CopyFileRequest", file(&format!("/run/kata-containers/{}/rootfs/bin/sh", "c".repeat(64))), Some("path: got")),
         ("CopyFileRequest", copy_file_request(&copied('c', "hosts"), 0o060_644, 1, ""), Some("file_mode")),
         ("CopyFileRequest", json!({"path": copied('c', "hosts"), "file_type": "Unknown"}), Some("file_mode")),
-        ("StartContainerRequest", container('c'), None),
-        ("StartContainerRequest", container('a'), None),
-        ("StartContainerRequest", container('e'), Some("no live container")),
+        ("StartContainerRequest", started('c'), None),
+        ("StartContainerRequest", started('a'), None),
+        ("StartContainerRequest", started('e'), Some("no live container")),
         ("StartContainerRequest", json!({}), Some("no live container")),
         ("SignalProcessRequest", container('c'), None),
         ("SignalProcessRequest", container('b'), Some("container casemate-initializer takes no signals")),
         ("SignalProcessRequest", container('e'), Some("no live container")),
         ("SignalProcessRequest", json!({}), Some("no live container")),
-        ("RemoveContainerRequest", container('e'), None),
+        ("RemoveContainerRequest", started('e'), None),
         ("RemoveContainerRequest", json!({}), Some("container_id")),
         ("UpdateInterfaceRequest", interface("eth0", mac, "10.0.0.7"), None),
         ("UpdateInterfaceRequest", interface("eth0", mac, "fe80::6474:9fff:fe6a:9601"), None),
@@ -402,7 +403,8 @@ fn other_requests_are_decided_with_reasons() {
         ("UpdateEphemeralMountsRequest", json!({"storages": [{"driver": "x"}]}), Some("storages[0]")),
         ("GuestDetailsRequest", json!({}), None),
         ("ReadStreamRequest", json!({}), None),
-        ("ReseedRandomDevRequest", json!({"data": []}), None),
+        ("ReseedRandomDevRequest", json!({"data": []}), Some("ReseedRandomDevRequest is never allowed")),
+        ("MemHotplugByProbeRequest", json!({}), Some("MemHotplugByProbeRequest is never allowed")),
         ("ExecProcessRequest", json!({}), Some("ExecProcessRequest is never allowed")),
         ("SetPolicyRequest", json!({}), Some("never allowed")),
         ("SetGuestDateTimeRequest", json!({}), Some("never allowed")),
@@ -418,6 +420,93 @@ fn other_requests_are_decided_with_reasons() {
             assert!(decision.reasons.iter().any(|got| got.contains(reason)), "{endpoint} {request}: {decision:?}");
         }
     }
+}
+
+/// What newer and older shims say in different words must not be said in two ways.
+#[test]
+fn a_copied_file_is_of_one_type_with_one_target() {
+    let rig = Rig::new();
+    let path = format!("/run/kata-containers/shared/containers/{}-0123456789abcdef-podinfo/x", "c".repeat(64));
+    let with = |fields: Value| {
+        let mut request = json!({"path": path});
+        request.as_object_mut().unwrap().extend(fields.as_object().unwrap().clone());
+        request
+    };
+    let (regular, folder, link, device) = (0o100_644, 0o040_755, 0o120_777, 0o060_644);
+    let cases = [
+        (json!({"file_mode": regular}), None),
+        (json!({"file_type": "Regular", "file_mode": regular, "symlink_src": "", "symlink_target": null}), None),
+        (json!({"file_type": "Regular", "file_mode": 0o644}), None),
+        (json!({"file_type": "Symlink", "file_mode": link, "symlink_src": "y", "symlink_target": "y"}), None),
+        (json!({"file_type": "Symlink", "symlink_target": "y"}), None),
+        (json!({"file_mode": link, "symlink_src": "y"}), None),
+        (json!({"file_type": "Regular", "file_mode": link}), Some("disagree")),
+        (json!({"file_type": "Regular", "file_mode": folder}), Some("disagree")),
+        (json!({"file_type": "Regular", "file_mode": device}), Some("disagree")),
+        (json!({"file_type": "Symlink", "file_mode": regular, "symlink_target": "y"}), Some("disagree")),
+        (json!({"file_type": "Regular", "file_mode": "x"}), Some("disagree")),
+        (json!({"file_type": "Regular", "file_mode": null}), Some("file_mode")),
+        (json!({"file_type": "Regular", "symlink_target": "/etc"}), Some("only a symbolic link")),
+        (json!({"file_type": "Regular", "symlink_src": "/etc"}), Some("only a symbolic link")),
+        (json!({"file_mode": regular, "symlink_target": "/etc"}), Some("only a symbolic link")),
+        (json!({"file_mode": link, "symlink_src": "y", "symlink_target": "/etc"}), Some("disagree")),
+        (json!({"file_mode": link, "symlink_src": "/etc", "symlink_target": "y"}), Some("disagree")),
+        (json!({"file_mode": link, "symlink_src": "../z"}), Some("own directory")),
+        (json!({"file_mode": link, "symlink_src": 7}), Some("own directory")),
+        (json!({"file_mode": link}), Some("own directory")),
+        (json!({"file_type": 7}), Some("not a file")),
+        (json!({}), Some("not a file")),
+        (json!({"file_mode": regular, "link": "/etc"}), Some("link: got")),
+    ];
+    for (fields, reason) in cases {
+        let decision = rig.engine(4).decide("CopyFileRequest", &with(fields.clone())).unwrap();
+        assert_eq!(decision.allowed, reason.is_none(), "{fields}: {decision:?}");
+        if let Some(reason) = reason {
+            assert!(decision.reasons.iter().any(|got| got.contains(reason)), "{fields}: {decision:?}");
+        }
+    }
+}
+
+/// The creation of pods and containers is gone through by `every_changed_leaf_is_refused_and_named`; a request that is
+/// always allowed has no field that counts.
+#[test]
+fn no_request_takes_a_field_that_the_rules_do_not_know() {
+    let rig = Rig::new();
+    let container = json!({"container_id": "c".repeat(64)});
+    let address = json!({"family": 0, "address": "10.0.0.7", "mask": "24"});
+    let path = format!("/run/kata-containers/shared/containers/{}-0123456789abcdef-podinfo/x", "c".repeat(64));
+    let requests = [
+        ("CopyFileRequest", copy_file_request(&path, 0o120_777, 0, "y")),
+        ("StartContainerRequest", container.clone()),
+        ("StartContainerRequest", json!({"container_id": "a".repeat(64)})),
+        ("SignalProcessRequest", container.clone()),
+        ("SignalProcessRequest", json!({"container_id": "a".repeat(64)})),
+        ("RemoveContainerRequest", container),
+        (
+            "UpdateInterfaceRequest",
+            json!({"interface": {"device": "eth0", "name": "eth0", "hwAddr": "66:74:9f:6a:96:01",
+            "IPAddresses": [address], "mtu": 1500, "raw_flags": 0}}),
+        ),
+        ("UpdateRoutesRequest", json!({"routes": {"Routes": [{"dest": "", "device": "eth0", "source": ""}]}})),
+        (
+            "AddARPNeighborsRequest",
+            json!({"neighbors": {"ARPNeighbors": [{"toIPAddress": address, "device": "eth0"}]}}),
+        ),
+        ("UpdateEphemeralMountsRequest", json!({"storages": []})),
+    ];
+    let mut tried = 0;
+    for (endpoint, request) in requests {
+        let decision = rig.engine(4).decide(endpoint, &request).unwrap();
+        assert!(decision.allowed, "{endpoint}: {decision:?}");
+        let mut engine = rig.engine(4);
+        for changed in mutate::with_an_extra_field(&request) {
+            let decision = engine.decide(endpoint, &changed).unwrap();
+            assert!(!decision.allowed, "{endpoint} {changed}");
+            assert!(decision.reasons.iter().any(|got| got.contains("Extra")), "{endpoint} {changed}: {decision:?}");
+            tried += 1;
+        }
+    }
+    assert_eq!(tried, 17);
 }
 
 #[test]

@@ -27,6 +27,11 @@ pub(super) fn matches(pattern: &str, text: &str) -> bool {
     engine.eval_bool_query("regex.match(input[0], input[1])".into(), false).unwrap_or(false)
 }
 
+/// What protobuf calls a default: absent and empty are one.
+pub(super) fn is_empty(value: &Value) -> bool {
+    [json!(null), json!(false), json!(0), json!(""), json!([]), json!({})].contains(value)
+}
+
 impl Differ {
     pub(super) fn say(&mut self, reason: impl Into<String>) {
         let reason = reason.into();
@@ -100,12 +105,11 @@ impl Differ {
     }
 
     pub(super) fn empty_besides(&mut self, path: &str, got: &Value, known: &[&str]) {
-        let empty = [json!(null), json!(false), json!(0), json!(""), json!([]), json!({})];
         let Some(fields) = got.as_object() else {
             return self.say(format!("{path}: missing"));
         };
         for (key, value) in fields.iter().filter(|(key, _)| !known.contains(&key.as_str())) {
-            if !empty.contains(value) {
+            if !is_empty(value) {
                 let dot = if path.is_empty() { "" } else { "." };
                 self.unexpected(&format!("{path}{dot}{key}"), value);
             }

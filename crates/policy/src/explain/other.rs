@@ -3,23 +3,58 @@
 use serde_json::{Map, Value, json};
 
 use super::Rules;
-use super::differ::{Differ, matches, show};
+use super::differ::{Differ, is_empty, matches, show};
+
+const INTERFACE_FIELDS: [&str; 10] =
+    ["name", "device", "hwAddr", "raw_flags", "IPAddresses", "mtu", "devicePath", "pciPath", "type", "type_"];
+const ADDRESS_FIELDS: [&str; 3] = ["address", "family", "mask"];
+const ROUTE_FIELDS: [&str; 8] = ["device", "dest", "source", "gateway", "scope", "family", "flags", "mtu"];
+const COPY_FIELDS: [&str; 10] = [
+    "path",
+    "file_size",
+    "file_mode",
+    "file_type",
+    "dir_mode",
+    "uid",
+    "gid",
+    "offset",
+    "symlink_src",
+    "symlink_target",
+];
 
 pub(super) fn reasons(differ: &mut Differ, rules: &Rules, state: &Map<String, Value>, endpoint: &str, request: &Value) {
     match endpoint {
         "CopyFileRequest" => copy_file(differ, rules, request),
         "SignalProcessRequest" => {
+            differ.empty_besides("", request, &["container_id", "exec_id", "signal"]);
             let id = request["container_id"].as_str().unwrap_or_default();
             match state.get(&format!("id:{id}")).and_then(Value::as_str) {
-                Some(name) => differ.say(format!("container_id: container {name} takes no signals from the host")),
-                None => differ.say("container_id: no live container has this id"),
+                Some(name) if !rules.data["signals"].as_array().is_some_and(|all| all.contains(&json!(name))) => {
+                    differ.say(format!("container_id: container {name} takes no signals from the host"));
+                }
+                Some(_) => {}
+                None => no_container(differ, state, id),
             }
         }
-        "StartContainerRequest" => differ.say("container_id: no live container has this id"),
-        "RemoveContainerRequest" => differ.id("container_id", &request["container_id"]),
-        "UpdateEphemeralMountsRequest" => differ.equal("storages", &request["storages"], &json!([])),
+        "StartContainerRequest" => {
+            differ.empty_besides("", request, &["container_id"]);
+            let id = request["container_id"].as_str().unwrap_or_default();
+            if !state.contains_key(&format!("id:{id}")) {
+                no_container(differ, state, id);
+            }
+        }
+        "RemoveContainerRequest" => {
+            differ.empty_besides("", request, &["container_id", "timeout"]);
+            differ.id("container_id", &request["container_id"]);
+        }
+        "UpdateEphemeralMountsRequest" => {
+            differ.empty_besides("", request, &["storages"]);
+            differ.equal("storages", &request["storages"], &json!([]));
+        }
         "UpdateInterfaceRequest" => {
             let interface = &request["interface"];
+            differ.empty_besides("", request, &["interface"]);
+            differ.empty_besides("interface", interface, &INTERFACE_FIELDS);
             for field in ["name", "device"] {
                 device(differ, &format!("interface.{field}"), &interface[field]);
             }
@@ -32,23 +67,37 @@ pub(super) fn reasons(differ: &mut Differ, rules: &Rules, state: &Map<String, Va
             }
             list(differ, "interface.IPAddresses", &interface["IPAddresses"], |differ, path, item| {
                 address(differ, &format!("{path}.address"), &item["address"]);
+                differ.empty_besides(path, item, &ADDRESS_FIELDS);
             });
         }
         "UpdateRoutesRequest" => {
+            differ.empty_besides("", request, &["routes"]);
+            differ.empty_besides("routes", &request["routes"], &["Routes"]);
             list(differ, "routes.Routes", &request["routes"]["Routes"], |differ, path, route| {
                 device(differ, &format!("{path}.device"), &route["device"]);
                 address(differ, &format!("{path}.dest"), &route["dest"]);
                 address(differ, &format!("{path}.source"), &route["source"]);
+                differ.empty_besides(path, route, &ROUTE_FIELDS);
             });
         }
         "AddARPNeighborsRequest" => {
             let neighbors = &request["neighbors"]["ARPNeighbors"];
+            differ.empty_besides("", request, &["neighbors"]);
+            differ.empty_besides("neighbors", &request["neighbors"], &["ARPNeighbors"]);
             list(differ, "neighbors.ARPNeighbors", neighbors, |differ, path, item| {
                 device(differ, &format!("{path}.device"), &item["device"]);
                 address(differ, &format!("{path}.toIPAddress.address"), &item["toIPAddress"]["address"]);
+                differ.empty_besides(&format!("{path}.toIPAddress"), &item["toIPAddress"], &ADDRESS_FIELDS);
+                differ.empty_besides(path, item, &["device", "toIPAddress", "lladdr", "state", "flags"]);
             });
         }
         _ => differ.say(format!("{endpoint} is never allowed")),
+    }
+}
+
+fn no_container(differ: &mut Differ, state: &Map<String, Value>, id: &str) {
+    if id.is_empty() || state.get("sandbox").and_then(Value::as_str) != Some(id) {
+        differ.say("container_id: no live container has this id");
     }
 }
 
@@ -99,20 +148,45 @@ fn copy_file(differ: &mut Differ, rules: &Rules, request: &Value) {
             show(&request["path"])
         ));
     }
-    let target = request["symlink_target"].as_str().or_else(|| request["symlink_src"].as_str()).unwrap_or_default();
-    let kind = match (request["file_type"].as_str(), request["file_mode"].as_u64().map(|mode| mode / 4096)) {
-        (Some(kind), _) => kind,
-        (None, Some(8)) => "Regular",
-        (None, Some(4)) => "Directory",
-        (None, Some(10)) => "Symlink",
-        _ => "",
-    };
-    match kind {
-        "Symlink" if target.split('/').any(bad) || !inside.contains('/') => {
-            differ.say(format!("symlink_src: got {target:?}, policy has links that stay in their own directory"));
+    differ.empty_besides("", request, &COPY_FIELDS);
+    let said = |field: &str| Some(&request[field]).filter(|value| !is_empty(value));
+    let mut kinds: Vec<&str> = said("file_type").map(|kind| kind.as_str().unwrap_or_default()).into_iter().collect();
+    match &request["file_mode"] {
+        Value::Null if request.get("file_mode").is_none() => {}
+        mode => match mode.as_u64().map(|mode| mode / 4096) {
+            Some(0) => {}
+            Some(8) => kinds.push("Regular"),
+            Some(4) => kinds.push("Directory"),
+            Some(10) => kinds.push("Symlink"),
+            _ => kinds.push(""),
+        },
+    }
+    let agree = |all: &[&str]| all.windows(2).all(|pair| pair.first() == pair.last());
+    if !agree(&kinds) {
+        differ.say("file_mode, file_type: they disagree");
+    }
+    let named: Vec<_> = ["symlink_src", "symlink_target"].into_iter().filter_map(said).collect();
+    let targets: Vec<_> = named.iter().map(|target| target.as_str().unwrap_or_default()).collect();
+    if !agree(&targets) {
+        differ.say("symlink_src, symlink_target: they disagree");
+    }
+    for kind in kinds.iter().chain(kinds.is_empty().then_some(&"")) {
+        match *kind {
+            "Symlink"
+                if targets.is_empty()
+                    || targets.iter().any(|target| target.split('/').any(bad))
+                    || !inside.contains('/') =>
+            {
+                let got = targets.first().copied().unwrap_or_default();
+                differ.say(format!(
+                    "symlink_src, symlink_target: got {got:?}, policy has links that stay in their own directory"
+                ));
+            }
+            "Regular" | "Directory" if !targets.is_empty() => {
+                differ.say("symlink_src, symlink_target: only a symbolic link has a target");
+            }
+            "Regular" | "Directory" | "Symlink" => {}
+            _ => differ.say("file_mode, file_type: not a file, directory or symbolic link"),
         }
-        "Regular" | "Directory" if !target.is_empty() => differ.say("symlink_src: only a symbolic link has a target"),
-        "Regular" | "Directory" | "Symlink" => {}
-        _ => differ.say("file_mode: not a file, directory or symbolic link"),
     }
 }

@@ -147,7 +147,7 @@ async fn the_example_becomes_confidential() {
     let ports: Vec<_> = settings.ingress.iter().map(|i| (i.name.as_str(), i.port, i.client_certificate)).collect();
     assert_eq!(ports, [("http", 8080, false)]);
     assert!(settings.mesh && settings.open_ports.is_empty());
-    assert!(initdata.document().len() < 30_000, "{}", initdata.document().len());
+    assert!(initdata.document().len() < 31_000, "{}", initdata.document().len());
     assert!(initdata.to_annotation().len() < 10_500, "{}", initdata.to_annotation().len());
 }
 
