@@ -14,7 +14,7 @@ mod settings;
 mod workload;
 mod write;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use protocol::manifest::{PublicKey, Quorum, ReferenceValues, SoftwareReferenceValues};
@@ -24,12 +24,12 @@ use serde_json::Value;
 
 pub use coordinator::{COORDINATOR_FILE, ROLE as ROLE_KEY};
 pub use error::{GenerateError, Place};
-pub use ingress::INGRESS_ANNOTATION;
+pub use ingress::{INGRESS_ANNOTATION, OPEN_PORTS_ANNOTATION};
 pub use inject::{ARGV_ANNOTATION, FILES_PREFIX, INITIALIZER, LAUNCHER, MESH, PODINFO_VOLUME, SHARED_VOLUME};
 pub use input::RUNTIME_CLASS;
 pub use manifest::MANIFEST_FILE;
 pub use settings::{SETTINGS_FILE, Settings};
-pub use workload::{NAMES_ANNOTATION, SECRETS_ANNOTATION, SKIP_ANNOTATION};
+pub use workload::{CAPABILITIES_ANNOTATION, NAMES_ANNOTATION, SECRETS_ANNOTATION, SKIP_ANNOTATION};
 
 use crate::registry::{Registry, RegistryError, ResolvedImage};
 use crate::yaml;
@@ -107,6 +107,8 @@ struct Frame {
     reference_values: ReferenceValues,
     pod_image: ResolvedImage,
     skip_initializer: bool,
+    /// Names of the workloads whose callers the manifest lists.
+    called: BTreeSet<String>,
     /// Identity and namespace of the Coordinator, once its policy is made.
     coordinator: Option<(Identity, String)>,
 }
@@ -166,6 +168,7 @@ pub async fn generate(options: &GenerateOptions) -> Result<Report, GenerateError
         reference_values: reference_values(options, old.as_ref())?,
         pod_image,
         skip_initializer: options.skip_initializer,
+        called: manifest::called(old.as_ref()),
         coordinator: None,
     };
 
@@ -184,6 +187,19 @@ pub async fn generate(options: &GenerateOptions) -> Result<Report, GenerateError
             reason: "there is another Coordinator among the inputs".into(),
             hint: Some("a deployment has one Coordinator; generate another deployment in another work folder".into()),
         });
+    }
+
+    for (index, (object, _)) in pods.iter().enumerate() {
+        if let Some((twin, _)) = pods.iter().take(index).find(|(twin, _)| twin.name == object.name) {
+            return Err(GenerateError::Resource {
+                place: inputs.place(object, "metadata"),
+                resource: object.title(),
+                reason: format!("{} in {} has the same name", twin.title(), inputs.place(twin, "metadata")),
+                hint: Some(
+                    "the name is that of its certificate: one of a deployment, whatever kind and namespace".into(),
+                ),
+            });
+        }
     }
 
     let mut workloads = Vec::new();
@@ -225,7 +241,9 @@ pub async fn generate(options: &GenerateOptions) -> Result<Report, GenerateError
 fn confidential(inputs: &Inputs) -> Vec<(Object, Role)> {
     let mut pods = Vec::new();
     for object in &inputs.objects {
-        let Some(pod) = pod_of(inputs, object).filter(|pod| input::is_confidential(pod)) else { continue };
+        let Some(pod) = pod_of(inputs, object).filter(|pod| input::is_confidential(pod)) else {
+            continue;
+        };
         let is_coordinator = coordinator::is_coordinator(inputs.value(object), pod);
         pods.push((object.clone(), if is_coordinator { Role::Coordinator } else { Role::Workload }));
     }

@@ -1,12 +1,14 @@
 //! Which ports of a pod are open, and to whom.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use protocol::initdata::Ingress;
 use serde_json::{Map, Value, json};
 
 /// `name#port#disableClientAuth##…`, as Contrast writes it.
 pub const INGRESS_ANNOTATION: &str = "casemate.dev/servicemesh-ingress";
+/// Ports that are open as they are, to everybody and without TLS: `9102,9103`.
+pub const OPEN_PORTS_ANNOTATION: &str = "casemate.dev/open-ports";
 const CONTRAST_INGRESS: &str = "contrast.edgeless.systems/servicemesh-ingress";
 const EGRESS: [&str; 2] = ["casemate.dev/servicemesh-egress", "contrast.edgeless.systems/servicemesh-egress"];
 
@@ -57,11 +59,42 @@ pub(super) fn find(pod: &Value, services: &BTreeMap<String, Value>) -> Result<Po
         },
         None => from_services(pod, services)?,
     };
+    open_as_they_are(annotations, written.is_some(), &mut ports)?;
     ports.ingress.sort_by_key(|ingress| ingress.port);
     if ports.ingress.len() > MAX_PORTS {
         return refuse("spec.containers", format!("more than {MAX_PORTS} ports"), None);
     }
     Ok(ports)
+}
+
+/// Takes the ports of [`OPEN_PORTS_ANNOTATION`] out of the mesh's hands. `written` says that the ingress is the user's
+/// word, too, which must then not contradict this one.
+fn open_as_they_are(annotations: &Value, written: bool, ports: &mut Ports) -> Result<(), PortError> {
+    let path = format!("metadata.annotations.{OPEN_PORTS_ANNOTATION}");
+    let text = match &annotations[OPEN_PORTS_ANNOTATION] {
+        Value::Null => return Ok(()),
+        Value::String(text) => text,
+        _ => {
+            return refuse(path, "not a string", Some("write the ports between quotes: `\"9102,9103\"`"));
+        }
+    };
+    for part in text.split(',').map(str::trim) {
+        let Some(port) = part.parse::<u16>().ok().filter(|port| *port != 0) else {
+            return refuse(path, format!("`{part}` is not a port"), Some("write `9102,9103`"));
+        };
+        if written && ports.ingress.iter().any(|ingress| ingress.port == port) {
+            return refuse(path, format!("port {port} is in `{INGRESS_ANNOTATION}`, too"), None);
+        }
+        if ports.open.contains(&port) {
+            return refuse(path, format!("port {port} is there twice"), None);
+        }
+        ports.ingress.retain(|ingress| ingress.port != port);
+        ports.notices.retain(|notice| !notice.starts_with(&format!("port {port} ")));
+        ports.notices.push(format!("port {port} is open to everybody, without TLS, as `{OPEN_PORTS_ANNOTATION}` says"));
+        ports.open.push(port);
+    }
+    ports.open.sort_unstable();
+    Ok(())
 }
 
 fn parse_annotation(text: &str) -> Result<Vec<Ingress>, String> {
@@ -161,9 +194,9 @@ fn from_services(pod: &Value, services: &BTreeMap<String, Value>) -> Result<Port
     Ok(ports)
 }
 
-/// Makes the kubelet's probes fit the mesh, and opens the ports of those that do not pass through it.
+/// Makes the kubelet's probes fit the mesh. A port that only probes lead to ends TLS like any other: the host could
+/// otherwise speak to it as it pleases.
 pub(super) fn rewrite_probes(pod: &mut Value, ports: &mut Ports) -> Result<(), PortError> {
-    let mut open = BTreeSet::new();
     for list in ["initContainers", "containers"] {
         let containers = pod.get_mut("spec").and_then(|spec| spec.get_mut(list)).and_then(Value::as_array_mut);
         for container in containers.into_iter().flatten() {
@@ -175,15 +208,17 @@ pub(super) fn rewrite_probes(pod: &mut Value, ports: &mut Ports) -> Result<(), P
             }
             for kind in ["startupProbe", "readinessProbe", "livenessProbe"] {
                 let path = format!("spec.{list}.{name}.{kind}");
-                let Some(probe) = container.get_mut(kind).and_then(Value::as_object_mut) else { continue };
-                rewrite_probe(probe, &declared, ports, &mut open, &name, kind, &path)?;
+                let Some(probe) = container.get_mut(kind).and_then(Value::as_object_mut) else {
+                    continue;
+                };
+                rewrite_probe(probe, &declared, ports, &name, kind, &path)?;
             }
         }
     }
-    for port in &open {
-        ports.notices.push(format!("port {port} is open without TLS, for the kubelet's probes and for everybody else"));
+    ports.ingress.sort_by_key(|ingress| ingress.port);
+    if ports.ingress.len() + ports.open.len() > MAX_PORTS {
+        return refuse("spec.containers", format!("more than {MAX_PORTS} ports"), None);
     }
-    ports.open.extend(open);
     Ok(())
 }
 
@@ -191,7 +226,6 @@ fn rewrite_probe(
     probe: &mut Map<String, Value>,
     declared: &[Value],
     ports: &mut Ports,
-    open: &mut BTreeSet<u16>,
     container: &str,
     kind: &str,
     path: &str,
@@ -204,11 +238,24 @@ fn rewrite_probe(
     let Some(port) = port_number(&target, declared) else {
         return refuse(format!("{path}.{action}.port"), format!("{target} is not a port of this container"), None);
     };
-    let Some(ingress) = ports.ingress.iter().find(|ingress| ingress.port == port) else {
-        open.insert(port);
+    if ports.open.contains(&port) {
         return Ok(());
-    };
-    if action == "httpGet" && !ingress.client_certificate {
+    }
+    let found = ports.ingress.iter().find(|ingress| ingress.port == port);
+    let client_certificate = found.is_some_and(|ingress| ingress.client_certificate);
+    if found.is_none() {
+        let named = declared.iter().find(|known| known["containerPort"].as_u64() == Some(u64::from(port)));
+        let named = named.and_then(|known| known["name"].as_str());
+        let name = named.filter(|name| ports.ingress.iter().all(|ingress| ingress.name != *name));
+        let name = name.map_or_else(|| format!("port-{port}"), str::to_owned);
+        ports.notices.retain(|notice| !notice.starts_with(&format!("port {port} stays closed")));
+        ports.notices.push(format!(
+            "port {port} ({kind} of container `{container}`): TLS ends in the pod, callers need no certificate; annotate \
+             the pod with `{OPEN_PORTS_ANNOTATION}: \"{port}\"` to open it to everybody without TLS"
+        ));
+        ports.ingress.push(Ingress { name, port, client_certificate: false });
+    }
+    if action == "httpGet" && !client_certificate {
         // The kubelet does not verify certificates, so it gets through; what it learns is not what trust rests on.
         if let Some(action) = probe.get_mut(action) {
             action["scheme"] = json!("HTTPS");
@@ -299,7 +346,7 @@ mod tests {
     }
 
     #[test]
-    fn probes_pass_through_the_mesh_or_open_their_port() {
+    fn probes_pass_through_the_mesh() {
         let probed = |probe: Value, client_certificate: bool| {
             let mut pod = pod(&http(), &probe, &Value::Null);
             let ingress = vec![Ingress { name: "http".into(), port: 8080, client_certificate }];
@@ -308,8 +355,9 @@ mod tests {
             let once = pod.clone();
             rewrite_probes(&mut pod, &mut ports).unwrap();
             assert_eq!(pod, once);
-            ports.open.dedup();
-            (pod["spec"]["containers"][0]["readinessProbe"].clone(), ports.open)
+            assert_eq!(ports.open, [0; 0]);
+            let flat: Vec<_> = ports.ingress.iter().map(|i| (i.port, i.client_certificate)).collect();
+            (pod["spec"]["containers"][0]["readinessProbe"].clone(), flat)
         };
         let get = |port: Value| json!({"httpGet": {"path": "/", "port": port}, "periodSeconds": 1});
         assert_eq!(
@@ -319,7 +367,32 @@ mod tests {
         assert_eq!(probed(get(json!(8080)), true).0, json!({"tcpSocket": {"port": 8080}, "periodSeconds": 1}));
         assert_eq!(probed(json!({"grpc": {"port": 8080}}), false).0, json!({"tcpSocket": {"port": 8080}}));
         assert_eq!(probed(json!({"tcpSocket": {"port": 8080}}), true).0, json!({"tcpSocket": {"port": 8080}}));
-        assert_eq!(probed(get(json!(9000)), true), (get(json!(9000)), vec![9000]));
+        // A port that only probes lead to ends TLS, too.
+        let https = json!({"httpGet": {"path": "/", "port": 9000, "scheme": "HTTPS"}, "periodSeconds": 1});
+        assert_eq!(probed(get(json!(9000)), true), (https, vec![(8080, true), (9000, false)]));
+        let tcp = json!({"tcpSocket": {"port": 9000}});
+        assert_eq!(probed(tcp.clone(), true), (tcp, vec![(8080, true), (9000, false)]));
+    }
+
+    #[test]
+    fn only_the_annotation_opens_a_port_without_tls() {
+        let probe = json!({"httpGet": {"path": "/", "port": 9102}});
+        let services = service(&json!({"app": "a"}), &json!([{"port": 8080}, {"port": 9103}]));
+        let mut open = pod(&http(), &probe, &json!({OPEN_PORTS_ANNOTATION: "9103, 9102"}));
+        let mut ports = find(&open, &services).unwrap();
+        rewrite_probes(&mut open, &mut ports).unwrap();
+        assert_eq!(open["spec"]["containers"][0]["readinessProbe"], probe);
+        assert_eq!(ports.open, [9102, 9103]);
+        assert_eq!(ports.ingress.iter().map(|ingress| ingress.port).collect::<Vec<_>>(), [8080]);
+        let said =
+            |port: &str| ports.notices.iter().any(|notice| notice.contains(port) && notice.contains("without TLS"));
+        assert!(said("9102") && said("9103"), "{:?}", ports.notices);
+        for bad in [json!(""), json!("0"), json!("x"), json!("70000"), json!("1,"), json!("1,1"), json!(9102)] {
+            let error = find(&pod(&http(), &probe, &json!({OPEN_PORTS_ANNOTATION: bad})), &services).unwrap_err();
+            assert!(error.path.ends_with(OPEN_PORTS_ANNOTATION), "{bad}: {error:?}");
+        }
+        let both = json!({OPEN_PORTS_ANNOTATION: "80", INGRESS_ANNOTATION: "web#80#true"});
+        assert!(find(&pod(&http(), &probe, &both), &services).unwrap_err().reason.contains("port 80 is in"));
     }
 
     #[test]

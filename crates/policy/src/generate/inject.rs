@@ -12,6 +12,8 @@ use crate::request::{FileVolume, RequestError, VolumeKind, argv, volume_kind};
 pub const INITIALIZER: &str = "casemate-initializer";
 /// Name of the mesh sidecar's container.
 pub const MESH: &str = "casemate-mesh";
+/// User and group of the mesh, once its sockets are open; the firewall lets it alone reach the attestation agent.
+pub(super) const MESH_USER: u64 = 1313;
 /// The guest-memory volume that initializer, mesh and workload share, at `/casemate`.
 pub const SHARED_VOLUME: &str = "casemate";
 /// The downward-API volume that holds the initdata annotation.
@@ -74,7 +76,9 @@ pub(super) fn strip(pod: &mut Value) {
         }
         remove_if_empty(&mut pod["metadata"], "annotations");
     }
-    let Some(spec) = pod.get_mut("spec") else { return };
+    let Some(spec) = pod.get_mut("spec") else {
+        return;
+    };
     // A Coordinator keeps what it was made with: it has no initializer to take off.
     for list in ["initContainers", "volumes"] {
         if let Some(items) = array(spec, list) {

@@ -24,7 +24,9 @@ pub(super) fn load(path: &Path) -> Result<Option<Manifest>, GenerateError> {
     let text = match std::fs::read_to_string(path) {
         Ok(text) => text,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-        Err(source) => return Err(GenerateError::Read { path: path.to_owned(), source }),
+        Err(source) => {
+            return Err(GenerateError::Read { path: path.to_owned(), source });
+        }
     };
     let parsed = Manifest::parse(&text);
     parsed.map(Some).map_err(|source| GenerateError::Manifest { path: path.to_owned(), source })
@@ -61,6 +63,12 @@ pub(super) fn quorum(
 fn words(quorum: &Quorum) -> String {
     let ids: Vec<_> = quorum.keys.iter().map(|key| key.id().short()).collect();
     format!("{} of {} keys ({})", quorum.threshold, ids.len(), ids.join(", "))
+}
+
+/// The first names of the entries that list their callers.
+pub(super) fn called(old: Option<&Manifest>) -> BTreeSet<String> {
+    let entries = old.into_iter().flat_map(|old| old.policies.values());
+    entries.filter(|entry| entry.callers.is_some()).filter_map(|entry| entry.names.first().cloned()).collect()
 }
 
 /// What does not come from the resources.

@@ -264,6 +264,16 @@ async fn what_is_the_owners_in_the_manifest_stays() {
     let mut options = rig.options();
     options.owner_keys.clear();
     options.holder_keys.clear();
+    // Whom the manifest lists as callers means nothing where callers show no certificate.
+    let before = rig.snapshot();
+    let error = generate(&options).await.unwrap_err();
+    assert!(words(&error).contains("`callers` of `inference`") && error.hint().is_some(), "{}", words(&error));
+    assert_eq!(rig.snapshot(), before);
+    let annotations = "      annotations:\n";
+    let text = rig.read("resources/deployment.yaml");
+    assert!(text.contains(annotations));
+    let demanded = format!("{annotations}        {INGRESS_ANNOTATION}: http#8080#false\n");
+    rig.write("resources/deployment.yaml", &text.replace(annotations, &demanded));
     let report = generate(&options).await.unwrap();
     let after = Manifest::parse(&rig.read("manifest.json")).unwrap();
     assert_eq!((after.deployment_id, after.lease_seconds), (manifest.deployment_id, 77));
@@ -274,6 +284,8 @@ async fn what_is_the_owners_in_the_manifest_stays() {
     assert!(after.policies.contains_key(&Identity(Digest::of(b"elsewhere"))));
     assert!(report.notices.iter().any(|notice| notice.contains("`elsewhere` stays")), "{:?}", report.notices);
 }
+
+type Change = fn(&mut GenerateOptions);
 
 #[tokio::test]
 async fn keys_that_are_not_those_of_the_manifest_are_refused_and_not_ignored() {
@@ -286,7 +298,7 @@ async fn keys_that_are_not_those_of_the_manifest_are_refused_and_not_ignored() {
     options.holder_keys.reverse();
     assert!(generate(&options).await.unwrap().up_to_date);
     let before = rig.snapshot();
-    let changes: [(fn(&mut GenerateOptions), &str); 5] = [
+    let changes: [(Change, &str); 5] = [
         (|o| o.owner_keys = vec![PublicKey(vec![9])], "`owners`: 1 of 1 keys ("),
         (|o| o.owner_keys.push(PublicKey(vec![9])), "`owners`: 1 of 2 keys ("),
         (|o| o.owner_threshold = 2, "`owners`: 2 of 1 keys ("),
@@ -305,6 +317,26 @@ async fn keys_that_are_not_those_of_the_manifest_are_refused_and_not_ignored() {
     options.holder_keys.clear();
     assert!(generate(&options).await.unwrap().up_to_date);
     assert_eq!(rig.snapshot(), before);
+}
+
+#[tokio::test]
+async fn what_endangers_the_pod_is_said() {
+    let rig = Rig::new();
+    let root = DEPLOYMENT
+        .replace("runAsUser: 65532", "runAsUser: 0")
+        .replace("            runAsNonRoot: true\n", "            seccompProfile: {type: RuntimeDefault}\n")
+        .replace("drop: [\"ALL\"]", "add: [\"NET_ADMIN\"]")
+        .replace(
+            "    metadata:\n      labels:\n        app: inference\n    spec:",
+            "    metadata:\n      annotations: {casemate.dev/allow-capabilities: NET_ADMIN}\n      labels:\n        app: inference\n    spec:",
+        );
+    rig.write("resources/deployment.yaml", &root);
+    let notices = rig.generate().await.unwrap().workloads.remove(1).notices.join("\n");
+    for expected in
+        ["container `server` runs as root", "with CAP_SETUID it can", "with CAP_NET_ADMIN it can", "AppArmor"]
+    {
+        assert!(notices.contains(expected), "{expected}: {notices}");
+    }
 }
 
 #[tokio::test]
@@ -396,6 +428,21 @@ async fn bad_resources_are_refused_with_their_place_and_nothing_is_written() {
         (spec("resourceClaims: [{name: x}]"), "`spec.resourceClaims`: not supported"),
         (container("volumeDevices: [{name: x, devicePath: /dev/x}]"), "volumeDevices`: not supported"),
         (container("lifecycle: {preStop: {exec: {command: [x]}}}"), "hooks are not supported"),
+        (spec("shareProcessNamespace: true"), "not supported beside the mesh"),
+        (deployment("runAsUser: 65532", "runAsUser: 1313"), "1313 is the mesh's"),
+        (deployment("runAsGroup: 65532", "runAsGroup: 1313"), "1313 is the mesh's"),
+        (spec("securityContext: {fsGroup: 1313}"), "1313 is the mesh's"),
+        (deployment("drop: [\"ALL\"]", "add: [\"NET_ADMIN\"]"), "`NET_ADMIN` lets it undo"),
+        (deployment("drop: [\"ALL\"]", "add: [\"CAP_SYS_ADMIN\"]"), "`SYS_ADMIN` lets it undo"),
+        (deployment("drop: [\"ALL\"]", "ad: [\"X\"]"), "capabilities.ad`: not supported"),
+        (deployment("runAsUser: 65532", "runAsUsr: 65532"), "securityContext.runAsUsr`: not supported"),
+        (deployment("runAsUser: 65532", "seccompProfile: {type: Localhost}"), "would not enforce"),
+        (deployment("runAsUser: 65532", "appArmorProfile: {}"), "would not enforce"),
+        (spec("securityContext: {seccompProfile: {type: Localhost}}"), "would not enforce"),
+        (
+            format!("{DEPLOYMENT}---\n{}", DEPLOYMENT.replace("kind: Deployment", "kind: StatefulSet")),
+            "has the same name",
+        ),
         (volume("hostPath: {path: /etc}"), "a volume of type `hostPath` is not supported"),
         (volume("csi: {driver: x}"), "a volume of type `csi` is not supported"),
         (volume("projected: {sources: []}"), "a volume of type `projected` is not supported"),

@@ -13,7 +13,7 @@ use super::input::{Inputs, Object};
 use super::{Frame, Images, WorkloadReport, coordinator, files, manifest};
 use crate::policy_data::{PolicyContainer, PolicyInputs, policy};
 use crate::registry::ImageConfig;
-use crate::request::{PodInstance, RequestError, VolumeKind, volume_kind};
+use crate::request::{PodInstance, RequestError, VolumeKind, container_request, symbolic_container_id, volume_kind};
 
 /// Names of secrets that a pod may read, beside those that its arguments and variables name.
 pub const SECRETS_ANNOTATION: &str = "casemate.dev/secrets";
@@ -21,6 +21,16 @@ pub const SECRETS_ANNOTATION: &str = "casemate.dev/secrets";
 pub const NAMES_ANNOTATION: &str = "casemate.dev/names";
 /// `true` on a pod: inject nothing into it.
 pub const SKIP_ANNOTATION: &str = "casemate.dev/skip-initializer";
+
+/// Capabilities that a pod's containers may have though they endanger it: `NET_ADMIN,SYS_ADMIN`.
+pub const CAPABILITIES_ANNOTATION: &str = "casemate.dev/allow-capabilities";
+
+/// What root can do with a capability to the containers beside it.
+const POWERS: [(&str, &str); 3] = [
+    ("CAP_SETUID", "become the mesh's user and ask for Evidence in its place"),
+    ("CAP_NET_ADMIN", "change the pod's firewall"),
+    ("CAP_SYS_ADMIN", "enter the namespaces of other containers"),
+];
 
 /// Where a program finds a secret.
 const SECRETS_PATH: &str = "/casemate/secrets/";
@@ -69,6 +79,21 @@ const POD_SECURITY: [&str; 9] = [
     "supplementalGroups",
     "sysctls",
     "appArmorProfile",
+];
+/// The last three are refused by name where requests are made.
+const CONTAINER_SECURITY: [&str; 12] = [
+    "allowPrivilegeEscalation",
+    "appArmorProfile",
+    "capabilities",
+    "privileged",
+    "readOnlyRootFilesystem",
+    "runAsGroup",
+    "runAsNonRoot",
+    "runAsUser",
+    "seccompProfile",
+    "procMount",
+    "seLinuxOptions",
+    "windowsOptions",
 ];
 const CONTAINER_FIELDS: [&str; 22] = [
     "args",
@@ -177,6 +202,12 @@ pub(super) async fn make(
     let skip = frame.skip_initializer || annotations[SKIP_ANNOTATION] == json!("true");
     let inject = role == Role::Workload && !skip;
     let mut ports = Ports::default();
+    if inject && pod["spec"]["shareProcessNamespace"] == json!(true) {
+        let hint = format!(
+            "every container could read the mesh's key from its memory; `{SKIP_ANNOTATION}` leaves the mesh out"
+        );
+        return Err(context.refuse("spec.shareProcessNamespace", "not supported beside the mesh", Some(hint)));
+    }
     if inject {
         let port_error = |error: ingress::PortError| context.refuse(&error.path, error.reason, error.hint);
         ports = ingress::find(&pod, &services).map_err(port_error)?;
@@ -226,6 +257,9 @@ pub(super) async fn make(
         ingress: ports.ingress,
     };
     let config = PodInstance { config_maps, secrets: secret_objects, ..PodInstance::default() };
+    if role == Role::Workload {
+        powers(&context, &pod, &configs, &config, &mut notices)?;
+    }
     let rego = policy_of(object, &pod, &configs, &services, &config).map_err(|error| context.request(error))?;
     let initdata_error = |source| GenerateError::Initdata { resource: object.title(), source };
     let initdata = Initdata::build(&rego, &settings).map_err(initdata_error)?;
@@ -246,6 +280,23 @@ pub(super) async fn make(
         secrets: secrets.iter().cloned().collect(),
         notices,
     };
+    let without_certificate = settings.ingress.iter().find(|ingress| !ingress.client_certificate);
+    if let Some(ingress) = without_certificate.filter(|_| frame.called.contains(&object.name)) {
+        let reason = format!(
+            "`callers` of `{}` in {} binds nobody: port {} takes callers without a certificate",
+            object.name,
+            manifest::MANIFEST_FILE,
+            ingress.port
+        );
+        let hint = format!(
+            "annotate the pod with `{}: {}#{}#false`, or take `callers` out of the manifest",
+            ingress::INGRESS_ANNOTATION,
+            ingress.name,
+            ingress.port
+        );
+        let place = inputs.place(object, "metadata");
+        return Err(GenerateError::Resource { place, resource: object.title(), reason, hint: Some(hint) });
+    }
     let entry = manifest::Entry { identity: initdata.identity(), names, role, secrets };
     Ok(Made { pod, report, entry })
 }
@@ -350,6 +401,57 @@ fn defaults(pod: &mut Value, notices: &mut Vec<String>) {
     }
 }
 
+/// Refuses containers that could undo what initializer and mesh do, and says which could try.
+fn powers(
+    context: &Context<'_>,
+    pod: &Value,
+    configs: &BTreeMap<String, ImageConfig>,
+    config: &PodInstance,
+    notices: &mut Vec<String>,
+) -> Result<(), GenerateError> {
+    let allowed: Vec<String> = list_annotation(pod, CAPABILITIES_ANNOTATION)
+        .iter()
+        .map(|name| format!("CAP_{}", name.trim_start_matches("CAP_")))
+        .collect();
+    let none = ImageConfig::default();
+    for container in containers(pod) {
+        let name = string(&container["name"]);
+        if [INITIALIZER, MESH].contains(&name.as_str()) {
+            continue;
+        }
+        let image = configs.get(&name).unwrap_or(&none);
+        let request = container_request(pod, container, image, config, &symbolic_container_id());
+        let process = request.map_err(|error| context.request(error))?["OCI"]["Process"].take();
+        let user = &process["User"];
+        let of_mesh = json!(inject::MESH_USER);
+        let groups = user["AdditionalGids"].as_array().is_some_and(|groups| groups.contains(&of_mesh));
+        if groups || user["UID"] == of_mesh || user["GID"] == of_mesh {
+            let reason = format!("{} is the mesh's user and group", inject::MESH_USER);
+            let hint = "it could ask for Evidence in the mesh's place; let the container run as another".to_owned();
+            return Err(context.refuse(&format!("spec.containers.{name}"), reason, Some(hint)));
+        }
+        let sets = process["Capabilities"]["Effective"].as_array();
+        let has = |capability: &str| sets.is_some_and(|set| set.contains(&json!(capability)));
+        for capability in ["CAP_NET_ADMIN", "CAP_SYS_ADMIN"] {
+            if has(capability) && !allowed.iter().any(|allowed| allowed == capability) {
+                let short = capability.trim_start_matches("CAP_");
+                let path = format!("spec.containers.{name}.securityContext.capabilities.add");
+                let hint = format!("if it must be, annotate the pod with `{CAPABILITIES_ANNOTATION}: \"{short}\"`");
+                return Err(context.refuse(&path, format!("`{short}` lets it undo the pod's firewall"), Some(hint)));
+            }
+        }
+        let can: Vec<_> = POWERS
+            .iter()
+            .filter(|(capability, _)| user["UID"] == json!(0) && has(capability))
+            .map(|(capability, what)| format!("with {capability} it can {what}"))
+            .collect();
+        if !can.is_empty() {
+            notices.push(format!("container `{name}` runs as root: {}", can.join(", ")));
+        }
+    }
+    Ok(())
+}
+
 /// Contents that no digest binds.
 fn host_words(pod: &Value, injected: bool, notices: &mut Vec<String>) {
     for volume in pod["spec"]["volumes"].as_array().into_iter().flatten() {
@@ -364,6 +466,13 @@ fn host_words(pod: &Value, injected: bool, notices: &mut Vec<String>) {
             }
             _ => {}
         }
+    }
+    let default = |context: &Value| {
+        ["seccompProfile", "appArmorProfile"].iter().any(|field| context[*field]["type"] == json!("RuntimeDefault"))
+    };
+    let own = containers(pod).into_iter().any(|container| default(&container["securityContext"]));
+    if own || default(&pod["spec"]["securityContext"]) {
+        notices.push("seccomp and AppArmor profiles are not enforced inside the guest".into());
     }
     for container in containers(pod) {
         let from = |source: &Value| !source["secretRef"].is_null() || !source["valueFrom"]["secretKeyRef"].is_null();
@@ -444,6 +553,19 @@ fn is_secret_char(c: char) -> bool {
     c.is_ascii_alphanumeric() || "-_.".contains(c)
 }
 
+/// The agent enforces neither seccomp nor AppArmor profiles: one of the user's own must not be dropped in silence.
+fn profile(context: &Context<'_>, profile: &Value, path: &str) -> Result<(), GenerateError> {
+    match profile["type"].as_str() {
+        None if profile.is_null() => Ok(()),
+        Some("RuntimeDefault" | "Unconfined") => Ok(()),
+        _ => {
+            let hint =
+                "only `RuntimeDefault` and `Unconfined` may stand there, and neither is enforced inside the guest";
+            Err(context.refuse(path, "a profile that the guest would not enforce", Some(hint.into())))
+        }
+    }
+}
+
 /// Refuses by name what the policy could not bind.
 fn check_fields(context: &Context<'_>, pod: &Value) -> Result<(), GenerateError> {
     let spec = &pod["spec"];
@@ -465,6 +587,9 @@ fn check_fields(context: &Context<'_>, pod: &Value) -> Result<(), GenerateError>
             return Err(context.refuse(&format!("spec.{field}"), "not supported", Some(hint)));
         }
     }
+    for path in ["seccompProfile", "appArmorProfile"] {
+        profile(context, &spec["securityContext"][path], &format!("spec.securityContext.{path}"))?;
+    }
     if spec["containers"].as_array().is_none_or(Vec::is_empty) {
         return Err(context.refuse("spec.containers", "a pod needs a container", None));
     }
@@ -473,6 +598,12 @@ fn check_fields(context: &Context<'_>, pod: &Value) -> Result<(), GenerateError>
             let name = container["name"].as_str().map_or_else(|| format!("[{index}]"), str::to_owned);
             let path = format!("spec.{list}.{name}");
             known(container, &CONTAINER_FIELDS, &path)?;
+            let security = &container["securityContext"];
+            known(security, &CONTAINER_SECURITY, &format!("{path}.securityContext"))?;
+            known(&security["capabilities"], &["add", "drop"], &format!("{path}.securityContext.capabilities"))?;
+            for field in ["seccompProfile", "appArmorProfile"] {
+                profile(context, &security[field], &format!("{path}.securityContext.{field}"))?;
+            }
             let limits = container["resources"]["limits"].as_object();
             if let Some((device, _)) = limits.into_iter().flatten().find(|(key, _)| key.contains('/')) {
                 let path = format!("{path}.resources.limits");
