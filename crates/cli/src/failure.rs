@@ -18,6 +18,8 @@ pub(crate) struct Failure {
     pub(crate) class: Class,
     pub(crate) error: anyhow::Error,
     pub(crate) hint: Option<String>,
+    /// Under `--json` the result, already printed, says it: standard output holds one document.
+    pub(crate) told: bool,
 }
 
 /// What commands return.
@@ -25,11 +27,11 @@ pub(crate) type Outcome<T = ()> = Result<T, Failure>;
 
 impl Failure {
     pub(crate) fn no(error: impl Into<anyhow::Error>) -> Self {
-        Self { class: Class::No, error: error.into(), hint: None }
+        Self { class: Class::No, error: error.into(), hint: None, told: false }
     }
 
     pub(crate) fn could_not_tell(error: impl Into<anyhow::Error>) -> Self {
-        Self { class: Class::CouldNotTell, error: error.into(), hint: None }
+        Self { class: Class::CouldNotTell, error: error.into(), hint: None, told: false }
     }
 
     /// A negative answer in words.
@@ -44,6 +46,12 @@ impl Failure {
 
     pub(crate) fn maybe_hint(mut self, hint: Option<String>) -> Self {
         self.hint = hint.or(self.hint);
+        self
+    }
+
+    /// The result that was printed under `--json` already says this.
+    pub(crate) fn told(mut self, json: bool) -> Self {
+        self.told = json;
         self
     }
 
@@ -62,7 +70,9 @@ impl Failure {
             Class::No => "no",
             Class::CouldNotTell => "could-not-tell",
         };
-        if json {
+        if self.told {
+            // Nothing more.
+        } else if json {
             let object = serde_json::json!({
                 "error": first, "caused_by": causes, "hint": self.hint, "answer": answer,
             });

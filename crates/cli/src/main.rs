@@ -33,13 +33,27 @@ use crate::workspace::Workspace;
 Exit codes: 0 yes, 1 no (not trusted, or wrong input), 2 could not tell.")]
 struct Cli {
     /// The work folder, in which default file names lie
-    #[arg(long, global = true, value_name = "DIR", default_value = ".", env = "CASEMATE_WORKSPACE_DIR")]
+    #[arg(
+        long,
+        global = true,
+        value_name = "DIR",
+        default_value = ".",
+        env = "CASEMATE_WORKSPACE_DIR",
+        help_heading = "Global options"
+    )]
     workspace_dir: PathBuf,
     /// Print results and errors as JSON
-    #[arg(long, global = true)]
+    #[arg(long, global = true, help_heading = "Global options")]
     json: bool,
     /// What to log to stderr: error, warn, info, debug, trace, or a filter
-    #[arg(long, global = true, value_name = "LEVEL", default_value = "warn", env = "CASEMATE_LOG")]
+    #[arg(
+        long,
+        global = true,
+        value_name = "LEVEL",
+        default_value = "warn",
+        env = "CASEMATE_LOG",
+        help_heading = "Global options"
+    )]
     log_level: String,
     #[command(subcommand)]
     command: Command,
@@ -80,7 +94,14 @@ pub(crate) struct Context {
 }
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            let _ = error.print();
+            // Help and version were asked for; anything else is a wrong input, which is exit 1 here and 2 with clap.
+            return if error.use_stderr() { ExitCode::FAILURE } else { ExitCode::SUCCESS };
+        }
+    };
     if let Command::Engine { args } = &cli.command {
         return engine::role::run(args);
     }

@@ -30,19 +30,47 @@ pub(crate) struct Session {
 /// The address to dial: what the user gave, or the Coordinator of the local engine that runs in this work folder.
 pub(crate) async fn coordinator_address(workspace: &Workspace, given: Option<&str>) -> Outcome<String> {
     if let Some(given) = given {
-        let has_port =
-            given.rsplit_once(':').is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok());
-        return Ok(if has_port { given.to_owned() } else { format!("{given}:{USER_PORT}") });
+        return with_port(given);
     }
-    let services = engine::services(workspace.dir()).map_err(|_| {
-        Failure::refuse("no Coordinator is named and no local engine runs in this work folder")
-            .hint("name one with `--coordinator HOST:1313`, or start one with `casemate up resources/`")
+    let services = engine::services(workspace.dir()).map_err(|error| match error {
+        engine::EngineError::NotUp { .. } => {
+            Failure::refuse("no Coordinator is named and no local engine runs in this work folder")
+                .hint("name one with `--coordinator HOST:1313`, or start one with `casemate up resources/`")
+        }
+        error => {
+            let hint = error.hint();
+            let failure = if error.is_refusal() { Failure::no(error) } else { Failure::could_not_tell(error) };
+            failure.maybe_hint(hint)
+        }
     })?;
     let service = services
         .iter()
         .find(|service| service.ports.iter().any(|port| port.port == USER_PORT))
         .ok_or_else(|| Failure::refuse("the local engine runs no Coordinator"))?;
     Ok(SocketAddr::from((service.ip, USER_PORT)).to_string())
+}
+
+/// `HOST`, `HOST:PORT`, `ADDRESS` or `[ADDRESS]:PORT`.
+fn with_port(given: &str) -> Outcome<String> {
+    let wrong = |why: &str| {
+        Failure::refuse(format!("`--coordinator {given}`: {why}"))
+            .hint("it is `HOST` or `HOST:PORT`; the port is 1313 by default")
+    };
+    if let Ok(address) = given.parse::<SocketAddr>() {
+        return Ok(address.to_string());
+    }
+    if let Ok(ip) = given.parse::<std::net::IpAddr>() {
+        return Ok(SocketAddr::new(ip, USER_PORT).to_string());
+    }
+    let (host, port) = given.split_once(':').map_or((given, None), |(host, port)| (host, Some(port)));
+    if host.is_empty() || host.contains(['/', ' ']) {
+        return Err(wrong("not a host name"));
+    }
+    match port {
+        None => Ok(format!("{host}:{USER_PORT}")),
+        Some(port) if port.parse::<u16>().is_ok_and(|port| port != 0) => Ok(given.to_owned()),
+        Some(_) => Err(wrong("the port is no number from 1 to 65535")),
+    }
 }
 
 impl Session {
@@ -69,7 +97,7 @@ impl Session {
                 } else {
                     (Class::CouldNotTell, format!("could not check the Coordinator at {address}"))
                 };
-                Failure { class, error: anyhow::Error::new(error).context(what), hint }
+                Failure { class, error: anyhow::Error::new(error).context(what), hint, told: false }
             })?;
         let result = channel.peer().ok_or_else(|| Failure::from(anyhow::anyhow!("the Coordinator did not attest")))?;
         let (identity, insecure) = (result.identity(), result.is_insecure());
@@ -171,5 +199,31 @@ pub(crate) fn refusal(error: ApiError) -> Failure {
         Code::Conflict | Code::Unsupported | Code::SecretMissing => Class::No,
         _ => Class::CouldNotTell,
     };
-    Failure { class, error: anyhow::Error::new(error).context("the Coordinator refuses"), hint }
+    Failure { class, error: anyhow::Error::new(error).context("the Coordinator refuses"), hint, told: false }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::with_port;
+
+    #[test]
+    fn an_address_gets_the_default_port() {
+        let cases = [
+            ("coordinator", "coordinator:1313"),
+            ("coordinator:7", "coordinator:7"),
+            ("192.0.2.1", "192.0.2.1:1313"),
+            ("2001:db8::1", "[2001:db8::1]:1313"),
+            ("[2001:db8::1]:7", "[2001:db8::1]:7"),
+        ];
+        for (given, expected) in cases {
+            assert_eq!(with_port(given).unwrap(), expected);
+        }
+    }
+
+    #[test]
+    fn what_is_no_address_is_wrong_input() {
+        for given in ["", ":1313", "a:99999", "a:b:c", "https://a", "a:0", "a b"] {
+            assert_eq!(with_port(given).unwrap_err().class, crate::failure::Class::No, "{given}");
+        }
+    }
 }

@@ -49,7 +49,9 @@ impl Workspace {
 /// Reads a text file that the user named or that a command before this one wrote.
 pub(crate) fn read_input(path: &Path, hint: &str) -> Outcome<String> {
     std::fs::read_to_string(path).map_err(|error| {
-        Failure::no(anyhow::Error::new(error).context(format!("read `{}`", path.display()))).hint(hint)
+        let absent = error.kind() == std::io::ErrorKind::NotFound;
+        let failure = Failure::no(anyhow::Error::new(error).context(format!("read `{}`", path.display())));
+        if absent { failure.hint(hint) } else { failure }
     })
 }
 

@@ -277,7 +277,8 @@ mod tests {
 
     #[test]
     fn each_contradiction_names_its_path() {
-        let cases: [(fn(&mut Manifest), &str); 11] = [
+        type Mutation = fn(&mut Manifest);
+        let cases: [(Mutation, &str); 11] = [
             (|m| m.version = 2, "version"),
             (|m| m.policies.retain(|_, e| e.role == Role::Workload), "policies"),
             (|m| m.policies.values_mut().for_each(|e| e.names.clear()), "names"),

@@ -33,16 +33,16 @@ pub(crate) struct GenerateArgs {
     /// [default: workload-owner.pem in the work folder]
     #[arg(short = 'w', long, value_name = "FILE")]
     add_workload_owner_key: Vec<PathBuf>,
-    /// How many owners must sign a manifest
-    #[arg(long, default_value_t = 1, value_name = "N")]
-    owner_threshold: u32,
+    /// How many owners must sign a manifest [default: 1 for a new one]
+    #[arg(long, value_name = "N")]
+    owner_threshold: Option<u32>,
     /// Key of a seed-share holder; may be repeated. Keys that are not there are made
     /// [default: seedshare-owner.pem in the work folder]
     #[arg(long, value_name = "FILE")]
     add_seedshare_owner_key: Vec<PathBuf>,
-    /// How many holders can rebuild the seed
-    #[arg(long, default_value_t = 1, value_name = "N")]
-    seedshare_threshold: u32,
+    /// How many holders can rebuild the seed [default: 1 for a new manifest]
+    #[arg(long, value_name = "N")]
+    seedshare_threshold: Option<u32>,
     /// Our image for Coordinator, initializer and mesh, instead of the one in settings.json
     #[arg(long, value_name = "REFERENCE")]
     pod_image: Option<String>,
@@ -69,8 +69,10 @@ pub(crate) async fn run(context: &Context, args: GenerateArgs) -> Outcome {
         Ok(report) => {
             show(context, &args, &report, &fresh);
             if args.check && !report.up_to_date {
-                return Err(Failure::refuse(format!("{} files are not up to date", report.changed.len()))
-                    .hint("run `casemate generate` without `--check`"));
+                let names: Vec<String> = report.changed.iter().map(|path| format!("`{}`", path.display())).collect();
+                return Err(Failure::refuse(format!("not up to date: {}", names.join(", ")))
+                    .hint("run `casemate generate` without `--check`")
+                    .told(context.json));
             }
             Ok(())
         }
@@ -91,7 +93,17 @@ async fn generate(
     let owner_paths = or_default(&args.add_workload_owner_key, dir.join("workload-owner.pem"));
     let holder_paths = or_default(&args.add_seedshare_owner_key, dir.join("seedshare-owner.pem"));
     // Whoever names no keys keeps those of the manifest that is there.
-    let is_new = !dir.join("manifest.json").exists();
+    let manifest_path = dir.join("manifest.json");
+    let is_new = !manifest_path.exists();
+    let (owner_threshold, holder_threshold) = if is_new {
+        (args.owner_threshold.unwrap_or(1), args.seedshare_threshold.unwrap_or(1))
+    } else {
+        let (_, manifest) = crate::workspace::read_manifest(&manifest_path)?;
+        (
+            keep_threshold("--owner-threshold", args.owner_threshold, manifest.owners.threshold)?,
+            keep_threshold("--seedshare-threshold", args.seedshare_threshold, manifest.seed_share_holders.threshold)?,
+        )
+    };
     let mut owner_keys = Vec::new();
     if is_new || !args.add_workload_owner_key.is_empty() {
         for path in &owner_paths {
@@ -114,9 +126,9 @@ async fn generate(
         platform: args.reference_values.clone(),
         software: Some(SoftwareReferenceValues { root: identity.root, measurements: vec![identity.measurement] }),
         owner_keys,
-        owner_threshold: args.owner_threshold,
+        owner_threshold,
         holder_keys,
-        holder_threshold: args.seedshare_threshold,
+        holder_threshold,
         pod_image: args.pod_image.clone(),
         skip_initializer: args.skip_initializer,
         output: args.output.clone(),
@@ -132,6 +144,17 @@ async fn generate(
         let failure = if error.could_not_tell() { Failure::could_not_tell(error) } else { Failure::no(error) };
         failure.maybe_hint(hint)
     })
+}
+
+/// A threshold that differs from the manifest's is refused: changing it is the owners' decision, not a flag's.
+fn keep_threshold(flag: &str, given: Option<u32>, manifest: u32) -> Outcome<u32> {
+    match given {
+        Some(given) if given != manifest => {
+            Err(Failure::refuse(format!("`{flag} {given}`: the manifest says {manifest}"))
+                .hint("remove manifest.json to start a new deployment, or leave the flag out"))
+        }
+        _ => Ok(manifest),
+    }
 }
 
 fn or_default(given: &[PathBuf], default: PathBuf) -> Vec<PathBuf> {

@@ -133,14 +133,11 @@ pub(crate) async fn bench(context: &Context, args: BenchArgs) -> Outcome {
     let report = report.map_err(Failure::no)?;
     show(context, &args, &report, peer.insecure);
     if report.cancelled {
-        return Err(Failure::could_not_tell(anyhow::anyhow!("stopped before the end")));
+        return Err(Failure::could_not_tell(anyhow::anyhow!("stopped before the end")).told(context.json));
     }
     if report.errors > 0 {
-        return Err(Failure::could_not_tell(anyhow::anyhow!(
-            "{} of {} requests failed",
-            report.errors,
-            report.requests
-        )));
+        let what = anyhow::anyhow!("{} of {} requests failed", report.errors, report.requests);
+        return Err(Failure::could_not_tell(what).told(context.json));
     }
     Ok(())
 }

@@ -125,10 +125,13 @@ pub(crate) async fn up(context: &Context, args: UpArgs) -> Outcome {
             let ports: Vec<String> = service.ports.iter().map(|port| port.port.to_string()).collect();
             output::say(&format!("service {}  {}  ports {}", service.name, service.ip, ports.join(", ")));
         }
-        output::say(&format!(
-            "up in {:.2} s; initializers wait for a manifest: `casemate set`",
-            report.elapsed.as_secs_f64()
-        ));
+        // Whoever has seed shares has set a manifest before, and the Coordinator that starts now has lost its seed.
+        let next = if context.workspace.dir().join("seed-shares.json").exists() {
+            "the Coordinator waits for its seed shares: `casemate recover`"
+        } else {
+            "initializers wait for a manifest: `casemate set`"
+        };
+        output::say(&format!("up in {:.2} s; {next}", report.elapsed.as_secs_f64()));
         output::say(output::INSECURE);
     }
     Ok(())
@@ -152,22 +155,49 @@ pub(crate) async fn ps(context: &Context, _args: PsArgs) -> Outcome {
 }
 
 pub(crate) async fn logs(context: &Context, args: LogsArgs) -> Outcome {
-    let options =
-        LogOptions { target: args.name, container: args.container, follow: args.follow, previous: args.previous };
-    engine::logs(context.workspace.dir(), &options, &mut std::io::stdout()).map_err(failed)
+    let dir = context.workspace.dir();
+    let of = |target: String| LogOptions {
+        target,
+        container: args.container.clone(),
+        follow: args.follow,
+        previous: args.previous,
+    };
+    // A workload's name stands for all its pods, unless one is followed: two streams at once cannot be told apart.
+    let pods: Vec<String> = engine::ps(dir)
+        .unwrap_or_default()
+        .into_iter()
+        .filter(|pod| is_of(pod, &args.name))
+        .map(|pod| pod.name)
+        .collect();
+    if pods.len() < 2 || args.follow {
+        return engine::logs(dir, &of(args.name.clone()), &mut std::io::stdout()).map_err(failed);
+    }
+    for pod in pods {
+        output::say(&format!("==> {pod} <=="));
+        engine::logs(dir, &of(pod), &mut std::io::stdout()).map_err(failed)?;
+    }
+    Ok(())
+}
+
+/// Whether a pod belongs to a workload, which is named as `NAME` or `KIND/NAME`.
+fn is_of(pod: &PodStatus, workload: &str) -> bool {
+    pod.owner == workload || pod.owner.rsplit('/').next() == Some(workload)
 }
 
 pub(crate) async fn scale(context: &Context, args: ScaleArgs) -> Outcome {
     let started = Instant::now();
     let dir = context.workspace.dir();
+    if args.replicas > 1 && is_coordinator(dir, &args.name)? {
+        return Err(Failure::refuse("the Coordinator runs as one pod: replicas that share a store are not there yet"));
+    }
     engine::scale(dir, &args.name, args.replicas).map_err(failed)?;
     if !args.no_wait {
-        let bar = progress(context, "waiting until every pod is ready");
-        let waited = engine::wait_ready(dir, Duration::from_secs(args.timeout));
+        let bar = progress(context, "waiting until its pods are ready");
+        let waited = wait_for(dir, &args.name, args.replicas, Duration::from_secs(args.timeout));
         if let Some(bar) = &bar {
             bar.finish_and_clear();
         }
-        waited.map_err(failed)?;
+        waited?;
     }
     if context.json {
         let object = serde_json::json!({
@@ -181,6 +211,35 @@ pub(crate) async fn scale(context: &Context, args: ScaleArgs) -> Outcome {
         output::say(output::INSECURE);
     }
     Ok(())
+}
+
+/// Whether a workload is the one behind the service of the Coordinator's user API.
+fn is_coordinator(dir: &std::path::Path, workload: &str) -> Outcome<bool> {
+    let services = engine::services(dir).map_err(failed)?;
+    let user_api =
+        |service: &engine::ServiceStatus| service.ports.iter().any(|port| port.port == protocol::api::USER_PORT);
+    let endpoints: Vec<String> = services.into_iter().filter(user_api).flat_map(|service| service.endpoints).collect();
+    let pods = engine::ps(dir).map_err(failed)?;
+    Ok(pods.iter().any(|pod| is_of(pod, workload) && endpoints.contains(&pod.name)))
+}
+
+/// Waits until a workload has as many ready pods as it should; others may be as they are.
+fn wait_for(dir: &std::path::Path, name: &str, replicas: u32, timeout: Duration) -> Outcome {
+    let begin = Instant::now();
+    loop {
+        let pods = engine::ps(dir).map_err(failed)?;
+        let own: Vec<&PodStatus> = pods.iter().filter(|pod| is_of(pod, name)).collect();
+        let ready = own.iter().filter(|pod| pod.is_ready).count();
+        if own.len() == ready && u32::try_from(ready).is_ok_and(|ready| ready == replicas) {
+            return Ok(());
+        }
+        if begin.elapsed() > timeout {
+            let what =
+                anyhow::anyhow!("{ready} of {replicas} pods of `{name}` are ready after {} s", timeout.as_secs());
+            return Err(Failure::could_not_tell(what).hint("`casemate ps` and `casemate logs` show what they wait for"));
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
 }
 
 pub(crate) async fn kill(context: &Context, args: KillArgs) -> Outcome {

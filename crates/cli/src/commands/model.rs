@@ -1,6 +1,6 @@
 //! `casemate model`: seal weights before they leave their owner, and look at what was sealed.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use inference::sealed::{ModelKey, SealFileError, SealOptions, inspect_file, open_file, seal_file};
 
@@ -80,6 +80,8 @@ fn seal(context: &Context, args: SealArgs) -> Outcome {
         Some(name) => SealOptions::new(name),
         None => SealOptions::named_after(&args.model),
     };
+    let fresh = args.key.is_none();
+    refuse_same(&out, args.key.as_ref().unwrap_or(&key_out))?;
     let (key, key_path) = match args.key {
         Some(path) => (ModelKey::from_file(&path).map_err(failed)?, path),
         None => {
@@ -89,7 +91,6 @@ fn seal(context: &Context, args: SealArgs) -> Outcome {
             (key, key_out.clone())
         }
     };
-    let fresh = key_path == key_out;
     let info = seal_file(&args.model, &out, &key, &options).map_err(|error| {
         if fresh {
             let _ = std::fs::remove_file(&key_out);
@@ -113,7 +114,21 @@ fn seal(context: &Context, args: SealArgs) -> Outcome {
     Ok(())
 }
 
+/// A result must not take the place of the key it was made with.
+fn refuse_same(out: &Path, key: &Path) -> Outcome {
+    let same = match (out.canonicalize(), key.canonicalize()) {
+        (Ok(out), Ok(key)) => out == key,
+        _ => out == key,
+    };
+    if same {
+        Err(Failure::refuse(format!("`{}` is the key: the result would replace it", out.display())))
+    } else {
+        Ok(())
+    }
+}
+
 fn open(context: &Context, args: &OpenArgs) -> Outcome {
+    refuse_same(&args.out, &args.key)?;
     let key = ModelKey::from_file(&args.key).map_err(failed)?;
     let info = open_file(&args.sealed, &args.out, &key).map_err(failed)?;
     if context.json {

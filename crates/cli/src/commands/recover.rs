@@ -80,8 +80,17 @@ pub(crate) async fn run(context: &Context, args: RecoverArgs) -> Outcome {
 
     let address = coordinator_address(workspace, args.coordinator.as_deref()).await?;
     let mut session = Session::open(&address, &manifest, Purpose::Recover).await?;
+    let state = session.state(Trail::known(before.as_ref())).await?;
     if let Some(trail) = &before {
-        trail.extend(&session.state(Trail::known(Some(trail))).await?)?;
+        trail.extend(&state)?;
+    }
+    if state.state == CoordinatorState::Active {
+        if context.json {
+            output::result(&serde_json::json!({ "coordinator": address, "state": state.state }).to_string());
+        } else {
+            output::result(&format!("the Coordinator at {address} is active already; no share was given"));
+        }
+        return Ok(());
     }
     let mut last = None;
     for share in decrypted {

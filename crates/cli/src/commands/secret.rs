@@ -148,6 +148,11 @@ async fn put(context: &Context, args: PutArgs) -> Outcome {
             "log entry {}; the value leaves the Coordinator only to attested pods",
             logged.proof.index
         ));
+        if version > 1 {
+            output::say(
+                "pods that run keep the version they got; each gets this one when it starts anew (locally: `casemate kill POD`)",
+            );
+        }
         if session.insecure {
             output::say(output::INSECURE);
         }

@@ -50,7 +50,11 @@ pub(crate) fn run(context: &Context, args: SignArgs) -> Outcome {
     let message = transition(manifest.deployment_id, previous, &text);
     if args.prepare {
         write(&args.out, message.as_bytes(), Mode::Public)?;
-        output::result(&message.to_string());
+        if context.json {
+            output::result(&serde_json::json!({ "transition": message, "out": args.out }).to_string());
+        } else {
+            output::result(&message.to_string());
+        }
         return Ok(());
     }
     let given: Vec<PathBuf> = args.workload_owner_key.into_iter().collect();
@@ -59,6 +63,12 @@ pub(crate) fn run(context: &Context, args: SignArgs) -> Outcome {
     let signature = key.sign(&message).context("sign the manifest").map_err(Failure::could_not_tell)?;
     let json = serde_json::to_string_pretty(&signature).context("encode the signature")?;
     write(&args.out, json.as_bytes(), Mode::Public)?;
-    output::result(&format!("signed transition {} with key {}", message.short(), signature.key.short()));
+    if context.json {
+        output::result(
+            &serde_json::json!({ "transition": message, "key": signature.key, "out": args.out }).to_string(),
+        );
+    } else {
+        output::result(&format!("signed transition {} with key {}", message.short(), signature.key.short()));
+    }
     Ok(())
 }

@@ -300,3 +300,29 @@ fn a_log_level_that_is_none_is_refused() {
     "#]],
     );
 }
+
+#[test]
+fn a_usage_error_is_wrong_input() {
+    let dir = tempfile::tempdir().expect("a folder");
+    assert!(casemate(dir.path(), &["generate", "r"]).starts_with("exit 1\n"));
+    assert!(casemate(dir.path(), &["no-such-command"]).starts_with("exit 1\n"));
+    assert!(casemate(dir.path(), &["--help"]).starts_with("exit 0\n"));
+}
+
+#[test]
+fn a_threshold_never_changes_a_manifest_silently() {
+    let files = [("manifest.json", MANIFEST), ("r/a.yaml", "kind: Pod\n")];
+    let arguments = ["generate", "--reference-values", "local", "--owner-threshold", "2", "r"];
+    check(
+        &files,
+        &arguments,
+        expect![[r#"
+        exit 1
+        --- stdout
+        --- stderr
+        error: `--owner-threshold 2`: the manifest says 1
+
+        hint: remove manifest.json to start a new deployment, or leave the flag out
+    "#]],
+    );
+}

@@ -73,3 +73,25 @@ fn what_a_file_claims_is_shown_as_a_claim() {
         "{output}"
     );
 }
+
+#[test]
+fn a_failed_seal_leaves_the_users_own_key_alone() {
+    let dir = folder();
+    casemate(dir.path(), &["model", "seal", "m.onnx"]);
+    for out in ["no-such-folder/x.sealed", "m.onnx", "m.key"] {
+        let output = casemate(dir.path(), &["model", "seal", "m.onnx", "--key", "m.key", "--out", out]);
+        assert!(!output.starts_with("exit 0\n"), "{out}: {output}");
+        assert_eq!(names(&dir), ["m.key", "m.onnx", "m.onnx.sealed"], "{out}");
+    }
+    assert_eq!(std::fs::read(dir.path().join("m.onnx")).expect("the model"), vec![7; 100_000]);
+}
+
+#[test]
+fn opening_never_replaces_the_key() {
+    let dir = folder();
+    casemate(dir.path(), &["model", "seal", "m.onnx"]);
+    let key = std::fs::read(dir.path().join("m.key")).expect("the key");
+    let output = casemate(dir.path(), &["model", "open", "m.onnx.sealed", "--key", "m.key", "--out", "./m.key"]);
+    assert!(output.starts_with("exit 1\n"), "{output}");
+    assert_eq!(std::fs::read(dir.path().join("m.key")).expect("the key"), key);
+}
