@@ -272,7 +272,7 @@ fn quote(text: &str) -> String {
 }
 
 /// The numbers of a tensor in row-major order, with the nesting in which they came: KServe allows both `[1,2,3,4]` and
-/// `[[1,2],[3,4]]` for shape [2,2].
+/// `[[1,2],[3,4]]` for shape `[2,2]`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct TensorData {
     /// The numbers, all finite.

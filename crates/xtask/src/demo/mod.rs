@@ -88,6 +88,9 @@ pub(crate) fn run(args: &DemoArgs) -> Result<()> {
     if let Some(path) = &args.json {
         let path = workspace::user_path(path);
         let text = serde_json::to_string_pretty(&demo.report)? + "\n";
+        if let Some(folder) = path.parent() {
+            fs::create_dir_all(folder).with_context(|| format!("create `{}`", folder.display()))?;
+        }
         fs::write(&path, text).with_context(|| format!("write `{}`", path.display()))?;
     }
     result?;
