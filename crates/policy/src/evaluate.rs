@@ -1,4 +1,4 @@
-//! Decides the requests of a pod agent: Rego decides, [`crate::explain`] says why not.
+//! Decides the requests of a pod agent: Rego decides, `explain` says why not.
 
 use std::num::{NonZeroU32, NonZeroUsize};
 use std::time::Duration;

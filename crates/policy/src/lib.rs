@@ -1,6 +1,6 @@
 //! From ordinary Kubernetes YAML to a policy that binds everything, and the decisions of that policy.
 //!
-//! - [`generate`] pins images, injects initializer and mesh, and writes policy, initdata and manifest.
+//! - [`generate()`] pins images, injects initializer and mesh, and writes policy, initdata and manifest.
 //! - [`request`] is what kubelet, containerd and the Kata shim make of a pod. The generator derives the expected values
 //!   from it and the local engine's shim makes its requests with it, so that there is one place for templates.
 //! - [`evaluate`] decides the requests of a Kata agent with the embedded rules and says why one is refused.

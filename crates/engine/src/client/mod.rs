@@ -19,7 +19,7 @@ pub use logs::logs;
 pub use memory::memory_report;
 pub use up::up;
 
-/// What [`up`] is to start.
+/// What [`up()`] is to start.
 pub struct UpOptions<'a> {
     /// The work folder.
     pub workspace: PathBuf,
@@ -31,7 +31,7 @@ pub struct UpOptions<'a> {
     pub progress: &'a mut dyn FnMut(&Event),
 }
 
-/// What [`up`] started.
+/// What [`up()`] started.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct UpReport {
     /// The pods.
@@ -42,7 +42,7 @@ pub struct UpReport {
     pub elapsed: Duration,
 }
 
-/// Which log [`logs`] prints.
+/// Which log [`logs()`] prints.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct LogOptions {
     /// `POD`, `deployment/NAME` or the name of any workload (its first pod).

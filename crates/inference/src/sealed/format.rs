@@ -213,7 +213,7 @@ pub struct OpenedModel {
     pub plaintext: Secret,
 }
 
-/// A header. From [`Header::parse`] it is a claim; from [`Header::authenticate`] it is what the key's holder sealed.
+/// A header. From [`Header::parse`] it is a claim; from `Header::authenticate` it is what the key's holder sealed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Header {
     /// The model's name.

@@ -2,7 +2,7 @@
 //!
 //! The shapes are those of Kata Containers with guest-side image pull, as JSON of the agent's protobuf messages. The
 //! same functions serve two callers: the local engine's shim, which fills in a real [`PodInstance`], and the generator,
-//! which fills in [`PodInstance::symbolic`] and turns the marks that come out into the patterns of the policy. A value
+//! which fills in `PodInstance::symbolic` and turns the marks that come out into the patterns of the policy. A value
 //! that only the cluster knows must therefore come from the `PodInstance` and nowhere else.
 //!
 //! `pod` is a Pod object or a pod template: an object with `metadata` and `spec`.
