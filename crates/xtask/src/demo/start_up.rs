@@ -107,7 +107,7 @@ fn measure(demo: &mut Demo, rounds: u32) -> Result<Figures> {
         figures.rounds.push(Round { commands, seconds: started.elapsed().as_secs_f64() });
         // The pod that is added finds a manifest and a key, so its initializer waits for nothing.
         steps::scale(demo)?;
-        let logs = demo.casemate(&["logs", steps::WORKLOAD])?;
+        let logs = demo.casemate(&["logs", steps::WORKLOAD, "--container", "casemate-initializer"])?;
         figures.initializers.extend(logs.stdout.lines().filter_map(initializer));
         figures.memory = memory();
         demo.casemate(&["down"])?;
