@@ -18,15 +18,15 @@ pub(crate) fn run() -> Result<()> {
     ];
     let mut wrong = Vec::new();
     for (name, step) in steps {
-        eprintln!("check: {name}");
+        note!("check: {name}");
         if let Err(error) = step() {
             proc::check_interrupt()?;
-            eprintln!("error: {error:#}");
+            note!("error: {error:#}");
             wrong.push(name);
         }
     }
     if wrong.is_empty() {
-        eprintln!("check: all is well");
+        note!("check: all is well");
         return Ok(());
     }
     Err(negative(&format!("not in order: {}", wrong.join(", ")), "`cargo fmt` and the messages above help"))
@@ -52,14 +52,14 @@ fn deny() -> Result<()> {
     let here = proc::find_program("cargo-deny").is_some()
         || std::env::home_dir().is_some_and(|home| home.join(".cargo/bin/cargo-deny").is_file());
     if !here {
-        eprintln!("SKIPPED: cargo-deny is not installed; `cargo install cargo-deny` gets it");
+        note!("SKIPPED: cargo-deny is not installed; `cargo install cargo-deny` gets it");
         return Ok(());
     }
     proc::run(workspace::cargo().args(["deny", "check", "bans", "licenses", "sources"]))?;
     // Advisories need their database from the network; not to reach it is no finding.
     if proc::run(workspace::cargo().args(["deny", "fetch"])).is_err() {
         proc::check_interrupt()?;
-        eprintln!("SKIPPED: the advisory database could not be fetched");
+        note!("SKIPPED: the advisory database could not be fetched");
         return Ok(());
     }
     proc::run(workspace::cargo().args(["deny", "check", "advisories"]))

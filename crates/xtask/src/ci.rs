@@ -72,7 +72,7 @@ impl Stages {
         match result {
             Ok(()) => self.passed += 1,
             Err(error) => {
-                eprintln!("ci: {name} failed");
+                note!("ci: {name} failed");
                 crate::failure::report(&error);
                 self.failed.push(name);
             }

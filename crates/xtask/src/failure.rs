@@ -32,7 +32,7 @@ pub(crate) fn unknown(message: &str, hint: impl Into<String>) -> anyhow::Error {
 
 /// Prints an error as the whole of Casemate does, and says with which status to exit.
 pub(crate) fn report(error: &anyhow::Error) -> u8 {
-    eprint!("{}", render(error));
+    note_part!("{}", render(error));
     match error.chain().find_map(|cause| cause.downcast_ref::<Failure>()) {
         Some(failure) => failure.status,
         // What a shell reports for a program that SIGINT ended.

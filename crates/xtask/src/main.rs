@@ -3,7 +3,9 @@
 //! It builds, checks, tests and demonstrates Casemate, and is no part of it. It does nothing to a machine that it does
 //! not undo, except installing packages, which it announces. Everybody waits for it at the start, so it has few
 //! dependencies and none of our own crates.
-#![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command line speaks to its user")]
+
+#[macro_use]
+mod say;
 
 mod check;
 mod ci;

@@ -36,12 +36,12 @@ const RUNTIME_UNITS: &str = "/run/systemd/system";
 pub(crate) fn ensure(yes: bool) -> Result<()> {
     let missing: Vec<&Need> = NEEDS.iter().filter(|need| proc::find_program(need.program).is_none()).collect();
     if missing.is_empty() {
-        eprintln!("packages: all {} are installed", NEEDS.len());
+        note!("packages: all {} are installed", NEEDS.len());
         return Ok(());
     }
-    eprintln!("packages: missing");
+    note!("packages: missing");
     for need in &missing {
-        eprintln!("  {:<16} {}", need.package, need.why);
+        note!("  {:<16} {}", need.package, need.why);
     }
     let names: Vec<&str> = missing.iter().map(|need| need.package).collect();
     if proc::find_program("apt-get").is_none() {
@@ -76,7 +76,7 @@ fn agreed(command: &str) -> Result<bool> {
     if !std::io::stdin().is_terminal() {
         return Ok(false);
     }
-    eprint!("Run `{command}` now? [y/N] ");
+    note_part!("Run `{command}` now? [y/N] ");
     std::io::stderr().flush()?;
     let mut answer = String::new();
     std::io::stdin().lock().read_line(&mut answer).context("read the answer")?;
@@ -90,7 +90,7 @@ fn install(names: &[&str], root: bool) -> Result<()> {
         return Ok(());
     }
     proc::check_interrupt()?;
-    eprintln!("packages: trying again with fresh package lists");
+    note!("packages: trying again with fresh package lists");
     proc::run(apt(root).arg("update"))?;
     attempt().map_err(|error| {
         unknown(&format!("packages could not be installed: {error}"), "look at the output of `apt-get` above")
@@ -129,7 +129,7 @@ impl KeepServiceOff {
     fn new(root: bool) -> Result<Self> {
         let masked = Path::new(RUNTIME_UNITS).is_dir();
         if masked {
-            eprintln!("packages: the registry's own service stays off; the demo starts a registry on loopback");
+            note!("packages: the registry's own service stays off; the demo starts a registry on loopback");
             proc::run(as_root("systemctl", root).args(["mask", "--runtime", REGISTRY_UNIT]))?;
         }
         Ok(Self { root, masked })
@@ -143,7 +143,7 @@ impl Drop for KeepServiceOff {
         }
         for args in [&["unmask", "--runtime", REGISTRY_UNIT][..], &["disable", REGISTRY_UNIT]] {
             if let Err(error) = proc::run(as_root("systemctl", self.root).args(args)) {
-                eprintln!("warning: {error}");
+                note!("warning: {error}");
             }
         }
     }

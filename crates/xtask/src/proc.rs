@@ -102,7 +102,7 @@ pub(crate) fn shown(program: &str, args: &[impl AsRef<OsStr>]) -> String {
 /// Says what is run, runs it with our terminal, and fails if it fails.
 pub(crate) fn run(command: &mut Command) -> Result<()> {
     let line = describe(command);
-    eprintln!("$ {line}");
+    note!("$ {line}");
     let status = wait(&mut spawn(command)?, check_interrupt)?;
     if !status.success() {
         bail!("`{line}` failed ({status})");

@@ -46,9 +46,9 @@ pub(crate) fn run(args: &RegistryArgs) -> Result<()> {
     let built = images::build(&metadata, &images)?;
     let mut registry = Registry::start(&metadata.target_directory.join("registry"), args.port)?;
     images::push(&built, &registry.address())?;
-    eprintln!("registry: listening on {}; Ctrl-C stops it", registry.address());
+    note!("registry: listening on {}; Ctrl-C stops it", registry.address());
     for image in &built {
-        println!("{}/{}:{}@{}", registry.address(), image.name, image.tag, image.digest);
+        out!("{}/{}:{}@{}", registry.address(), image.name, image.tag, image.digest);
     }
     while !proc::interrupted() {
         if let Ok(Some(status)) = registry.child.try_wait() {
@@ -57,7 +57,7 @@ pub(crate) fn run(args: &RegistryArgs) -> Result<()> {
         }
         std::thread::sleep(POLL);
     }
-    eprintln!("registry: stopped");
+    note!("registry: stopped");
     Ok(())
 }
 
@@ -108,7 +108,7 @@ impl Registry {
         }
         let who = listener(DEFAULT_PORT).map_or_else(String::new, |who| format!(" by {who}"));
         let registry = Self::start_on_free_port(folder)?;
-        eprintln!("registry: port {DEFAULT_PORT} is taken{who}; using {}", registry.port);
+        note!("registry: port {DEFAULT_PORT} is taken{who}; using {}", registry.port);
         Ok(registry)
     }
 
@@ -245,7 +245,7 @@ mod tests {
     #[test]
     fn a_registry_answers_and_is_gone_after_drop() {
         if proc::find_program("docker-registry").is_none() {
-            println!("SKIPPED: no docker-registry");
+            out!("SKIPPED: no docker-registry");
             return;
         }
         let dir = tempfile::tempdir().expect("tempdir");

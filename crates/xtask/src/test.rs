@@ -56,7 +56,7 @@ pub(crate) fn test(args: &TestArgs) -> Result<(Summary, bool)> {
         command.args(["-p", package]);
     }
     command.args(&args.filter);
-    eprintln!("$ {}", proc::shown("cargo", &command.get_args().collect::<Vec<_>>()));
+    note!("$ {}", proc::shown("cargo", &command.get_args().collect::<Vec<_>>()));
     // Without this, libtest swallows what a passing test printed.
     command.args(["--", "--show-output"]);
     run_and_read(&mut command)
@@ -65,8 +65,8 @@ pub(crate) fn test(args: &TestArgs) -> Result<(Summary, bool)> {
 fn run_and_read(command: &mut Command) -> Result<(Summary, bool)> {
     let mut reader = Reader::default();
     let status = proc::stream(command, false, |stream, line| match stream {
-        Stream::Err => eprintln!("{line}"),
-        Stream::Out if reader.read(line) => println!("{line}"),
+        Stream::Err => note!("{line}"),
+        Stream::Out if reader.read(line) => out!("{line}"),
         Stream::Out => {}
     })?;
     Ok((reader.summary, status.success()))
@@ -75,18 +75,18 @@ fn run_and_read(command: &mut Command) -> Result<(Summary, bool)> {
 /// Prints the table of skipped tests and the closing line that CI looks for.
 pub(crate) fn print_summary(summary: &Summary) {
     if !summary.skipped.is_empty() {
-        println!("\nskipped:");
+        out!("\nskipped:");
         for (test, reason) in &summary.skipped {
-            println!("  {test}: {reason}");
+            out!("  {test}: {reason}");
         }
     }
     if summary.ignored > 0 {
-        println!("\n{} tests are ignored (slow or special; `cargo test -- --ignored` runs them)", summary.ignored);
+        out!("\n{} tests are ignored (slow or special; `cargo test -- --ignored` runs them)", summary.ignored);
     }
     // A skipped test reported itself as passed; here it does not count as that.
     let skipped = summary.skipped.len();
     let passed = summary.passed.saturating_sub(skipped);
-    println!("\n{passed} passed, {} failed, {skipped} skipped", summary.failed);
+    out!("\n{passed} passed, {} failed, {skipped} skipped", summary.failed);
 }
 
 /// Reads what libtest prints.

@@ -99,7 +99,7 @@ pub(crate) fn build(crates: &[&str], release: bool) -> Result<BTreeMap<String, P
     if release {
         command.arg("--release");
     }
-    eprintln!("$ {}", proc::shown("cargo", &command.get_args().collect::<Vec<_>>()));
+    note!("$ {}", proc::shown("cargo", &command.get_args().collect::<Vec<_>>()));
     let out = command.stdin(Stdio::null()).stderr(Stdio::inherit()).output().context("run cargo")?;
     proc::check_interrupt()?;
     if !out.status.success() {

@@ -84,7 +84,7 @@ pub(crate) fn run(args: &DemoArgs) -> Result<()> {
     // After a failure there is something to look at; after Ctrl-C nobody asked for it.
     let failed = result.as_ref().is_err_and(|error| !error.is::<Interrupted>());
     let clean = demo.clean_up(args.keep || failed);
-    println!("{}", demo.report.table());
+    out!("{}", demo.report.table());
     if let Some(path) = &args.json {
         let path = workspace::user_path(path);
         let text = serde_json::to_string_pretty(&demo.report)? + "\n";
@@ -95,7 +95,7 @@ pub(crate) fn run(args: &DemoArgs) -> Result<()> {
     }
     result?;
     clean?;
-    eprintln!("demo: all of it in {:.0} s", started.elapsed().as_secs_f64());
+    note!("demo: all of it in {:.0} s", started.elapsed().as_secs_f64());
     Ok(())
 }
 
@@ -104,7 +104,7 @@ fn become_root_if_needed(unattended: bool) -> Result<()> {
     if proc::is_root() {
         return Ok(());
     }
-    eprintln!("demo: the local engine makes network namespaces and containers, which needs root (through sudo)");
+    note!("demo: the local engine makes network namespaces and containers, which needs root (through sudo)");
     let mut command = Command::new("sudo");
     command.args(if unattended { &["-n", "-v"][..] } else { &["-v"] });
     proc::run(&mut command).map_err(|_| unknown("there is no root", "run `./x demo` as root, or as a user of sudo"))
@@ -306,7 +306,7 @@ mod tests {
     #[test]
     fn a_command_that_exits_otherwise_is_an_error_that_says_why() {
         if !proc::is_root() {
-            println!("SKIPPED: needs root");
+            out!("SKIPPED: needs root");
             return;
         }
         let dir = tempfile::tempdir().expect("tempdir");
@@ -322,7 +322,7 @@ mod tests {
     #[test]
     fn cleaning_up_takes_down_what_is_up_and_nothing_else() {
         if !proc::is_root() {
-            println!("SKIPPED: needs root");
+            out!("SKIPPED: needs root");
             return;
         }
         let dir = tempfile::tempdir().expect("tempdir");

@@ -71,7 +71,7 @@ pub(crate) fn run(args: &StartUpArgs) -> Result<()> {
     proc::begin_cleanup();
     demo.clean_up(false)?;
     let figures = result?;
-    println!("{}", text(&figures));
+    out!("{}", text(&figures));
     if let Some(path) = &args.json {
         let path = workspace::user_path(path);
         let json = serde_json::to_string_pretty(&figures)? + "\n";

@@ -68,7 +68,7 @@ impl Ui {
         // The lock keeps the moving line from being drawn in the middle of this.
         let _status = self.shared.status();
         let clear = if self.shared.terminal { CLEAR } else { "" };
-        eprintln!("{clear}{text}");
+        note!("{clear}{text}");
     }
 }
 
@@ -77,7 +77,7 @@ impl Drop for Ui {
         if let Some((stop, thread)) = self.ticker.take() {
             drop(stop);
             let _ = thread.join();
-            eprint!("{CLEAR}");
+            note_part!("{CLEAR}");
         }
     }
 }

@@ -64,7 +64,7 @@ pub(crate) fn run(args: &ImagesArgs) -> Result<()> {
     let metadata = Metadata::load()?;
     let built = build(&metadata, args)?;
     for image in &built {
-        println!("{}:{}  {}  {}", image.name, image.tag, image.digest, image.layout.display());
+        out!("{}:{}  {}  {}", image.name, image.tag, image.digest, image.layout.display());
     }
     if args.check {
         let again = build(&metadata, args)?;
@@ -74,7 +74,7 @@ pub(crate) fn run(args: &ImagesArgs) -> Result<()> {
                 return Err(negative(&message, "compare the layouts of two builds with `diff -r`"));
             }
         }
-        eprintln!("images: built twice, same digests");
+        note!("images: built twice, same digests");
     }
     match &args.push {
         Some(registry) => push(&built, registry),
@@ -197,7 +197,7 @@ fn strip(binary: &Path, into: &Path) -> Result<PathBuf> {
         let args = ["--strip-debug", "--enable-deterministic-archives", "-o"];
         proc::output(Command::new(strip).args(args).arg(&copy).arg(binary))?;
     } else {
-        eprintln!("images: no `strip`; `{}` keeps its debug information", name.to_string_lossy());
+        note!("images: no `strip`; `{}` keeps its debug information", name.to_string_lossy());
         fs::copy(binary, &copy).with_context(|| format!("copy `{}`", binary.display()))?;
     }
     Ok(copy)
@@ -223,7 +223,7 @@ mod tests {
     fn a_pushed_image_keeps_its_digest() {
         let Some(skopeo) = proc::find_program("skopeo").filter(|_| proc::find_program("docker-registry").is_some())
         else {
-            println!("SKIPPED: no skopeo or no docker-registry");
+            out!("SKIPPED: no skopeo or no docker-registry");
             return;
         };
         let dir = tempfile::tempdir().expect("tempdir");

@@ -64,11 +64,11 @@ pub(crate) fn run() -> Result<()> {
     findings.extend(documents::check(&metadata, &files));
     findings.sort_by_key(|finding| !finding.warning);
     for finding in &findings {
-        eprintln!("{finding}");
+        note!("{finding}");
     }
     match findings.iter().filter(|finding| !finding.warning).count() {
         0 => {
-            eprintln!("tidy: {} files, {} crates, no error", files.len(), metadata.packages.len());
+            note!("tidy: {} files, {} crates, no error", files.len(), metadata.packages.len());
             Ok(())
         }
         n => Err(negative(&format!("tidy found {n} error{}", if n == 1 { "" } else { "s" }), "")),
