@@ -93,6 +93,15 @@ impl Failure {
     }
 }
 
+impl From<engine::EngineError> for Failure {
+    /// The engine classes its own errors and knows what helps.
+    fn from(error: engine::EngineError) -> Self {
+        let hint = error.hint();
+        let failure = if error.is_refusal() { Self::no(error) } else { Self::could_not_tell(error) };
+        failure.maybe_hint(hint)
+    }
+}
+
 impl From<anyhow::Error> for Failure {
     /// An error that nobody classified is not a "no".
     fn from(error: anyhow::Error) -> Self {

@@ -37,11 +37,7 @@ pub(crate) async fn coordinator_address(workspace: &Workspace, given: Option<&st
             Failure::refuse("no Coordinator is named and no local engine runs in this work folder")
                 .hint("name one with `--coordinator HOST:1313`, or start one with `casemate up resources/`")
         }
-        error => {
-            let hint = error.hint();
-            let failure = if error.is_refusal() { Failure::no(error) } else { Failure::could_not_tell(error) };
-            failure.maybe_hint(hint)
-        }
+        error => error.into(),
     })?;
     let service = services
         .iter()

@@ -83,12 +83,6 @@ pub(crate) struct WaitArgs {
 #[derive(clap::Args)]
 pub(crate) struct DownArgs {}
 
-fn failed(error: engine::EngineError) -> Failure {
-    let hint = error.hint();
-    let failure = if error.is_refusal() { Failure::no(error) } else { Failure::could_not_tell(error) };
-    failure.maybe_hint(hint)
-}
-
 /// How long pods may take to get as far as they can without a manifest.
 const UP_TIMEOUT: Duration = Duration::from_secs(120);
 
@@ -113,7 +107,7 @@ pub(crate) async fn up(context: &Context, args: UpArgs) -> Outcome {
     if let Some(bar) = &bar {
         bar.finish_and_clear();
     }
-    let report = result.map_err(failed)?;
+    let report = result.map_err(Failure::from)?;
     if context.json {
         let object = serde_json::json!({
             "seconds": report.elapsed.as_secs_f64(), "pods": report.pods, "services": report.services, "insecure": true,
@@ -138,9 +132,9 @@ pub(crate) async fn up(context: &Context, args: UpArgs) -> Outcome {
 }
 
 pub(crate) async fn ps(context: &Context, _args: PsArgs) -> Outcome {
-    let pods = engine::ps(context.workspace.dir()).map_err(failed)?;
+    let pods = engine::ps(context.workspace.dir()).map_err(Failure::from)?;
     if context.json {
-        let services = engine::services(context.workspace.dir()).map_err(failed)?;
+        let services = engine::services(context.workspace.dir()).map_err(Failure::from)?;
         output::result(&serde_json::json!({ "pods": pods, "services": services, "insecure": true }).to_string());
     } else {
         output::result(&pod_table(&pods));
@@ -170,11 +164,11 @@ pub(crate) async fn logs(context: &Context, args: LogsArgs) -> Outcome {
         .map(|pod| pod.name)
         .collect();
     if pods.len() < 2 || args.follow {
-        return engine::logs(dir, &of(args.name.clone()), &mut std::io::stdout()).map_err(failed);
+        return engine::logs(dir, &of(args.name.clone()), &mut std::io::stdout()).map_err(Failure::from);
     }
     for pod in pods {
         output::say(&format!("==> {pod} <=="));
-        engine::logs(dir, &of(pod), &mut std::io::stdout()).map_err(failed)?;
+        engine::logs(dir, &of(pod), &mut std::io::stdout()).map_err(Failure::from)?;
     }
     Ok(())
 }
@@ -190,7 +184,7 @@ pub(crate) async fn scale(context: &Context, args: ScaleArgs) -> Outcome {
     if args.replicas > 1 && is_coordinator(dir, &args.name)? {
         return Err(Failure::refuse("the Coordinator runs as one pod: replicas that share a store are not there yet"));
     }
-    engine::scale(dir, &args.name, args.replicas).map_err(failed)?;
+    engine::scale(dir, &args.name, args.replicas).map_err(Failure::from)?;
     if !args.no_wait {
         let bar = progress(context, "waiting until its pods are ready");
         let waited = wait_for(dir, &args.name, args.replicas, Duration::from_secs(args.timeout));
@@ -215,11 +209,11 @@ pub(crate) async fn scale(context: &Context, args: ScaleArgs) -> Outcome {
 
 /// Whether a workload is the one behind the service of the Coordinator's user API.
 fn is_coordinator(dir: &std::path::Path, workload: &str) -> Outcome<bool> {
-    let services = engine::services(dir).map_err(failed)?;
+    let services = engine::services(dir).map_err(Failure::from)?;
     let user_api =
         |service: &engine::ServiceStatus| service.ports.iter().any(|port| port.port == protocol::api::USER_PORT);
     let endpoints: Vec<String> = services.into_iter().filter(user_api).flat_map(|service| service.endpoints).collect();
-    let pods = engine::ps(dir).map_err(failed)?;
+    let pods = engine::ps(dir).map_err(Failure::from)?;
     Ok(pods.iter().any(|pod| is_of(pod, workload) && endpoints.contains(&pod.name)))
 }
 
@@ -227,7 +221,7 @@ fn is_coordinator(dir: &std::path::Path, workload: &str) -> Outcome<bool> {
 fn wait_for(dir: &std::path::Path, name: &str, replicas: u32, timeout: Duration) -> Outcome {
     let begin = Instant::now();
     loop {
-        let pods = engine::ps(dir).map_err(failed)?;
+        let pods = engine::ps(dir).map_err(Failure::from)?;
         let own: Vec<&PodStatus> = pods.iter().filter(|pod| is_of(pod, name)).collect();
         let ready = own.iter().filter(|pod| pod.is_ready).count();
         if own.len() == ready && u32::try_from(ready).is_ok_and(|ready| ready == replicas) {
@@ -243,7 +237,7 @@ fn wait_for(dir: &std::path::Path, name: &str, replicas: u32, timeout: Duration)
 }
 
 pub(crate) async fn kill(context: &Context, args: KillArgs) -> Outcome {
-    engine::kill_pod(context.workspace.dir(), &args.pod).map_err(failed)?;
+    engine::kill_pod(context.workspace.dir(), &args.pod).map_err(Failure::from)?;
     if context.json {
         output::result(&serde_json::json!({ "killed": args.pod }).to_string());
     } else {
@@ -259,7 +253,7 @@ pub(crate) async fn wait(context: &Context, args: WaitArgs) -> Outcome {
     if let Some(bar) = &bar {
         bar.finish_and_clear();
     }
-    waited.map_err(failed)?;
+    waited.map_err(Failure::from)?;
     let seconds = started.elapsed().as_secs_f64();
     if context.json {
         output::result(&serde_json::json!({ "ready": true, "seconds": seconds, "insecure": true }).to_string());
@@ -271,7 +265,7 @@ pub(crate) async fn wait(context: &Context, args: WaitArgs) -> Outcome {
 }
 
 pub(crate) async fn down(context: &Context, _args: DownArgs) -> Outcome {
-    engine::down(context.workspace.dir()).map_err(failed)?;
+    engine::down(context.workspace.dir()).map_err(Failure::from)?;
     if context.json {
         output::result(&serde_json::json!({ "down": true }).to_string());
     } else {
