@@ -13,6 +13,7 @@ pub mod evidence;
 pub mod initdata;
 pub mod log;
 pub mod manifest;
+pub mod reference;
 pub mod secret;
 pub mod software;
 pub mod wire;

@@ -2,6 +2,14 @@
 
 #![warn(missing_docs)]
 
+pub mod ccel;
+pub mod corpus;
+pub mod dcap;
+pub mod der;
+pub mod nvidia;
+pub mod ovmf;
+pub mod rim;
+pub mod snp;
 pub mod software;
 
 pub use software::{SoftwareAttester, SoftwareTee};

@@ -65,9 +65,17 @@
     )
 )]
 
+pub mod ccel;
+pub mod dcap;
 pub mod ear;
 mod error;
+pub mod nvidia;
+pub mod ocsp;
+pub mod rim;
+pub mod sgx;
+pub mod snp;
 mod software;
+pub mod tdx;
 
 pub use error::{AppraiseError, NotGenuine, VerifyError};
 

@@ -1,0 +1,11 @@
+//! Reference Values for AMD SEV-SNP.
+
+use serde::{Deserialize, Serialize};
+
+/// One entry.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SnpReferenceValues {
+    /// What this entry is for, in people's words.
+    pub platform: String,
+}

@@ -1,0 +1,1 @@
+//! Event logs as firmware writes them.

@@ -1,0 +1,1 @@
+//! TDX and SGX quotes, and DCAP collateral, under test roots.

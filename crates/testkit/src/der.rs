@@ -1,0 +1,1 @@
+//! A small DER writer, and certificates and CRLs of any shape.

@@ -1,0 +1,1 @@
+//! Reports of GPUs and switches under test roots.

@@ -1,0 +1,1 @@
+//! A firmware image with the metadata that launch digests depend on.

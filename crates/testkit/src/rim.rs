@@ -1,0 +1,1 @@
+//! Reference integrity manifests under a test root.

@@ -1,0 +1,1 @@
+//! SEV-SNP reports under test roots.

@@ -1,0 +1,1 @@
+//! CCEL: the event log of a TDX guest, replayed against its runtime registers.

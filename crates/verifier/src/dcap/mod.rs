@@ -1,0 +1,1 @@
+//! What Intel's TDX and SGX share: quotes, PCK certificates, DCAP collateral.

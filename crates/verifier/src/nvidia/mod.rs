@@ -1,0 +1,1 @@
+//! NVIDIA GPUs and NVSwitches: SPDM measurements and the keys that sign them.

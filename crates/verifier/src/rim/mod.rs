@@ -1,0 +1,1 @@
+//! NVIDIA's reference integrity manifests: XML with a strict signature check.

@@ -1,0 +1,1 @@
+//! AMD SEV-SNP: reports, the certificates of chip keys, launch digests.
