@@ -1,1 +1,3 @@
 //! AMD SEV-SNP: reports, the certificates of chip keys, launch digests.
+
+pub mod launch;
