@@ -189,3 +189,33 @@ fn a_seed_is_the_same_and_leads_to_the_same_digest() {
     let ours = Launch::after_firmware(&seed.parse().unwrap(), &Firmware::parse(last).unwrap(), None, &machine);
     assert_eq!(ours.unwrap().digest(6).unwrap().to_string(), theirs);
 }
+
+/// Where cargo unpacked the source of the `sev` crate, which carries the last pages of two real OVMF builds.
+fn sev_source() -> std::path::PathBuf {
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let arguments = ["metadata", "--format-version=1", "--offline", "--manifest-path", concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml")];
+    let output = std::process::Command::new(cargo).args(arguments).output().unwrap();
+    let metadata: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let packages = metadata["packages"].as_array().unwrap();
+    let sev = packages.iter().find(|package| package["name"] == "sev").unwrap();
+    Path::new(sev["manifest_path"].as_str().unwrap()).parent().unwrap().to_owned()
+}
+
+#[test]
+fn real_firmware_has_the_same_digest() {
+    for (file, takes_kernel) in [("ovmf_AmdSev_suffix.bin", true), ("ovmf_OvmfX64_suffix.bin", false)] {
+        let image = std::fs::read(sev_source().join("tests/measurement").join(file)).unwrap();
+        let firmware = Firmware::parse(&image).unwrap();
+        assert_eq!(firmware.takes_kernel_hashes(), takes_kernel, "{file}");
+        for kernel in kernels().iter().filter(|kernel| kernel.is_none() || takes_kernel) {
+            let theirs = Theirs::new(&image, kernel.as_ref());
+            for (vmm, their_vmm) in [(Vmm::Qemu, VMMType::QEMU), (Vmm::Ec2, VMMType::EC2)] {
+                let ours = ours(&image, kernel.as_ref(), "EPYC-v4", 0x21, vmm);
+                for (count, digest) in ours.digests(1..=16).unwrap() {
+                    let expected = theirs.digest(count, CpuType::EpycV4, 0x21, their_vmm, None);
+                    assert_eq!(digest.to_string(), expected, "{file}, {vmm:?}, {count} vCPUs");
+                }
+            }
+        }
+    }
+}

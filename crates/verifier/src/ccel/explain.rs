@@ -5,6 +5,12 @@ use crate::value::Value;
 
 use super::{DataCheck, Event, Register, RegisterOutcome, Replay, compare};
 
+const SILENT: &str = "the log has no event for this register: what was measured into it was measured after the firmware's \
+                      log ended, or the log is another guest's";
+
+const NO_CANDIDATE: &str = "no single event explains it: the log is another guest's, or something was measured after it \
+                            ended; compare it with a log that is known to be good";
+
 /// The log, register by register. Without the RTMRs of a quote nothing is judged but whether events contradict
 /// themselves.
 pub fn explain(replay: &Replay, rtmrs: Option<&[[u8; 48]; 4]>) -> Vec<Section> {
@@ -31,12 +37,15 @@ pub fn explain(replay: &Replay, rtmrs: Option<&[[u8; 48]; 4]>) -> Vec<Section> {
             None => {}
             Some(RegisterOutcome::Matches) => section.verdict = Verdict::Verified,
             Some(RegisterOutcome::Differs { replayed, reported, candidates }) => {
-                section.verdict = Verdict::Refused;
+                // A log that says nothing of a register contradicts nothing: the guest may measure into it at any time.
+                let is_silent = replay.measured_into(register).next().is_none();
+                section.verdict = if is_silent { Verdict::Unknown } else { Verdict::Refused };
                 section = section.claim("reported", *reported);
+                let hint = if is_silent { SILENT } else { NO_CANDIDATE };
                 section.problems.push(Problem {
-                    code: "ccel-register-differs",
+                    code: if is_silent { "ccel-register-not-logged" } else { "ccel-register-differs" },
                     message: format!("{register}: {}, the log gives {}", reported.short(), replayed.short()),
-                    hint: candidates.is_empty().then(|| no_candidate(replay, register)),
+                    hint: candidates.is_empty().then(|| hint.to_owned()),
                 });
                 for candidate in candidates {
                     let event = replay.events.iter().find(|event| event.index == candidate.event);
@@ -63,17 +72,6 @@ fn text(event: &Event) -> Value {
             Value::peer_text(&event.description)
         }
     }
-}
-
-fn no_candidate(replay: &Replay, register: Register) -> String {
-    let text = if replay.measured_into(register).next().is_none() {
-        "the log has no event for this register, so what was measured into it was measured after the firmware's log ended, \
-         or the log is another guest's"
-    } else {
-        "no single event explains it: the log is another guest's, or something was measured after it ended; compare it with \
-         a log that is known to be good"
-    };
-    text.to_owned()
 }
 
 fn count(replay: &Replay, which: impl Fn(&Event) -> bool) -> usize {

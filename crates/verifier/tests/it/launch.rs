@@ -417,6 +417,17 @@ fn ec2_measures_no_vcpu_type() {
     assert_eq!(milan.unwrap().digest(4), turin.unwrap().digest(4));
 }
 
+#[test]
+fn an_explanation_tells_the_vcpu_count_or_what_may_differ() {
+    use verifier::explain::Verdict;
+    let launch = launch();
+    let good = verifier::snp::launch::explain(&launch, &launch.digest(12).unwrap(), 64);
+    assert_eq!((good.verdict, good.claims[1].value.to_string().as_str()), (Verdict::Verified, "12"));
+    let bad = verifier::snp::launch::explain(&launch, &Measurement::from_bytes([7; 48]), 64);
+    assert_eq!((bad.verdict, bad.problems[0].code), (Verdict::Refused, "launch-differs"));
+    expect!["launch digest 070707070707 is that of no vCPU count up to 64"].assert_eq(&bad.problems[0].message);
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 512, ..ProptestConfig::default() })]
 

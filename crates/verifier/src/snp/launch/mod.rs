@@ -27,12 +27,14 @@
 
 mod chain;
 mod error;
+mod explain;
 mod firmware;
 mod hashes;
 mod machine;
 mod vmsa;
 
 pub use error::LaunchError;
+pub use explain::explain;
 pub use firmware::{Firmware, MAX_FIRMWARE, MAX_SECTION_BYTES, MAX_SECTIONS, Section, SectionKind};
 pub use hashes::KernelHashes;
 pub use machine::{GuestFeatures, Machine, VcpuType, Vmm};
