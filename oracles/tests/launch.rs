@@ -51,8 +51,7 @@ struct Theirs {
 
 impl Theirs {
     fn new(image: &[u8], kernel: Option<&Kernel>) -> Self {
-        let kernel =
-            kernel.map(|k| (file(&k.kernel), k.initrd.as_deref().map(file), k.cmdline.clone()));
+        let kernel = kernel.map(|k| (file(&k.kernel), k.initrd.as_deref().map(file), k.cmdline.clone()));
         Self { firmware: file(image), kernel }
     }
 
@@ -79,8 +78,7 @@ fn ours(image: &[u8], kernel: Option<&Kernel>, name: &str, features: u64, vmm: V
         let initrd = k.initrd.as_deref().unwrap_or_default();
         KernelHashes::of(&k.kernel, initrd, k.cmdline.as_deref().unwrap_or_default().as_bytes())
     });
-    let machine =
-        Machine { vmm, vcpu: VcpuType::from_name(name).unwrap(), features: GuestFeatures(features) };
+    let machine = Machine { vmm, vcpu: VcpuType::from_name(name).unwrap(), features: GuestFeatures(features) };
     Launch::measure(&Firmware::parse(image).unwrap(), hashes.as_ref(), &machine).unwrap()
 }
 
@@ -193,7 +191,13 @@ fn a_seed_is_the_same_and_leads_to_the_same_digest() {
 /// Where cargo unpacked the source of the `sev` crate, which carries the last pages of two real OVMF builds.
 fn sev_source() -> std::path::PathBuf {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let arguments = ["metadata", "--format-version=1", "--offline", "--manifest-path", concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml")];
+    let arguments = [
+        "metadata",
+        "--format-version=1",
+        "--offline",
+        "--manifest-path",
+        concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml"),
+    ];
     let output = std::process::Command::new(cargo).args(arguments).output().unwrap();
     let metadata: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
     let packages = metadata["packages"].as_array().unwrap();

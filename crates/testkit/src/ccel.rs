@@ -90,8 +90,13 @@ impl Event {
     pub fn image(register: u32, path: &str, image: &[u8]) -> Self {
         let file = utf16(&format!("{path}\0"));
         let length = u16::try_from(file.len() + 4).expect("a short path");
-        let nodes = [&[2, 1, 12, 0, 0xd0, 0x41, 3, 0x0a, 0, 0, 0, 0, 4, 4], length.to_le_bytes().as_slice(), &file, &[0x7f, 0xff, 4, 0]]
-            .concat();
+        let nodes = [
+            &[2, 1, 12, 0, 0xd0, 0x41, 3, 0x0a, 0, 0, 0, 0, 4, 4],
+            length.to_le_bytes().as_slice(),
+            &file,
+            &[0x7f, 0xff, 4, 0],
+        ]
+        .concat();
         let mut data = Vec::new();
         for word in [0x7e00_0000, image.len() as u64, 0, nodes.len() as u64] {
             data.extend_from_slice(&word.to_le_bytes());
@@ -180,7 +185,13 @@ impl Log {
             Event::of(1, kind::FIRMWARE_BLOB2, &firmware, b"the firmware's variables"),
             Event::new(1, kind::S_CRTM_VERSION, &utf16("edk2-stable\0")),
         ];
-        for (name, value) in [("SecureBoot", [1].as_slice()), ("PK", &[3; 900]), ("KEK", &[4; 900]), ("db", &[5; 1800]), ("dbx", &[6; 64])] {
+        for (name, value) in [
+            ("SecureBoot", [1].as_slice()),
+            ("PK", &[3; 900]),
+            ("KEK", &[4; 900]),
+            ("db", &[5; 1800]),
+            ("dbx", &[6; 64]),
+        ] {
             events.push(Event::variable(1, kind::VARIABLE_DRIVER_CONFIG, name, value));
         }
         events.push(Event::separator(1));

@@ -32,7 +32,9 @@ impl Reason {
             Self::DigestAltered => "its digest was altered: with the digest of its data the register is as reported",
             Self::Added => "it was added: without it the register is as reported",
             Self::Swapped => "it was swapped with the next: the other way round the register is as reported",
-            Self::FirstNotMeasured => "it and those after it were not measured: up to before it the register is as reported",
+            Self::FirstNotMeasured => {
+                "it and those after it were not measured: up to before it the register is as reported"
+            }
             Self::DataContradicts => "its data contradict its digest",
         }
     }

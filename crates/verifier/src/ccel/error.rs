@@ -166,10 +166,9 @@ impl CcelError {
             Self::Truncated { .. } => "ccel-truncated",
             Self::TrailingBytes { .. } | Self::SpecRest { .. } => "ccel-trailing-bytes",
             Self::NotCryptoAgile | Self::Version { .. } => "ccel-format",
-            Self::AlgorithmCount { .. }
-            | Self::AlgorithmTwice { .. }
-            | Self::AlgorithmSize { .. }
-            | Self::NoSha384 => "ccel-algorithms",
+            Self::AlgorithmCount { .. } | Self::AlgorithmTwice { .. } | Self::AlgorithmSize { .. } | Self::NoSha384 => {
+                "ccel-algorithms"
+            }
             Self::RegisterIndex { .. } => "ccel-register",
             Self::DigestCount { .. } | Self::UnknownAlgorithm { .. } | Self::DigestTwice { .. } => "ccel-digests",
         }

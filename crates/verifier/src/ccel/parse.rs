@@ -173,8 +173,7 @@ fn spec_id(reader: &mut Reader<'_>) -> Result<SpecId, CcelError> {
 fn event<'a>(reader: &mut Reader<'a>, spec: &SpecId) -> Result<RawEvent<'a>, CcelError> {
     let index = reader.event;
     let register = reader.u32(Part::EventHeader)?;
-    let register =
-        Register::from_index(register).ok_or(CcelError::RegisterIndex { event: index, index: register })?;
+    let register = Register::from_index(register).ok_or(CcelError::RegisterIndex { event: index, index: register })?;
     let kind = EventKind(reader.u32(Part::EventHeader)?);
     let count = reader.u32(Part::EventHeader)?;
     let expected = u32::try_from(spec.algorithms.len()).unwrap_or(u32::MAX);

@@ -44,7 +44,10 @@ fn table(replay: &Replay) -> String {
                 DataCheck::Unverifiable => "label",
                 DataCheck::NotMeasured => "not measured",
             };
-            format!("{} {} {} [{data}] {}: {}\n", event.index, event.register, event.kind, event.name, event.description)
+            format!(
+                "{} {} {} [{data}] {}: {}\n",
+                event.index, event.register, event.kind, event.name, event.description
+            )
         })
         .collect()
 }
@@ -133,7 +136,11 @@ fn every_digest_flipped_makes_just_its_register_differ() {
             let is_bound = read(&good).events[index].data == DataCheck::Matches;
             let is_last = read(&good).measured_into(*register).last().unwrap().index == index + 1;
             if is_bound {
-                assert!(candidates.contains(&(index + 1, Reason::DigestAltered)), "event {}: {candidates:?}", index + 1);
+                assert!(
+                    candidates.contains(&(index + 1, Reason::DigestAltered)),
+                    "event {}: {candidates:?}",
+                    index + 1
+                );
                 assert!(candidates.iter().all(|(event, _)| *event == index + 1));
             } else if !is_last {
                 assert_eq!(candidates, &[], "event {}", index + 1);
@@ -331,15 +338,22 @@ fn the_end_of_a_log_is_its_last_byte_or_padding() {
     let log = Log { padding: Padding::None, ..Log::boot() };
     let expected = read(&log);
     for padding in [
-        Padding::Zeros(1), Padding::Zeros(3), Padding::Zeros(4096), Padding::Ones(1), Padding::Ones(3),
-        Padding::Ones(4), Padding::Ones(4096),
+        Padding::Zeros(1),
+        Padding::Zeros(3),
+        Padding::Zeros(4096),
+        Padding::Ones(1),
+        Padding::Ones(3),
+        Padding::Ones(4),
+        Padding::Ones(4096),
     ] {
         assert_eq!(read(&Log { padding, ..log.clone() }), expected, "{padding:?}");
     }
     // OVMF's end marker, then memory that was never written.
     let bytes = [log.build(), vec![0xff; 4], vec![0; 100]].concat();
     assert_eq!(replay(&bytes).unwrap(), expected);
-    for tail in [&[0xff, 0xff, 0xff, 0xff, 1][..], &[0xff, 0xff, 0xff, 0xff, 0, 0xff], &[0xff, 0xff, 0xff, 0xff, 0xff, 0]] {
+    for tail in
+        [&[0xff, 0xff, 0xff, 0xff, 1][..], &[0xff, 0xff, 0xff, 0xff, 0, 0xff], &[0xff, 0xff, 0xff, 0xff, 0xff, 0]]
+    {
         let bytes = [&log.build(), tail].concat();
         assert_eq!(replay(&bytes), Err(CcelError::TrailingBytes { offset: log.build().len() }));
     }
@@ -381,11 +395,7 @@ fn a_log_of_another_form_is_refused_by_name() {
             |l| l.algorithms.push((11, 33)),
             E::AlgorithmSize { algorithm: 11, got: 33, expected: 32 },
         ),
-        (
-            "SHA-1 of no bytes",
-            |l| l.algorithms.push((4, 0)),
-            E::AlgorithmSize { algorithm: 4, got: 0, expected: 20 },
-        ),
+        ("SHA-1 of no bytes", |l| l.algorithms.push((4, 0)), E::AlgorithmSize { algorithm: 4, got: 0, expected: 20 }),
         ("more in the Spec ID", |l| l.spec_rest = vec![0], E::SpecRest { got: 1 }),
         ("register 5", |l| l.events[3].register = 5, E::RegisterIndex { event: 4, index: 5 }),
         ("a TPM's register 7", |l| l.events[0].register = 7, E::RegisterIndex { event: 1, index: 7 }),
@@ -531,7 +541,8 @@ fn separators_say_what_they_separate() {
     let unsaid = Event::of(1, kind::SEPARATOR, &[0; 4], &[1, 0, 0, 0]);
     let windows = Event::new(1, kind::SEPARATOR, &[0xff; 4]);
     let replay = read(&Log::new(vec![error, unsaid, windows]));
-    let checks: Vec<_> = replay.events.iter().map(|event| (event.data == DataCheck::Matches, event.description.as_str())).collect();
+    let checks: Vec<_> =
+        replay.events.iter().map(|event| (event.data == DataCheck::Matches, event.description.as_str())).collect();
     // An error must not pass for none.
     let expected = [(true, "separator: error, no disk"), (false, "separator: 0"), (true, "separator: 0xffffffff")];
     assert_eq!(checks, expected);
@@ -562,7 +573,10 @@ fn an_explanation_names_what_differs() {
     log.events.push(Event::separator(4));
     let mut rtmrs = good.registers();
     rtmrs[3] = [7; 48];
-    explained(&read(&log), Some(&rtmrs), expect![[r#"
+    explained(
+        &read(&log),
+        Some(&rtmrs),
+        expect![[r#"
         event log refused
           vendor: testkit
           events: 24
@@ -610,8 +624,12 @@ fn an_explanation_names_what_differs() {
           24 EV_SEPARATOR: separator: 0
           ! ccel-register-differs: RTMR3: 070707070707, the log gives 518923b0f955
             no single event explains it: the log is another guest's, or something was measured after it ended; compare it with a log that is known to be good
-    "#]]);
-    explained(&read(&Log::new(vec![])), None, expect![[r#"
+    "#]],
+    );
+    explained(
+        &read(&Log::new(vec![])),
+        None,
+        expect![[r#"
         event log noted
           vendor: testkit
           events: 0
@@ -625,25 +643,30 @@ fn an_explanation_names_what_differs() {
           replayed: 000000000000
         RTMR3 noted
           replayed: 000000000000
-    "#]]);
-    explained(&read(&Log::new(vec![])), Some(&[[7; 48], [0; 48], [0; 48], [0; 48]]), expect![[r#"
-        event log noted
-          vendor: testkit
-          events: 0
-          bound to their data: 0
-          labels only: 0
-        RTMR0 refused
-          replayed: 000000000000
-          reported: 070707070707
-          ! ccel-register-differs: RTMR0: 070707070707, the log gives 000000000000
-            the log has no event for this register, so what was measured into it was measured after the firmware's log ended, or the log is another guest's
-        RTMR1 verified
-          replayed: 000000000000
-        RTMR2 verified
-          replayed: 000000000000
-        RTMR3 verified
-          replayed: 000000000000
-    "#]]);
+    "#]],
+    );
+    explained(
+        &read(&Log::new(vec![])),
+        Some(&[[7; 48], [0; 48], [0; 48], [0; 48]]),
+        expect![[r#"
+            event log noted
+              vendor: testkit
+              events: 0
+              bound to their data: 0
+              labels only: 0
+            RTMR0 could not tell
+              replayed: 000000000000
+              reported: 070707070707
+              ! ccel-register-not-logged: RTMR0: 070707070707, the log gives 000000000000
+                the log has no event for this register: what was measured into it was measured after the firmware's log ended, or the log is another guest's
+            RTMR1 verified
+              replayed: 000000000000
+            RTMR2 verified
+              replayed: 000000000000
+            RTMR3 verified
+              replayed: 000000000000
+        "#]],
+    );
 }
 
 /// The log of the corpus was written by td-shim. Neither quote of the corpus is of that guest.
@@ -659,13 +682,15 @@ fn corpus_ccel_says_what_was_booted() {
         3 RTMR1 EV_SEPARATOR [bound] separator: separator: 0
         4 RTMR1 EV_EFI_PLATFORM_FIRMWARE_BLOB2 [label] td_payload: td_payload: 268435456 bytes at 0x901000
         5 RTMR1 EV_PLATFORM_CONFIG_FLAGS [bound] td_payload_info: td_payload_info: root=/dev/vda1 console=hvc0 rw
-    "#]].assert_eq(&table(&log));
+    "#]]
+    .assert_eq(&table(&log));
     expect![[r#"
         2dc712306a963eadb894ad47dbaa17df44814151555aee11cbb843becca88950ffd079664902e6f22c66f7c8213543f4
         0fa3be56af61208bbd179dc7b124988eb929319154663c539d6f46445ecac2fec287075047ff7bd1922829fec28cd3cf
         000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000
         000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000
-    "#]].assert_eq(&log.registers.map(|register| format!("{register}\n")).concat());
+    "#]]
+    .assert_eq(&log.registers.map(|register| format!("{register}\n")).concat());
 
     // Every event that td-shim and the firmware profile bind to its data: altered text is named.
     for event in &log.events {
@@ -707,11 +732,20 @@ fn corpus_ccel_belongs_to_neither_quote() {
 
 fn any_event() -> impl Strategy<Value = Event> {
     let kinds = prop_oneof![
-        Just(kind::SEPARATOR), Just(kind::NO_ACTION), Just(kind::IPL), Just(kind::EVENT_TAG), Just(kind::GPT),
-        Just(kind::VARIABLE_BOOT), Just(kind::VARIABLE_DRIVER_CONFIG), Just(kind::BOOT_SERVICES_APPLICATION),
-        Just(kind::FIRMWARE_BLOB2), Just(kind::PLATFORM_CONFIG_FLAGS), any::<u32>(),
+        Just(kind::SEPARATOR),
+        Just(kind::NO_ACTION),
+        Just(kind::IPL),
+        Just(kind::EVENT_TAG),
+        Just(kind::GPT),
+        Just(kind::VARIABLE_BOOT),
+        Just(kind::VARIABLE_DRIVER_CONFIG),
+        Just(kind::BOOT_SERVICES_APPLICATION),
+        Just(kind::FIRMWARE_BLOB2),
+        Just(kind::PLATFORM_CONFIG_FLAGS),
+        any::<u32>(),
     ];
-    (0_u32..5, kinds, proptest::collection::vec(any::<u8>(), 0..80)).prop_map(|(register, kind, data)| Event::new(register, kind, &data))
+    (0_u32..5, kinds, proptest::collection::vec(any::<u8>(), 0..80))
+        .prop_map(|(register, kind, data)| Event::new(register, kind, &data))
 }
 
 proptest! {

@@ -34,11 +34,7 @@ fn a_launch_has_this_digest() {
         2 78ae495c89609ae3e5e5e0ade90c3a06b12cee760c739000c538e6d16e6654db44699d246957ccb7c51d573147a3dd87
     "#]]
     .assert_eq(
-        &launch()
-            .digests(1..=2)
-            .unwrap()
-            .map(|(count, digest)| format!("{count} {digest}\n"))
-            .collect::<String>(),
+        &launch().digests(1..=2).unwrap().map(|(count, digest)| format!("{count} {digest}\n")).collect::<String>(),
     );
 }
 
@@ -169,8 +165,22 @@ fn vcpu_types_have_the_signatures_of_their_families() {
 #[test]
 fn vcpu_types_that_are_not_known_are_named() {
     for name in [
-        "", "epyc", "EPYC ", "EPYC-", "EPYC-v", "EPYC-v0", "EPYC-v6", "EPYC-v01", "EPYC-v1-v1", "EPYC-Milan-v4",
-        "EPYC-Genoa-v3", "EPYC-Venice", "Opteron_G5", "host", "EPYC-IBPB-v1", "EPYC-v4294967297",
+        "",
+        "epyc",
+        "EPYC ",
+        "EPYC-",
+        "EPYC-v",
+        "EPYC-v0",
+        "EPYC-v6",
+        "EPYC-v01",
+        "EPYC-v1-v1",
+        "EPYC-Milan-v4",
+        "EPYC-Genoa-v3",
+        "EPYC-Venice",
+        "Opteron_G5",
+        "host",
+        "EPYC-IBPB-v1",
+        "EPYC-v4294967297",
     ] {
         assert_eq!(VcpuType::from_name(name), Err(LaunchError::VcpuType { name: name.to_owned() }));
     }
@@ -219,13 +229,13 @@ fn wrong_firmware_is_refused_by_name() {
         ("footer's last byte", |o| o.footer[15] ^= 1, E::NoFooter),
         ("footer shifted", |o| o.cut = 4096, E::NoFooter),
         ("footer shorter than itself", |o| o.footer_length = Some(17), E::FooterSize { got: 17 }),
-        ("footer longer than the firmware", |o| (o.pages, o.footer_length) = (1, Some(4065)), E::FooterSize { got: 4065 }),
-        ("entries cut in their header", |o| o.footer_length = Some(18 + 22 + 5), E::FooterRest { got: 5 }),
         (
-            "entries cut in their data",
-            |o| o.footer_length = Some(18 + 22 + 20),
-            E::EntrySize { end: 20, got: 22 },
+            "footer longer than the firmware",
+            |o| (o.pages, o.footer_length) = (1, Some(4065)),
+            E::FooterSize { got: 4065 },
         ),
+        ("entries cut in their header", |o| o.footer_length = Some(18 + 22 + 5), E::FooterRest { got: 5 }),
+        ("entries cut in their data", |o| o.footer_length = Some(18 + 22 + 20), E::EntrySize { end: 20, got: 22 }),
         (
             "entry shorter than its header",
             |o| o.extra = vec![entry([7; 16], &[], Some(17))],
@@ -237,11 +247,7 @@ fn wrong_firmware_is_refused_by_name() {
             |o| o.extra = vec![entry([7; 16], &[0; 4], Some(23))],
             E::EntrySize { end: 22, got: 23 },
         ),
-        (
-            "entry twice",
-            |o| o.extra = vec![entry(guid::RESET, &[0; 4], None)],
-            E::EntryTwice { entry: reset },
-        ),
+        ("entry twice", |o| o.extra = vec![entry(guid::RESET, &[0; 4], None)], E::EntryTwice { entry: reset }),
         (
             "hash table twice",
             |o| o.extra = vec![entry(guid::HASHES, &[1; 8], None)],
@@ -270,21 +276,17 @@ fn wrong_firmware_is_refused_by_name() {
             |o| o.metadata_offset = Some(u32::MAX),
             E::MetadataOffset { offset: u32::MAX, firmware: 4 * 4096 },
         ),
-        (
-            "metadata at the end",
-            |o| o.metadata_offset = Some(15),
-            E::MetadataOffset { offset: 15, firmware: 4 * 4096 },
-        ),
+        ("metadata at the end", |o| o.metadata_offset = Some(15), E::MetadataOffset { offset: 15, firmware: 4 * 4096 }),
         ("metadata elsewhere", |o| o.metadata_offset = Some(16), E::MetadataSignature { got: [0; 4] }),
-        (
-            "signature of the metadata",
-            |o| o.metadata_signature = *b"ASEX",
-            E::MetadataSignature { got: *b"ASEX" },
-        ),
+        ("signature of the metadata", |o| o.metadata_signature = *b"ASEX", E::MetadataSignature { got: *b"ASEX" }),
         ("version of the metadata", |o| o.metadata_version = 2, E::MetadataVersion { got: 2 }),
         ("version 0", |o| o.metadata_version = 0, E::MetadataVersion { got: 0 }),
         ("too many sections", |o| o.metadata_count = Some(65), E::TooManySections { got: 65, limit: 64 }),
-        ("billions of sections", |o| o.metadata_count = Some(u32::MAX), E::TooManySections { got: u32::MAX, limit: 64 }),
+        (
+            "billions of sections",
+            |o| o.metadata_count = Some(u32::MAX),
+            E::TooManySections { got: u32::MAX, limit: 64 },
+        ),
         ("one section more than there are", |o| o.metadata_count = Some(8), E::MetadataSize { got: 100, sections: 8 }),
         (
             "metadata shorter than their header",
@@ -300,16 +302,8 @@ fn wrong_firmware_is_refused_by_name() {
         ("kind 0", |o| o.sections[6].kind = 0, E::SectionKind { index: 6, kind: 0 }),
         // A reader that looks at one byte only would take it for memory.
         ("kind beyond a byte", |o| o.sections[0].kind = 0x101, E::SectionKind { index: 0, kind: 0x101 }),
-        (
-            "section off the page",
-            |o| o.sections[0].gpa += 1,
-            shape(0, SectionKind::SecMemory, 0x0080_0001, 0x9000),
-        ),
-        (
-            "section not whole pages",
-            |o| o.sections[0].size -= 1,
-            shape(0, SectionKind::SecMemory, 0x0080_0000, 0x8fff),
-        ),
+        ("section off the page", |o| o.sections[0].gpa += 1, shape(0, SectionKind::SecMemory, 0x0080_0001, 0x9000)),
+        ("section not whole pages", |o| o.sections[0].size -= 1, shape(0, SectionKind::SecMemory, 0x0080_0000, 0x8fff)),
         ("empty section", |o| o.sections[0].size = 0, shape(0, SectionKind::SecMemory, 0x0080_0000, 0)),
         (
             "two pages of secrets",
@@ -338,11 +332,7 @@ fn wrong_firmware_is_refused_by_name() {
         ),
         ("sections overlap", |o| o.sections[1].gpa -= 0x2000, E::SectionsOverlap { first: 0, second: 1 }),
         ("section twice", |o| o.sections[5] = o.sections[0], E::SectionsOverlap { first: 0, second: 5 }),
-        (
-            "section inside another",
-            |o| o.sections[2].gpa = 0x0080_4000,
-            E::SectionsOverlap { first: 0, second: 2 },
-        ),
+        ("section inside another", |o| o.sections[2].gpa = 0x0080_4000, E::SectionsOverlap { first: 0, second: 2 }),
         (
             "two CPUID pages",
             |o| o.sections[2].kind = kind::CPUID,
@@ -386,11 +376,7 @@ fn firmware_has_a_size() {
 fn a_kernel_that_the_firmware_would_not_check_is_refused() {
     let outside = |gpa, size| LaunchError::HashesTableOutside { gpa, size, page: 0x0081_0000 };
     let cases: Vec<(&str, fn(&mut Ovmf), LaunchError)> = vec![
-        (
-            "general build",
-            |o| *o = Ovmf::without_kernel_hashes(),
-            LaunchError::HashesSectionAbsent,
-        ),
+        ("general build", |o| *o = Ovmf::without_kernel_hashes(), LaunchError::HashesSectionAbsent),
         ("no section", |o| _ = o.sections.pop(), LaunchError::HashesSectionAbsent),
         ("no table", |o| o.hashes = None, LaunchError::HashesTableAbsent),
         ("table at zero", |o| o.hashes = Some((0, 0)), LaunchError::HashesTableAbsent),

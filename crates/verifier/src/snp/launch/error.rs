@@ -31,7 +31,9 @@ pub enum LaunchError {
         got: u16,
     },
     /// An entry of the footer table reaches out of the table or is shorter than its own header.
-    #[error("entry of the firmware's footer table that ends at byte {end} of the table claims {got} bytes, which it cannot have")]
+    #[error(
+        "entry of the firmware's footer table that ends at byte {end} of the table claims {got} bytes, which it cannot have"
+    )]
     EntrySize {
         /// Where in the table it ends.
         end: usize,
@@ -162,7 +164,9 @@ pub enum LaunchError {
     #[error("a kernel is given, and the firmware has no table for its hashes")]
     HashesTableAbsent,
     /// The firmware looks for the hashes outside of the page that is measured.
-    #[error("the table of kernel hashes is {size} bytes at {gpa:#x}, which is not inside the page at {page:#x} or too small")]
+    #[error(
+        "the table of kernel hashes is {size} bytes at {gpa:#x}, which is not inside the page at {page:#x} or too small"
+    )]
     HashesTableOutside {
         /// Where the firmware looks.
         gpa: u32,

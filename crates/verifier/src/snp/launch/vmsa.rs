@@ -19,14 +19,9 @@ struct Habits {
 
 fn habits(eip: u32, machine: &Machine) -> Habits {
     match machine.vmm {
-        Vmm::Qemu => Habits {
-            cs: 0x9b,
-            ss: 0x93,
-            tr: 0x8b,
-            edx: u64::from(machine.vcpu.signature()),
-            mxcsr: 0x1f80,
-            fcw: 0x37f,
-        },
+        Vmm::Qemu => {
+            Habits { cs: 0x9b, ss: 0x93, tr: 0x8b, edx: u64::from(machine.vcpu.signature()), mxcsr: 0x1f80, fcw: 0x37f }
+        }
         Vmm::Ec2 => Habits {
             // Its application processors start with the code segment marked as accessed, its boot processor not.
             cs: if eip == BSP_RESET { 0x9a } else { 0x9b },
