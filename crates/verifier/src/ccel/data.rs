@@ -3,7 +3,7 @@
 use protocol::digest::Measurement;
 use serde::Serialize;
 
-use super::describe::{Tagged, Variable, trimmed};
+use super::describe::{Tagged, Variable, loader_text, trimmed};
 use super::{EventKind, sha384};
 
 /// What the digest of an event says about its data.
@@ -78,8 +78,8 @@ fn measured(kind: EventKind, data: &[u8]) -> Measured<'_> {
             None => perhaps(vec![data]),
         },
         EventKind::IPL => match loader_text(data) {
-            // GRUB puts a label in front of what it measures, and a zero behind.
-            Some(text) => always(vec![text, trimmed(data), data]),
+            // GRUB puts a label in front of what it measures; builds differ about the zero behind.
+            Some((_, text)) => always(vec![trimmed(text), text, trimmed(data), data]),
             None => perhaps(vec![data, trimmed(data)]),
         },
         // Digests of the SPDM kinds and of the censored partition table may be over the data, depending on the firmware.
@@ -93,10 +93,4 @@ fn measured(kind: EventKind, data: &[u8]) -> Measured<'_> {
         // Code, tables and files: the digest is of them, the data say where they are or what they are called.
         _ => perhaps(Vec::new()),
     }
-}
-
-/// What GRUB measures of a command or a command line: the text behind its label, without the closing zero.
-fn loader_text(data: &[u8]) -> Option<&[u8]> {
-    let labels: [&[u8]; 4] = [b"grub_cmd: ", b"kernel_cmdline: ", b"module_cmdline: ", b"grub_kernel_cmdline "];
-    labels.iter().find_map(|label| trimmed(data).strip_prefix(*label))
 }

@@ -257,14 +257,24 @@ fn tagged(data: &[u8]) -> Option<Described> {
     Some(pair(&name, &value(tagged.body)))
 }
 
-/// Boot loaders label their text: `kernel_cmdline: …`.
+/// GRUB's labels (manual of GRUB 2.12, section "Measuring boot components"; the two without a colon are those of older
+/// builds by distributions). The digest of such an event is over the text behind the label.
+const LOADER_LABELS: [&str; 5] =
+    ["grub_cmd: ", "kernel_cmdline: ", "module_cmdline: ", "grub_kernel_cmdline ", "grub_cmd "];
+
+/// The label and the text of what a boot loader did.
+pub(super) fn loader_text(data: &[u8]) -> Option<(&'static str, &[u8])> {
+    LOADER_LABELS.into_iter().find_map(|label| {
+        let text = data.strip_prefix(label.as_bytes())?;
+        Some((label.trim_end_matches([':', ' ']), text))
+    })
+}
+
 fn loader(data: &[u8]) -> Option<Described> {
-    let text = text(data)?;
-    let name = match text.split_once(": ") {
-        Some((label, _)) if !label.contains([' ', '/']) => label.to_owned(),
-        _ => text.clone(),
-    };
-    Some(Described { name, text })
+    match loader_text(data) {
+        Some((label, line)) => text(line).map(|line| pair(label, &line)),
+        None => plain(data),
+    }
 }
 
 /// `TCG_PCClientTaggedEvent`: id, bytes, data.

@@ -34,22 +34,18 @@ fn register_of(event: &Event) -> Register {
 }
 
 fn table(replay: &Replay) -> String {
-    replay
-        .events
-        .iter()
-        .map(|event| {
-            let data = match event.data {
-                DataCheck::Matches => "bound",
-                DataCheck::Contradicts { .. } => "CONTRADICTS",
-                DataCheck::Unverifiable => "label",
-                DataCheck::NotMeasured => "not measured",
-            };
-            format!(
-                "{} {} {} [{data}] {}: {}\n",
-                event.index, event.register, event.kind, event.name, event.description
-            )
-        })
-        .collect()
+    let mut text = String::new();
+    for event in &replay.events {
+        let data = match event.data {
+            DataCheck::Matches => "bound",
+            DataCheck::Contradicts { .. } => "CONTRADICTS",
+            DataCheck::Unverifiable => "label",
+            DataCheck::NotMeasured => "not measured",
+        };
+        let (register, kind, name) = (event.register, event.kind, &event.name);
+        text.push_str(&format!("{} {register} {kind} [{data}] {name}: {}\n", event.index, event.description));
+    }
+    text
 }
 
 #[test]
@@ -526,6 +522,32 @@ fn data_that_lie_about_their_lengths_are_described_as_bytes() {
         let event = &replay.events[0];
         assert!(event.description.ends_with("bytes"), "{}: {}", event.kind, event.description);
     }
+}
+
+#[test]
+fn boot_loaders_bind_the_text_behind_their_labels() {
+    let cases: &[(&[u8], &[u8], bool)] = &[
+        (b"grub_cmd: set x=1\0", b"set x=1", true),
+        (b"grub_cmd: set x=1\0", b"set x=1\0", true),
+        (b"grub_cmd: set x=1", b"set x=1", true),
+        (b"grub_cmd set x=1\0", b"set x=1", true),
+        (b"grub_kernel_cmdline /vmlinuz quiet\0", b"/vmlinuz quiet", true),
+        (b"module_cmdline: /m a\0", b"/m a", true),
+        (b"kernel_cmdline: /vmlinuz\0", b"kernel_cmdline: /vmlinuz\0", true),
+        (b"kernel_cmdline: /vmlinuz\0", b"/vmlinuz ", false),
+        (b"kernel_cmdline: /vmlinuz\0", b"/vmlinux", false),
+        (b"grub_cmd: \0", b"x", false),
+    ];
+    for (data, measured, is_bound) in cases {
+        let replay = read(&Log::new(vec![Event::of(3, kind::IPL, data, measured)]));
+        let event = &replay.events[0];
+        let expected = DataCheck::Contradicts { computed: Measurement::from_bytes([0; 48]) };
+        let is_contradiction = std::mem::discriminant(&event.data) == std::mem::discriminant(&expected);
+        assert_eq!((event.data == DataCheck::Matches, is_contradiction), (*is_bound, !is_bound), "{event}");
+    }
+    // A file: the digest is over its contents, the text is its name.
+    let file = read(&Log::new(vec![Event::of(3, kind::IPL, b"/boot/grub/grub.cfg", b"contents")]));
+    assert_eq!(file.events[0].data, DataCheck::Unverifiable);
 }
 
 #[test]

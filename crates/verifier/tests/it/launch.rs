@@ -34,7 +34,10 @@ fn a_launch_has_this_digest() {
         2 78ae495c89609ae3e5e5e0ade90c3a06b12cee760c739000c538e6d16e6654db44699d246957ccb7c51d573147a3dd87
     "#]]
     .assert_eq(
-        &launch().digests(1..=2).unwrap().map(|(count, digest)| format!("{count} {digest}\n")).collect::<String>(),
+        &launch()
+            .digests(1..=2)
+            .unwrap()
+            .fold(String::new(), |text, (count, digest)| text + &format!("{count} {digest}\n")),
     );
 }
 
@@ -375,7 +378,8 @@ fn firmware_has_a_size() {
 #[test]
 fn a_kernel_that_the_firmware_would_not_check_is_refused() {
     let outside = |gpa, size| LaunchError::HashesTableOutside { gpa, size, page: 0x0081_0000 };
-    let cases: Vec<(&str, fn(&mut Ovmf), LaunchError)> = vec![
+    type Case = (&'static str, fn(&mut Ovmf), LaunchError);
+    let cases: Vec<Case> = vec![
         ("general build", |o| *o = Ovmf::without_kernel_hashes(), LaunchError::HashesSectionAbsent),
         ("no section", |o| _ = o.sections.pop(), LaunchError::HashesSectionAbsent),
         ("no table", |o| o.hashes = None, LaunchError::HashesTableAbsent),
