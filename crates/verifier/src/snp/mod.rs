@@ -1,1 +1,6 @@
 //! AMD SEV-SNP: reports, the certificates of chip keys, launch digests.
+
+/// Whether bytes look like a report: for telling files apart.
+pub(crate) fn looks_like(_bytes: &[u8]) -> bool {
+    false
+}
