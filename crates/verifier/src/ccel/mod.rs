@@ -154,6 +154,12 @@ impl Replay {
     }
 }
 
+/// Whether bytes begin as a crypto-agile log does: for telling files apart.
+pub(crate) fn looks_like(bytes: &[u8]) -> bool {
+    // Register, kind, SHA-1 digest and size are before the signature.
+    bytes.get(32..).is_some_and(|rest| rest.starts_with(parse::SIGNATURE))
+}
+
 /// Reads a log and replays it. `Ok` says that it is well-formed, no more.
 pub fn replay(log: &[u8]) -> Result<Replay, CcelError> {
     let (spec, raw) = parse::parse(log)?;

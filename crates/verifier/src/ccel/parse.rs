@@ -15,6 +15,9 @@ pub const MAX_EVENTS: usize = 4096;
 /// LIMIT: the TCG registry has nine hash algorithms.
 pub const MAX_ALGORITHMS: u32 = 9;
 
+/// How the first event's data begin (`TCG_EfiSpecIDEvent.signature`).
+pub(super) const SIGNATURE: &[u8; 16] = b"Spec ID Event03\0";
+
 /// `TPM_ALG_SHA384` of the TCG algorithm registry.
 const SHA384: u16 = 0x000c;
 
@@ -133,7 +136,7 @@ fn spec_id(reader: &mut Reader<'_>) -> Result<SpecId, CcelError> {
     let data = reader.sized(Part::SpecHeader, Part::SpecData)?;
     let mut data = Reader { rest: data, offset: start, event: 0 };
     let part = Part::SpecData;
-    if data.array::<16>(part)? != *b"Spec ID Event03\0" {
+    if data.array::<16>(part)? != *SIGNATURE {
         return Err(CcelError::NotCryptoAgile);
     }
     let platform_class = data.u32(part)?;
