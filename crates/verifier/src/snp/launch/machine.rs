@@ -33,7 +33,7 @@ pub struct GuestFeatures(pub u64);
 impl GuestFeatures {
     /// Bit 0: SEV-SNP is active. Every guest measured here has it.
     pub const SNP: u64 = 1;
-    /// Bit 5: debug registers are swapped. Linux hosts 6.5 to 6.10 set it without being asked.
+    /// Bit 5: debug registers are swapped. Some Linux hosts set it without being asked.
     pub const DEBUG_SWAP: u64 = 1 << 5;
     /// Bit 9: the guest's time stamp counter is not the host's to change.
     pub const SECURE_TSC: u64 = 1 << 9;
