@@ -415,11 +415,12 @@ fn needs_of(claims: &Claims, signer: SigningKey) -> Vec<Need> {
     }
 }
 
-/// The products that a report can be of. One of version 2 does not say; its chip id tells Turin from the others.
+/// The products that a report can be of. One of version 2 does not say; its chip id and the layout of its TCB versions
+/// tell Turin from the others.
 fn products(claims: &Claims, given: Option<AmdProduct>) -> Vec<AmdProduct> {
     match claims.product.or(given) {
         Some(product) => vec![product],
-        None if claims.chip_id_is_short() => vec![AmdProduct::Turin],
+        None if claims.reported_tcb.fmc.is_some() => vec![AmdProduct::Turin],
         None => vec![AmdProduct::Milan, AmdProduct::Genoa],
     }
 }

@@ -485,11 +485,6 @@ impl<'a> RawReport<'a> {
             }
             None => product,
         };
-        let layout = match product {
-            Some(product) => TcbLayout::of(product),
-            None if is_short(&chip_id) => TcbLayout::Turin,
-            None => TcbLayout::Legacy,
-        };
         let committed_tcb = fields.take();
         let current_version = fields.firmware();
         fields.zero::<1>("reserved at 0x1eb")?;
@@ -504,6 +499,22 @@ impl<'a> RawReport<'a> {
             fields.zero::<168>("reserved at 0x1f8")?;
             (None, None)
         };
+        let read = |layout: TcbLayout| -> Result<[TcbVersion; 4], FormatError> {
+            Ok([
+                layout.read("current_tcb", current_tcb)?,
+                layout.read("reported_tcb", reported_tcb)?,
+                layout.read("committed_tcb", committed_tcb)?,
+                layout.read("launch_tcb", launch_tcb)?,
+            ])
+        };
+        let tcbs = match product {
+            Some(product) => read(TcbLayout::of(product)),
+            None if is_short(&chip_id) => read(TcbLayout::Turin),
+            // A masked chip of an unknown product: the layout whose reserved bytes are zero, if there is one. The
+            // certificate decides later, and this is read again for its product.
+            None => read(TcbLayout::Legacy).or_else(|error| read(TcbLayout::Turin).map_err(|_| error)),
+        };
+        let [current_tcb, reported_tcb, committed_tcb, launch_tcb] = tcbs?;
         Ok(Claims {
             version,
             guest_svn,
@@ -511,7 +522,7 @@ impl<'a> RawReport<'a> {
             family_id,
             image_id,
             vmpl,
-            current_tcb: layout.read("current_tcb", current_tcb)?,
+            current_tcb,
             platform_info,
             author_key_enabled: flags & 1 == 1,
             mask_chip_key: flags >> 1 & 1 == 1,
@@ -523,13 +534,13 @@ impl<'a> RawReport<'a> {
             author_key_digest,
             report_id,
             report_id_ma,
-            reported_tcb: layout.read("reported_tcb", reported_tcb)?,
+            reported_tcb,
             processor,
             chip_id: Hex(chip_id),
-            committed_tcb: layout.read("committed_tcb", committed_tcb)?,
+            committed_tcb,
             current_version,
             committed_version,
-            launch_tcb: layout.read("launch_tcb", launch_tcb)?,
+            launch_tcb,
             launch_mitigations,
             current_mitigations,
             product,
