@@ -44,3 +44,4 @@ pub use tcb::TcbLayout;
 pub(crate) use appraise::{appraise, reference_values};
 pub(crate) use examine::examine;
 pub(crate) use explain::explain;
+pub(crate) use report::looks_like;

@@ -556,3 +556,17 @@ pub fn parse(body: &[u8]) -> Result<Claims, FormatError> {
     super::table::CertificateTable::parse(rest)?;
     Ok(claims)
 }
+
+/// LIMIT: report versions that a file may claim to be told apart as one, so that a newer report is named as such.
+const PLAUSIBLE_VERSIONS: std::ops::RangeInclusive<u32> = 1..=32;
+
+/// Whether bytes look like a report, known to this release or newer: for telling files apart, nothing else.
+pub(crate) fn looks_like(bytes: &[u8]) -> bool {
+    let Some(bytes) = bytes.first_chunk::<REPORT_LEN>() else { return false };
+    let word = |offset: usize| bytes.get(offset..).and_then(<[u8]>::first_chunk).map(|word| u32::from_le_bytes(*word));
+    // Version, the algorithm at 0x34, the reserved word at 0x4C, and bit 17 of the policy, which is always one.
+    word(0).is_some_and(|version| PLAUSIBLE_VERSIONS.contains(&version))
+        && word(0x34) == Some(ECDSA_P384_SHA384)
+        && word(0x4c) == Some(0)
+        && word(8).is_some_and(|policy| u64::from(policy) & POLICY_ALWAYS_ONE != 0)
+}

@@ -3,5 +3,6 @@
 mod appraisal;
 mod corpus;
 mod layers;
+mod oracle;
 mod rig;
 mod shape;

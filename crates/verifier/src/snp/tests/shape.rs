@@ -7,7 +7,7 @@ use protocol::reference::snp::{AbiVersion, SigningKey};
 use testkit::snp::{CRL_GUID, Report, ReportKey, VCEK_GUID, VLEK_GUID, certificate_table};
 
 use super::rig::{ALL_HOLD, endorse, judge, milan, shown};
-use crate::snp::report::{FormatError, Signer, parse};
+use crate::snp::report::{FormatError, Signer, looks_like, parse};
 use crate::snp::table::{CertificateTable, Content, MAX_ENTRIES, MAX_TABLE, TableError};
 use crate::snp::{FirmwareVersion, GuestPolicy, PlatformInfo, REPORT_LEN};
 
@@ -84,6 +84,17 @@ fn what_has_no_meaning_is_named() {
         assert_eq!(parse(&unsigned(&report)).unwrap_err(), expected);
     }
     assert!(parse(&unsigned(&Report { vmpl: u32::MAX, ..milan() })).is_ok(), "the host asks with all ones");
+}
+
+#[test]
+fn reports_are_told_from_other_files() {
+    for version in 2..=6 {
+        assert!(looks_like(&unsigned(&Report { version, ..milan() })));
+    }
+    assert!(looks_like(&ReportKey::of(&milan()).sign_extended(&milan())));
+    for other in [&[0; REPORT_LEN][..], &[1; REPORT_LEN], &unsigned(&milan())[1..], b"{}"] {
+        assert!(!looks_like(other));
+    }
 }
 
 #[test]
