@@ -342,8 +342,8 @@ impl Report {
         }
     }
 
-    fn tcb(&self, tcb: &TcbVersion) -> [u8; 8] {
-        let TcbVersion { fmc, bootloader, tee, snp, microcode } = *tcb;
+    fn tcb(&self, tcb: TcbVersion) -> [u8; 8] {
+        let TcbVersion { fmc, bootloader, tee, snp, microcode } = tcb;
         if has_fmc(self.product) {
             [fmc.unwrap_or(0), bootloader, tee, snp, 0, 0, 0, microcode]
         } else {
@@ -366,7 +366,7 @@ impl Report {
         out.extend(self.image_id);
         out.extend(self.vmpl.to_le_bytes());
         out.extend(self.signature_algorithm.to_le_bytes());
-        out.extend(self.tcb(&self.current_tcb));
+        out.extend(self.tcb(self.current_tcb));
         out.extend(self.platform_info.to_le_bytes());
         out.extend(flags.to_le_bytes());
         out.extend([0; 4]);
@@ -377,17 +377,17 @@ impl Report {
         out.extend(self.author_key_digest);
         out.extend(self.report_id);
         out.extend(self.report_id_ma);
-        out.extend(self.tcb(&self.reported_tcb));
+        out.extend(self.tcb(self.reported_tcb));
         if self.version >= 3 {
             out.extend(self.processor);
         }
         out.resize(0x1a0, 0);
         out.extend(if self.mask_chip_id { [0; 64] } else { self.chip_id });
-        out.extend(self.tcb(&self.committed_tcb));
+        out.extend(self.tcb(self.committed_tcb));
         for [major, minor, build] in [self.current_version, self.committed_version] {
             out.extend([build, minor, major, 0]);
         }
-        out.extend(self.tcb(&self.launch_tcb));
+        out.extend(self.tcb(self.launch_tcb));
         if self.version >= 5 {
             out.extend(self.launch_mitigations.to_le_bytes());
             out.extend(self.current_mitigations.to_le_bytes());

@@ -101,7 +101,7 @@ fn no_flipped_bit_verifies() {
                 assert_ne!(layers, ALL_HOLD, "{at}");
                 match index {
                     0x00..0x04 => {
-                        assert!(layers.starts_with("format snp-") || layers.contains("snp-signature!"), "{at}")
+                        assert!(layers.starts_with("format snp-") || layers.contains("snp-signature!"), "{at}");
                     }
                     0x34..0x38 => assert!(layers.contains("format snp-signature-algorithm?"), "{at}"),
                     0x4c..0x50 | 0x1eb | 0x1ef | 0x208..0x2a0 => {

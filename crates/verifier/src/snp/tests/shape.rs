@@ -119,7 +119,7 @@ fn a_table_is_read_within_its_limits() {
 
     let error = |bytes: &[u8]| CertificateTable::parse(bytes).unwrap_err();
     assert_eq!(error(&[0; 23]), TableError::NoEnd { entries: 0 });
-    assert_eq!(error(&[0; MAX_TABLE + 1]), TableError::TooLong { got: MAX_TABLE + 1 });
+    assert_eq!(error(&vec![0; MAX_TABLE + 1]), TableError::TooLong { got: MAX_TABLE + 1 });
     assert_eq!(error(&[1; 24]), TableError::NoEnd { entries: 1 });
     assert_eq!(error(&table[..table.len() - 1]), TableError::Outside { index: 1, offset: 77, length: 7 });
     let twice = certificate_table(&[(VLEK_GUID, &a), (VLEK_GUID, &b)]);
