@@ -1,1 +1,8 @@
-//! What Intel's TDX and SGX share: quotes, PCK certificates, DCAP collateral.
+//! What Intel SGX and Intel TDX share (DCAP): the quote, the PCK certificate and Intel's signed TCB documents.
+
+mod pck;
+pub mod quote;
+mod read;
+pub mod report;
+
+pub use pck::{PckError, PckExtension};
