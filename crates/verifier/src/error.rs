@@ -4,6 +4,7 @@ use protocol::digest::Measurement;
 use protocol::software::ParseReportError;
 use protocol::{Digest, Identity, ReportData, Tee};
 
+use crate::dcap::DcapError;
 use crate::endorsements::Need;
 use crate::mismatch::Mismatch;
 use crate::x509::{CrlError, PathError};
@@ -82,6 +83,9 @@ pub enum VerifyError {
     /// The standing of a certificate is bad or unknown.
     #[error("revocation")]
     Crl(#[from] CrlError),
+    /// An Intel quote, or what Intel says about its platform.
+    #[error("quote of an Intel TEE")]
+    Dcap(#[from] DcapError),
     /// Could not tell: an Endorsement is not at hand.
     #[error("{need} is not at hand")]
     MissingEndorsement {
@@ -222,6 +226,7 @@ impl VerifyError {
             Self::Unsupported { .. } | Self::NotJudged { .. } => Fault::Unsupported,
             Self::Path(error) => error.fault(),
             Self::Crl(error) => error.fault(),
+            Self::Dcap(error) => error.fault(),
             Self::MissingEndorsement { .. } => Fault::Missing,
         }
     }
@@ -242,6 +247,7 @@ impl VerifyError {
             Self::NotJudged { .. } => "not-judged",
             Self::Path(error) => error.code(),
             Self::Crl(error) => error.code(),
+            Self::Dcap(error) => error.code(),
             Self::MissingEndorsement { .. } => "endorsement-missing",
         }
     }
@@ -269,6 +275,7 @@ impl VerifyError {
             Self::Unsupported { tee } => Some(unsupported_hint(*tee)),
             Self::Path(error) => error.hint(),
             Self::Crl(error) => error.hint(),
+            Self::Dcap(error) => error.hint(),
             Self::MissingEndorsement { .. } => {
                 Some("fetch it with `casemate endorsements fetch`, or import a bundle that has it".to_owned())
             }

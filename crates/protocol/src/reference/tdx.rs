@@ -102,12 +102,7 @@ fn up_to_date() -> BTreeSet<TcbStatus> {
 
 impl Default for IntelTcbPolicy {
     fn default() -> Self {
-        Self {
-            statuses: up_to_date(),
-            advisories: BTreeSet::new(),
-            grace_days: 0,
-            min_evaluation_data_number: 0,
-        }
+        Self { statuses: up_to_date(), advisories: BTreeSet::new(), grace_days: 0, min_evaluation_data_number: 0 }
     }
 }
 

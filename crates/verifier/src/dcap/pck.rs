@@ -93,11 +93,9 @@ impl PckExtension {
                 [3] => set(&mut found.pce_id, octets(value, "PCEID")?, "PCEID"),
                 [4] => set(&mut found.fmspc, octets(value, "FMSPC")?, "FMSPC"),
                 [5] => set(&mut found.sgx_type, number(value, Tag::Enumerated, "SGX type")?, "SGX type"),
-                [6] => set(
-                    &mut found.platform_instance_id,
-                    octets(value, "platform instance id")?,
-                    "platform instance id",
-                ),
+                [6] => {
+                    set(&mut found.platform_instance_id, octets(value, "platform instance id")?, "platform instance id")
+                }
                 [7] => for_each(value, "configuration", |suffix, value| configuration_entry(&mut found, suffix, value)),
                 // The profile grows by further numbers; what they say is not judged here.
                 _ => Ok(()),
@@ -169,7 +167,11 @@ fn whole<'a>(der: &'a [u8], what: &'static str) -> Result<Any<'a>, PckError> {
 }
 
 fn universal<'a>(value: &Any<'a>, tag: Tag, what: &'static str) -> Result<&'a [u8], PckError> {
-    if value.class() == Class::Universal && value.tag() == tag { Ok(value.data) } else { Err(PckError::Malformed(what)) }
+    if value.class() == Class::Universal && value.tag() == tag {
+        Ok(value.data)
+    } else {
+        Err(PckError::Malformed(what))
+    }
 }
 
 /// Calls `entry` with what follows [`ARC`] in the identifier, and the value, of each pair of a sequence.

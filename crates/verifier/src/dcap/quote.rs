@@ -192,12 +192,7 @@ macro_rules! take {
 }
 
 /// A length field and as many bytes.
-fn counted<'a>(
-    reader: &mut Reader<'a>,
-    what: &'static str,
-    len: usize,
-    limit: usize,
-) -> Result<&'a [u8], QuoteError> {
+fn counted<'a>(reader: &mut Reader<'a>, what: &'static str, len: usize, limit: usize) -> Result<&'a [u8], QuoteError> {
     if len > limit {
         return Err(QuoteError::TooLong { what, got: len, limit });
     }

@@ -58,8 +58,11 @@ impl EnclaveReport {
     /// Reads a report. Bytes that the layout reserves must be zero: what a processor that uses them means by them is not
     /// known here, and an enclave with a property unknown to us is not one to vouch for.
     pub(super) fn parse(bytes: &[u8; ENCLAVE_REPORT], what: &'static str) -> Result<Self, QuoteError> {
-        Self::read(&mut Reader::new(bytes), what)
-            .unwrap_or(Err(QuoteError::Truncated { what, need: ENCLAVE_REPORT, have: ENCLAVE_REPORT }))
+        Self::read(&mut Reader::new(bytes), what).unwrap_or(Err(QuoteError::Truncated {
+            what,
+            need: ENCLAVE_REPORT,
+            have: ENCLAVE_REPORT,
+        }))
     }
 
     fn read(reader: &mut Reader<'_>, what: &'static str) -> Option<Result<Self, QuoteError>> {
