@@ -4,6 +4,7 @@ use protocol::digest::Measurement;
 use protocol::software::ParseReportError;
 use protocol::{Digest, Identity, ReportData, Tee};
 
+use crate::dcap::DcapError;
 use crate::endorsements::Need;
 use crate::mismatch::Mismatch;
 use crate::x509::{CrlError, PathError};
@@ -85,6 +86,9 @@ pub enum VerifyError {
     /// SEV-SNP Evidence does not hold.
     #[error("SEV-SNP evidence")]
     Snp(#[from] crate::snp::SnpError),
+    /// An Intel quote, or what Intel says about its platform.
+    #[error("quote of an Intel TEE")]
+    Dcap(#[from] DcapError),
     /// Could not tell: an Endorsement is not at hand.
     #[error("{need} is not at hand")]
     MissingEndorsement {
@@ -240,6 +244,7 @@ impl VerifyError {
             Self::Path(error) => error.fault(),
             Self::Crl(error) => error.fault(),
             Self::Snp(error) => error.fault(),
+            Self::Dcap(error) => error.fault(),
             Self::MissingEndorsement { .. } => Fault::Missing,
         }
     }
@@ -263,6 +268,7 @@ impl VerifyError {
             Self::Path(error) => error.code(),
             Self::Crl(error) => error.code(),
             Self::Snp(error) => error.code(),
+            Self::Dcap(error) => error.code(),
             Self::MissingEndorsement { .. } => "endorsement-missing",
         }
     }
@@ -296,6 +302,7 @@ impl VerifyError {
             Self::Path(error) => error.hint(),
             Self::Crl(error) => error.hint(),
             Self::Snp(error) => error.hint(),
+            Self::Dcap(error) => error.hint(),
             Self::MissingEndorsement { .. } => {
                 Some("fetch it with `casemate endorsements fetch`, or import a bundle that has it".to_owned())
             }
