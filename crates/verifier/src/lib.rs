@@ -65,10 +65,16 @@
     )
 )]
 
+pub mod anchors;
 pub mod ccel;
+mod context;
 pub mod dcap;
 pub mod ear;
+pub mod endorsements;
 mod error;
+pub mod explain;
+mod layer;
+mod mismatch;
 pub mod nvidia;
 pub mod ocsp;
 pub mod rim;
@@ -76,8 +82,17 @@ pub mod sgx;
 pub mod snp;
 mod software;
 pub mod tdx;
+mod time;
+mod value;
+pub mod x509;
 
-pub use error::{AppraiseError, NotGenuine, VerifyError};
+pub use anchors::TrustAnchors;
+pub use endorsements::Endorsements;
+pub use error::{AppraiseError, Fault, NotGenuine, Tried, VerifyError};
+pub use layer::Outcome;
+pub use mismatch::{Mismatch, Rule};
+pub use time::UnixTime;
+pub use value::Value;
 
 use protocol::digest::Measurement;
 use protocol::manifest::ReferenceValues;
