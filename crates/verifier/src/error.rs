@@ -88,6 +88,20 @@ pub enum VerifyError {
         /// Which.
         need: Need,
     },
+    /// Malformed: more devices than a machine holds.
+    #[error("evidence of {got} devices, at most {limit} are read")]
+    TooManyDevices {
+        /// How many came.
+        got: usize,
+        /// The limit.
+        limit: usize,
+    },
+    /// Not genuine: a software TEE vouches for no hardware.
+    #[error("software evidence comes with {got} devices, which it cannot vouch for")]
+    DevicesWithoutHardware {
+        /// How many came.
+        got: usize,
+    },
     /// Could not tell: a layer was not judged. A mistake of ours, answered by not trusting.
     #[error("layer `{layer}` was not judged")]
     NotJudged {
@@ -216,8 +230,8 @@ impl VerifyError {
     /// Whose fault it is.
     pub fn fault(&self) -> Fault {
         match self {
-            Self::TooLong { .. } | Self::Malformed(_) => Fault::Malformed,
-            Self::NotGenuine(_) => Fault::NotGenuine,
+            Self::TooLong { .. } | Self::TooManyDevices { .. } | Self::Malformed(_) => Fault::Malformed,
+            Self::NotGenuine(_) | Self::DevicesWithoutHardware { .. } => Fault::NotGenuine,
             Self::Unbound { .. } => Fault::Unbound,
             Self::Unsupported { .. } | Self::NotJudged { .. } => Fault::Unsupported,
             Self::Path(error) => error.fault(),
@@ -235,6 +249,8 @@ impl VerifyError {
     pub fn code(&self) -> &'static str {
         match self {
             Self::TooLong { .. } => "evidence-too-long",
+            Self::TooManyDevices { .. } => "evidence-too-many-devices",
+            Self::DevicesWithoutHardware { .. } => "evidence-devices-without-hardware",
             Self::Malformed(_) => "evidence-malformed",
             Self::NotGenuine(_) => "evidence-not-genuine",
             Self::Unbound { .. } => "evidence-unbound",
@@ -261,7 +277,12 @@ impl VerifyError {
     /// What the user may do about it.
     pub fn hint(&self) -> Option<String> {
         match self {
-            Self::TooLong { .. } | Self::Malformed(_) | Self::NotGenuine(_) | Self::NotJudged { .. } => None,
+            Self::TooLong { .. }
+            | Self::TooManyDevices { .. }
+            | Self::DevicesWithoutHardware { .. }
+            | Self::Malformed(_)
+            | Self::NotGenuine(_)
+            | Self::NotJudged { .. } => None,
             Self::Unbound { .. } => Some(
                 "somebody between you and the TEE may be relaying Evidence; if the address is right, do not trust it"
                     .to_owned(),

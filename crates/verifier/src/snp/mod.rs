@@ -11,3 +11,8 @@ pub use report::{
 };
 pub use table::{CertificateTable, Content, MAX_TABLE, TableError};
 pub use tcb::TcbLayout;
+
+/// Whether bytes look like a report: for telling files apart.
+pub(crate) fn looks_like(_bytes: &[u8]) -> bool {
+    false
+}
