@@ -4,7 +4,7 @@ use protocol::digest::Measurement;
 use protocol::{Digest, Evidence, Identity, Tee};
 
 use crate::ear::{Ear, TrustVector};
-use crate::{AppraiseError, UnixTime, VerifyError, snp};
+use crate::{AppraiseError, UnixTime, VerifyError, sgx, snp, tdx};
 
 /// Evidence of a peer, of a size that may be parsed. Nothing in it is believed.
 #[derive(Debug)]
@@ -71,6 +71,10 @@ pub enum Detail {
     Software,
     /// A report of SEV-SNP.
     Snp(Box<snp::Claims>),
+    /// A quote of a TDX guest.
+    Tdx(Box<tdx::Claims>),
+    /// A quote of an SGX enclave.
+    Sgx(Box<sgx::Claims>),
 }
 
 /// Genuine Evidence, bound to what the verifying side demanded. The only value that [`appraise`] takes.

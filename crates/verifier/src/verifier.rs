@@ -12,7 +12,7 @@ use crate::evidence::{AttestationResult, Claims, Detail, UnverifiedEvidence, Ver
 use crate::layer::demand_all;
 use crate::mismatch::Mismatch;
 use crate::time::UnixTime;
-use crate::{AppraiseError, VerifyError, snp, software};
+use crate::{AppraiseError, VerifyError, sgx, snp, software, tdx};
 
 /// Verifies Evidence under fixed trust anchors, and remembers chains and documents that it has verified before, so that
 /// a machine's second report costs the signatures that are new in it and no more. Cheap to share: every method takes
@@ -61,6 +61,16 @@ impl Verifier {
                 demand_all(&examination.layers.list())?;
                 snp_claims(examination.claims.ok_or(VerifyError::NotJudged { layer: "format" })?)
             }
+            Tee::Tdx => {
+                let examination = tdx::examine(&evidence.body, Some(report_data), &context);
+                demand_all(&examination.layers.list())?;
+                tdx_claims(examination.claims.ok_or(VerifyError::NotJudged { layer: "format" })?)
+            }
+            Tee::Sgx => {
+                let examination = sgx::examine(&evidence.body, Some(report_data), &context);
+                demand_all(&examination.layers.list())?;
+                sgx_claims(examination.claims.ok_or(VerifyError::NotJudged { layer: "format" })?)
+            }
             tee => return Err(VerifyError::Unsupported { tee }),
         };
         Ok(VerifiedEvidence { claims, digest, verified_at: now })
@@ -81,6 +91,26 @@ fn snp_claims(claims: snp::Claims) -> Claims {
     }
 }
 
+fn tdx_claims(claims: tdx::Claims) -> Claims {
+    Claims {
+        tee: Tee::Tdx,
+        measurement: claims.report.mrtd,
+        identity: claims.identity(),
+        chip_id: claims.platform.chip_id().unwrap_or(Digest::ZERO),
+        detail: Detail::Tdx(Box::new(claims)),
+    }
+}
+
+fn sgx_claims(claims: sgx::Claims) -> Claims {
+    Claims {
+        tee: Tee::Sgx,
+        measurement: claims.measurement(),
+        identity: claims.identity(),
+        chip_id: claims.platform.chip_id().unwrap_or(Digest::ZERO),
+        detail: Detail::Sgx(Box::new(claims)),
+    }
+}
+
 /// Appraises verified Evidence against reference values, at the time at which it was verified.
 pub fn appraise(evidence: VerifiedEvidence, values: &ReferenceValues) -> Result<AttestationResult, AppraiseError> {
     let VerifiedEvidence { claims, digest, verified_at: now } = evidence;
@@ -88,6 +118,14 @@ pub fn appraise(evidence: VerifiedEvidence, values: &ReferenceValues) -> Result<
         Detail::Software => software::appraise(&claims, values)?,
         Detail::Snp(snp) => {
             let entries = values.snp.iter().map(|entry| (entry.platform.as_str(), snp::appraise(snp, entry, now)));
+            any_entry(claims.tee, entries)?
+        }
+        Detail::Tdx(tdx) => {
+            let entries = values.tdx.iter().map(|entry| (entry.platform.as_str(), tdx::appraise(tdx, entry, now)));
+            any_entry(claims.tee, entries)?
+        }
+        Detail::Sgx(sgx) => {
+            let entries = values.sgx.iter().map(|entry| (entry.platform.as_str(), sgx::appraise(sgx, entry, now)));
             any_entry(claims.tee, entries)?
         }
     };
@@ -114,6 +152,8 @@ pub(crate) fn any_entry<'a>(
 pub fn needs(evidence: &Evidence) -> Vec<Need> {
     match evidence.tee {
         Tee::Snp => snp::needs(&evidence.body),
+        Tee::Tdx => tdx::needs(&evidence.body),
+        Tee::Sgx => sgx::needs(&evidence.body),
         _ => Vec::new(),
     }
 }
@@ -130,6 +170,7 @@ pub fn claimed_identity(evidence: &Evidence) -> Result<Identity, VerifyError> {
             let claims = snp::parse(&evidence.body).map_err(snp::SnpError::from)?;
             Ok(snp_claims(claims).identity)
         }
+        Tee::Tdx | Tee::Sgx => crate::dcap::claimed_identity(evidence.tee, &evidence.body),
         tee => Err(VerifyError::Unsupported { tee }),
     }
 }
