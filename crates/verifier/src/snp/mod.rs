@@ -23,6 +23,7 @@ mod error;
 mod examine;
 mod explain;
 mod key;
+pub mod launch;
 mod report;
 mod table;
 mod tcb;
