@@ -82,6 +82,9 @@ pub enum VerifyError {
     /// The standing of a certificate is bad or unknown.
     #[error("revocation")]
     Crl(#[from] CrlError),
+    /// SEV-SNP Evidence does not hold.
+    #[error("SEV-SNP evidence")]
+    Snp(#[from] crate::snp::SnpError),
     /// Could not tell: an Endorsement is not at hand.
     #[error("{need} is not at hand")]
     MissingEndorsement {
@@ -236,6 +239,7 @@ impl VerifyError {
             Self::Unsupported { .. } | Self::NotJudged { .. } => Fault::Unsupported,
             Self::Path(error) => error.fault(),
             Self::Crl(error) => error.fault(),
+            Self::Snp(error) => error.fault(),
             Self::MissingEndorsement { .. } => Fault::Missing,
         }
     }
@@ -258,6 +262,7 @@ impl VerifyError {
             Self::NotJudged { .. } => "not-judged",
             Self::Path(error) => error.code(),
             Self::Crl(error) => error.code(),
+            Self::Snp(error) => error.code(),
             Self::MissingEndorsement { .. } => "endorsement-missing",
         }
     }
@@ -290,6 +295,7 @@ impl VerifyError {
             Self::Unsupported { tee } => Some(unsupported_hint(*tee)),
             Self::Path(error) => error.hint(),
             Self::Crl(error) => error.hint(),
+            Self::Snp(error) => error.hint(),
             Self::MissingEndorsement { .. } => {
                 Some("fetch it with `casemate endorsements fetch`, or import a bundle that has it".to_owned())
             }
