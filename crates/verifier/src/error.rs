@@ -82,11 +82,28 @@ pub enum VerifyError {
     /// The standing of a certificate is bad or unknown.
     #[error("revocation")]
     Crl(#[from] CrlError),
+    /// SEV-SNP Evidence does not hold.
+    #[error("SEV-SNP evidence")]
+    Snp(#[from] crate::snp::SnpError),
     /// Could not tell: an Endorsement is not at hand.
     #[error("{need} is not at hand")]
     MissingEndorsement {
         /// Which.
         need: Need,
+    },
+    /// Malformed: more devices than a machine holds.
+    #[error("evidence of {got} devices, at most {limit} are read")]
+    TooManyDevices {
+        /// How many came.
+        got: usize,
+        /// The limit.
+        limit: usize,
+    },
+    /// Not genuine: a software TEE vouches for no hardware.
+    #[error("software evidence comes with {got} devices, which it cannot vouch for")]
+    DevicesWithoutHardware {
+        /// How many came.
+        got: usize,
     },
     /// Could not tell: a layer was not judged. A mistake of ours, answered by not trusting.
     #[error("layer `{layer}` was not judged")]
@@ -216,12 +233,13 @@ impl VerifyError {
     /// Whose fault it is.
     pub fn fault(&self) -> Fault {
         match self {
-            Self::TooLong { .. } | Self::Malformed(_) => Fault::Malformed,
-            Self::NotGenuine(_) => Fault::NotGenuine,
+            Self::TooLong { .. } | Self::TooManyDevices { .. } | Self::Malformed(_) => Fault::Malformed,
+            Self::NotGenuine(_) | Self::DevicesWithoutHardware { .. } => Fault::NotGenuine,
             Self::Unbound { .. } => Fault::Unbound,
             Self::Unsupported { .. } | Self::NotJudged { .. } => Fault::Unsupported,
             Self::Path(error) => error.fault(),
             Self::Crl(error) => error.fault(),
+            Self::Snp(error) => error.fault(),
             Self::MissingEndorsement { .. } => Fault::Missing,
         }
     }
@@ -235,6 +253,8 @@ impl VerifyError {
     pub fn code(&self) -> &'static str {
         match self {
             Self::TooLong { .. } => "evidence-too-long",
+            Self::TooManyDevices { .. } => "evidence-too-many-devices",
+            Self::DevicesWithoutHardware { .. } => "evidence-devices-without-hardware",
             Self::Malformed(_) => "evidence-malformed",
             Self::NotGenuine(_) => "evidence-not-genuine",
             Self::Unbound { .. } => "evidence-unbound",
@@ -242,6 +262,7 @@ impl VerifyError {
             Self::NotJudged { .. } => "not-judged",
             Self::Path(error) => error.code(),
             Self::Crl(error) => error.code(),
+            Self::Snp(error) => error.code(),
             Self::MissingEndorsement { .. } => "endorsement-missing",
         }
     }
@@ -261,7 +282,12 @@ impl VerifyError {
     /// What the user may do about it.
     pub fn hint(&self) -> Option<String> {
         match self {
-            Self::TooLong { .. } | Self::Malformed(_) | Self::NotGenuine(_) | Self::NotJudged { .. } => None,
+            Self::TooLong { .. }
+            | Self::TooManyDevices { .. }
+            | Self::DevicesWithoutHardware { .. }
+            | Self::Malformed(_)
+            | Self::NotGenuine(_)
+            | Self::NotJudged { .. } => None,
             Self::Unbound { .. } => Some(
                 "somebody between you and the TEE may be relaying Evidence; if the address is right, do not trust it"
                     .to_owned(),
@@ -269,6 +295,7 @@ impl VerifyError {
             Self::Unsupported { tee } => Some(unsupported_hint(*tee)),
             Self::Path(error) => error.hint(),
             Self::Crl(error) => error.hint(),
+            Self::Snp(error) => error.hint(),
             Self::MissingEndorsement { .. } => {
                 Some("fetch it with `casemate endorsements fetch`, or import a bundle that has it".to_owned())
             }

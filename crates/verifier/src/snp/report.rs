@@ -5,7 +5,8 @@
 //! field that a newer firmware gave a meaning to is a claim nobody appraised.
 
 use protocol::digest::{Hex, Measurement};
-use protocol::reference::snp::{AbiVersion, Product, SigningKey, Tcb};
+use protocol::reference::snp::{AbiVersion, SigningKey};
+use protocol::reference::{AmdProduct, TcbVersion};
 use serde::Serialize;
 
 use super::tcb::TcbLayout;
@@ -235,11 +236,11 @@ pub struct Processor {
 
 impl Processor {
     /// The product line (AMD, "Processor Programming Reference" of family 19h models 01h, 11h, A0h and 1Ah models 02h, 11h).
-    pub const fn product(self) -> Option<Product> {
+    pub const fn product(self) -> Option<AmdProduct> {
         match (self.family, self.model) {
-            (0x19, 0x00..=0x0f) => Some(Product::Milan),
-            (0x19, 0x10..=0x1f | 0xa0..=0xaf) => Some(Product::Genoa),
-            (0x1a, 0x00..=0x11) => Some(Product::Turin),
+            (0x19, 0x00..=0x0f) => Some(AmdProduct::Milan),
+            (0x19, 0x10..=0x1f | 0xa0..=0xaf) => Some(AmdProduct::Genoa),
+            (0x1a, 0x00..=0x11) => Some(AmdProduct::Turin),
             _ => None,
         }
     }
@@ -261,7 +262,7 @@ pub struct Claims {
     /// The privilege level that asked; `u32::MAX` is the host.
     pub vmpl: u32,
     /// The TCB that runs.
-    pub current_tcb: Tcb,
+    pub current_tcb: TcbVersion,
     /// How the machine is set.
     pub platform_info: PlatformInfo,
     /// Whether an author key certified the ID key.
@@ -285,20 +286,20 @@ pub struct Claims {
     /// The name of its migration agent; all ones without one.
     pub report_id_ma: Hex<32>,
     /// The TCB that the signing key is derived from.
-    pub reported_tcb: Tcb,
+    pub reported_tcb: TcbVersion,
     /// Which processor this is; from version 3 on.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub processor: Option<Processor>,
     /// Which chip this is; zero where the machine masks it. Turin's ids are 8 bytes, followed by zeros.
     pub chip_id: Hex<64>,
     /// The TCB that the machine cannot go back behind.
-    pub committed_tcb: Tcb,
+    pub committed_tcb: TcbVersion,
     /// The firmware that runs.
     pub current_version: FirmwareVersion,
     /// The firmware that the machine cannot go back behind.
     pub committed_version: FirmwareVersion,
     /// The TCB when the guest was launched or taken in.
-    pub launch_tcb: Tcb,
+    pub launch_tcb: TcbVersion,
     /// Mitigations when the guest was launched; from version 5 on.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub launch_mitigations: Option<u64>,
@@ -307,7 +308,7 @@ pub struct Claims {
     pub current_mitigations: Option<u64>,
     /// The product line: from `processor`, else from the certificate of the key that signed, else unknown.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub product: Option<Product>,
+    pub product: Option<AmdProduct>,
     /// What the certificate of the signing key adds, once it is found.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub endorsed: Option<Endorsed>,
@@ -345,7 +346,7 @@ fn is_short(chip_id: &[u8; 64]) -> bool {
 
 /// The signature as the firmware writes it: r and s, little-endian, in 72 bytes each (56860, table 139).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Signature {
+pub(crate) struct Signature {
     /// r, then s, each 48 bytes big-endian, as libraries take it.
     pub(crate) fixed: [u8; 96],
 }
@@ -416,9 +417,14 @@ impl<'a> RawReport<'a> {
         Ok((Self { signed, signature: Signature { fixed }, bytes }, rest))
     }
 
+    /// The fields that say which key signed: the reported TCB and the processor, with the reserved bytes after them.
+    pub(crate) fn signer_fields(&self) -> &'a [u8] {
+        self.bytes.get(0x180..0x1a0).unwrap_or_default()
+    }
+
     /// Reads the fields. `product` is that of the signing key's certificate, if one is known: a report of version 2 does
     /// not say which layout its TCB versions have.
-    pub(crate) fn claims(&self, product: Option<Product>) -> Result<Claims, FormatError> {
+    pub(crate) fn claims(&self, product: Option<AmdProduct>) -> Result<Claims, FormatError> {
         let mut fields = Fields(self.bytes);
         let version = fields.u32();
         if !VERSIONS.contains(&version) {
