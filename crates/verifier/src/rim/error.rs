@@ -3,6 +3,9 @@
 use std::fmt;
 
 use super::MAX_INDEX;
+use crate::error::Fault;
+use crate::ocsp::OcspError;
+use crate::x509::PathError;
 
 /// Where in the document, counted from 1 as editors do.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -39,6 +42,30 @@ impl fmt::Display for NamespaceProblem {
             Self::Relative => "a namespace is a relative URI",
             Self::Twice => "a namespace is declared twice",
             Self::PrefixedXmlns => "`xmlns` has a prefix",
+        })
+    }
+}
+
+/// How a certificate is not one that signs RIMs.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum SignerProblem {
+    /// Its key is not of P-384.
+    Curve,
+    /// It is a certificate authority.
+    Authority,
+    /// Its key usage does not allow signatures.
+    KeyUsage,
+    /// It is for a purpose of its own, such as answering for an authority by OCSP.
+    Purpose,
+}
+
+impl fmt::Display for SignerProblem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Curve => "its key is not of P-384",
+            Self::Authority => "it is a certificate authority",
+            Self::KeyUsage => "its key may not sign documents",
+            Self::Purpose => "it is for another purpose",
         })
     }
 }
@@ -212,6 +239,34 @@ pub enum RimError {
         /// What the document has.
         computed: Box<[u8; 48]>,
     },
+    /// Not genuine: the certificates of the signature are not one chain with one end.
+    #[error("the signature's {given} certificates have {leaves} leaves, not one")]
+    Leaves {
+        /// How many certificates came along.
+        given: usize,
+        /// How many of them issued none of the others.
+        leaves: usize,
+    },
+    /// Not genuine: a certificate came along that has no place between signer and root.
+    #[error("certificate `{certificate}` is not between the signer and the root")]
+    Stray {
+        /// Its subject.
+        certificate: String,
+    },
+    /// The certificates do not lead to NVIDIA's root, or not at this time.
+    #[error("the signer's certificates")]
+    Path(#[from] PathError),
+    /// Not genuine: a certificate under NVIDIA's root that was not made for signing RIMs.
+    #[error("`{signer}` is no signer of RIMs: {problem}")]
+    Signer {
+        /// Its subject.
+        signer: String,
+        /// Why.
+        problem: SignerProblem,
+    },
+    /// One of the signer's certificates is revoked, or a response about it cannot be used.
+    #[error("the signer's standing")]
+    Standing(#[from] OcspError),
     /// Not genuine: the signature is not by the signer at the end of the chain.
     #[error("the signature is not by `{signer}`")]
     Signature {
@@ -261,6 +316,73 @@ pub enum RimError {
 }
 
 impl RimError {
+    /// Whose fault it is.
+    pub fn fault(&self) -> Fault {
+        match self {
+            Self::Corim => Fault::Unsupported,
+            Self::Path(error) => error.fault(),
+            Self::Standing(error) => error.fault(),
+            Self::SignatureElsewhere { .. }
+            | Self::Algorithm { .. }
+            | Self::Reference { .. }
+            | Self::Digest { .. }
+            | Self::Leaves { .. }
+            | Self::Stray { .. }
+            | Self::Signer { .. }
+            | Self::Signature { .. } => Fault::NotGenuine,
+            Self::TooMuch { .. }
+            | Self::NotUtf8 { .. }
+            | Self::Declaration
+            | Self::NotXml { .. }
+            | Self::Dtd
+            | Self::Entity { .. }
+            | Self::ProcessingInstruction { .. }
+            | Self::DuplicateAttribute { .. }
+            | Self::Namespace { .. }
+            | Self::XmlAttribute { .. }
+            | Self::UnexpectedElement { .. }
+            | Self::UnexpectedText { .. }
+            | Self::NotPlainText { .. }
+            | Self::UnexpectedAttribute { .. }
+            | Self::NotOne { .. }
+            | Self::MissingField { .. }
+            | Self::Field { .. }
+            | Self::Base64 { .. }
+            | Self::Index { .. }
+            | Self::DuplicateIndex { .. }
+            | Self::HashAlgorithm { .. }
+            | Self::DigestText { .. }
+            | Self::Alternatives { .. } => Fault::Malformed,
+        }
+    }
+
+    /// What the user may do about it.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::Corim => Some("fetch the RIM from NVIDIA's RIM service, which gives XML".to_owned()),
+            Self::Path(error) if error.fault() == Fault::Expired => Some(
+                "NVIDIA's signers hold for about two years, and NVIDIA signs its RIMs again: fetch the current one with \
+                 `casemate endorsements fetch`; if this machine's clock is wrong, set it"
+                    .to_owned(),
+            ),
+            Self::Path(error) => error.hint(),
+            Self::Standing(error) => error.hint(),
+            Self::Digest { .. } | Self::Signature { .. } => {
+                Some("the file was changed after NVIDIA signed it: fetch it again".to_owned())
+            }
+            _ => None,
+        }
+    }
+
+    /// The message with those of its sources, in one line.
+    pub fn chain(&self) -> String {
+        match self {
+            Self::Path(error) => format!("{self}: {error}"),
+            Self::Standing(error) => format!("{self}: {error}"),
+            _ => self.to_string(),
+        }
+    }
+
     /// A stable name for programs.
     pub fn code(&self) -> &'static str {
         match self {
@@ -288,6 +410,11 @@ impl RimError {
             Self::Base64 { .. } => "rim-base64",
             Self::Digest { .. } => "rim-digest",
             Self::Signature { .. } => "rim-signature",
+            Self::Leaves { .. } => "rim-leaves",
+            Self::Stray { .. } => "rim-stray-certificate",
+            Self::Path(error) => error.code(),
+            Self::Signer { .. } => "rim-signer",
+            Self::Standing(error) => error.code(),
             Self::Index { .. } => "rim-index",
             Self::DuplicateIndex { .. } => "rim-duplicate-index",
             Self::HashAlgorithm { .. } => "rim-hash-algorithm",
