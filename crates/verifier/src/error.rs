@@ -85,6 +85,15 @@ pub enum VerifyError {
     /// SEV-SNP Evidence does not hold.
     #[error("SEV-SNP evidence")]
     Snp(#[from] crate::snp::SnpError),
+    /// Evidence of a GPU or switch does not hold.
+    #[error("device evidence")]
+    Nvidia(#[from] crate::nvidia::NvidiaError),
+    /// A reference integrity manifest cannot be used.
+    #[error("reference integrity manifest")]
+    Rim(#[from] crate::rim::RimError),
+    /// OCSP says that a certificate is bad, or cannot tell.
+    #[error("revocation")]
+    Ocsp(#[from] crate::ocsp::OcspError),
     /// Could not tell: an Endorsement is not at hand.
     #[error("{need} is not at hand")]
     MissingEndorsement {
@@ -240,6 +249,9 @@ impl VerifyError {
             Self::Path(error) => error.fault(),
             Self::Crl(error) => error.fault(),
             Self::Snp(error) => error.fault(),
+            Self::Nvidia(error) => error.fault(),
+            Self::Rim(error) => error.fault(),
+            Self::Ocsp(error) => error.fault(),
             Self::MissingEndorsement { .. } => Fault::Missing,
         }
     }
@@ -263,6 +275,9 @@ impl VerifyError {
             Self::Path(error) => error.code(),
             Self::Crl(error) => error.code(),
             Self::Snp(error) => error.code(),
+            Self::Nvidia(error) => error.code(),
+            Self::Rim(error) => error.code(),
+            Self::Ocsp(error) => error.code(),
             Self::MissingEndorsement { .. } => "endorsement-missing",
         }
     }
@@ -296,6 +311,9 @@ impl VerifyError {
             Self::Path(error) => error.hint(),
             Self::Crl(error) => error.hint(),
             Self::Snp(error) => error.hint(),
+            Self::Nvidia(error) => error.hint(),
+            Self::Rim(error) => error.hint(),
+            Self::Ocsp(error) => error.hint(),
             Self::MissingEndorsement { .. } => {
                 Some("fetch it with `casemate endorsements fetch`, or import a bundle that has it".to_owned())
             }

@@ -296,14 +296,16 @@ impl Report {
             Some(2) => GpuMode::Ppcie,
             Some(got) => return Err(NvidiaError::FieldValue { field: "feature flag", got }),
         };
+        if self.mode == GpuMode::Ppcie && self.protected_pcie == Some(false) {
+            return Err(NvidiaError::FieldValue { field: "protected PCIe status in PPCIe mode", got: NO.into() });
+        }
         if let Some(data) = transcript.field(PDI) {
             // A GPU writes the switches' identities the other way round than they do themselves.
-            self.peers = pdis(data, "switch identities")?.map(|mut pdi| {
+            let reversed = |mut pdi: [u8; 8]| {
                 pdi.reverse();
-                Hex(pdi)
-            });
-            self.peers.sort_unstable();
-            self.peers.dedup();
+                pdi
+            };
+            self.peers = set(pdis(data, "switch identities")?.into_iter().map(reversed));
         }
         Ok(())
     }
@@ -317,10 +319,48 @@ impl Report {
             got: gpus.len(),
             expected: "64 or more",
         })?;
-        self.peers = pdis(gpus, "GPU identities")?.into_iter().map(Hex).collect();
-        self.peers.sort_unstable();
-        self.peers.dedup();
+        // A genuine switch of the corpus names one GPU twice: what counts is the set.
+        self.peers = set(pdis(gpus, "GPU identities")?.into_iter());
         Ok(())
+    }
+
+    /// The architecture that the report's own fields speak of. NVIDIA's VBIOS versions begin with a number for the
+    /// generation: 96 on every Hopper, 97 and up on Blackwell.
+    pub(super) fn architecture(&self) -> Option<Architecture> {
+        if self.kind == DeviceKind::Switch {
+            return Some(Architecture::Ls10);
+        }
+        let generation = self.vbios_version.split('.').next().and_then(|text| u8::from_str_radix(text, 16).ok())?;
+        match generation {
+            0x96 => Some(Architecture::Hopper),
+            0x97..=0x9f => Some(Architecture::Blackwell),
+            _ => None,
+        }
+    }
+
+    /// The id under which NVIDIA publishes the manifest of the driver. The id is not in the manifest: it serves to fetch one.
+    pub(super) fn driver_rim(&self) -> Option<String> {
+        let version = self.driver_version.as_deref()?;
+        match self.architecture()? {
+            Architecture::Hopper => Some(format!("NV_GPU_DRIVER_GH100_{version}")),
+            Architecture::Blackwell => {
+                Some(format!("NV_GPU_CC_DRIVER_{}_{version}", self.board.chip.as_deref().unwrap_or("GB100")))
+            }
+            _ => None,
+        }
+    }
+
+    /// The id under which NVIDIA publishes the manifest of the VBIOS or of the switch's firmware.
+    pub(super) fn vbios_rim(&self) -> String {
+        let version = self.vbios_version.replace('.', "").to_uppercase();
+        match self.kind {
+            DeviceKind::Gpu => {
+                let Board { project, project_sku, chip_sku, .. } = &self.board;
+                format!("NV_GPU_VBIOS_{project}_{project_sku}_{chip_sku}_{version}")
+            }
+            // A switch does not report its board. There is one, and NVIDIA's verifier writes its numbers here too.
+            DeviceKind::Switch => format!("NV_SWITCH_BIOS_5612_0002_890_{version}"),
+        }
     }
 
     /// The measurement at a manifest's index.
@@ -379,25 +419,20 @@ fn text(data: &[u8], field: &'static str) -> Result<String, NvidiaError> {
     String::from_utf8(text.to_vec()).map_err(|_| NvidiaError::FieldText { field })
 }
 
-struct Pdis(Vec<[u8; 8]>);
-
-impl Pdis {
-    fn map(self, f: impl FnMut([u8; 8]) -> DeviceId) -> Vec<DeviceId> {
-        self.0.into_iter().map(f).collect()
-    }
-
-    fn into_iter(self) -> impl Iterator<Item = [u8; 8]> {
-        self.0.into_iter()
-    }
-}
-
 /// Identities of eight bytes. All zeros and all ones stand for a link that leads nowhere.
-fn pdis(data: &[u8], field: &'static str) -> Result<Pdis, NvidiaError> {
+fn pdis(data: &[u8], field: &'static str) -> Result<Vec<[u8; 8]>, NvidiaError> {
     let (chunks, rest) = data.as_chunks::<8>();
     if !rest.is_empty() || chunks.len() > MAX_PDIS {
         return Err(NvidiaError::FieldSize { field, got: data.len(), expected: "a multiple of 8 up to 288" });
     }
-    Ok(Pdis(chunks.iter().copied().filter(|pdi| *pdi != [0; 8] && *pdi != [0xff; 8]).collect()))
+    Ok(chunks.iter().copied().filter(|pdi| *pdi != [0; 8] && *pdi != [0xff; 8]).collect())
+}
+
+fn set(pdis: impl Iterator<Item = [u8; 8]>) -> Vec<DeviceId> {
+    let mut set: Vec<DeviceId> = pdis.map(Hex).collect();
+    set.sort_unstable();
+    set.dedup();
+    set
 }
 
 /// A VBIOS version as people write it: bytes 3, 2, 1, 0 and 4 in hex, so that `00 5e 00 96 01 …` is `96.00.5E.00.01`.

@@ -41,13 +41,11 @@ pub use report::{
 pub use table::{CertificateTable, Content, MAX_ENTRIES, MAX_TABLE, TableError};
 pub use tcb::TcbLayout;
 
-<<<<<<< HEAD
 pub(crate) use appraise::{appraise, reference_values};
 pub(crate) use examine::examine;
 pub(crate) use explain::explain;
-=======
+
 /// Whether bytes look like a report: for telling files apart.
 pub(crate) fn looks_like(_bytes: &[u8]) -> bool {
     false
 }
->>>>>>> rim
