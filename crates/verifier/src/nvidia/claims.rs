@@ -172,6 +172,19 @@ pub struct ManifestUsed {
     pub signer: Digest,
     /// How many measurements it had compared.
     pub compared: u32,
+    /// Whether NVIDIA vouched for the standing of its signer and the authorities above it.
+    pub revocation_known: bool,
+}
+
+impl Claims {
+    /// What the device is, for people: `gpu 6a5fafcbd9fa5ca3`.
+    pub fn label(&self) -> String {
+        let kind = self.report.kind.name();
+        match &self.identity {
+            Some(identity) => format!("{kind} {}", identity.device_id),
+            None => format!("{kind} of unknown identity"),
+        }
+    }
 }
 
 // NVIDIA's kinds of opaque fields. Switches number some of them otherwise: 22 is a GPU's switches and a switch's own PDI.
