@@ -59,7 +59,7 @@ impl TcbFloors {
     }
 }
 
-/// Whether TCB versions of a product have the FMC component (SNP firmware ABI, 56860, tables 3 and 4).
+/// Whether TCB versions of a product have the FMC component (SNP firmware ABI, 56860, section 2.2).
 pub const fn has_fmc(product: AmdProduct) -> bool {
     matches!(product, AmdProduct::Turin)
 }
@@ -97,7 +97,7 @@ pub struct AbiVersion {
     pub minor: u8,
 }
 
-/// What the guest policy may be: the terms that the guest was launched on (56860, table 10).
+/// What the guest policy may be: the terms that the guest was launched on (SNP firmware ABI, 56860, section 4.3).
 ///
 /// There is no field for the debug bit. It lets the host read the guest's memory, so it is refused always.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -140,7 +140,7 @@ impl Default for GuestPolicyRules {
     }
 }
 
-/// What the machine may be set to (56860, table 24).
+/// What the machine may be set to (56860, PLATFORM_INFO).
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct PlatformInfoRules {

@@ -74,11 +74,11 @@ fn product_and_tcb(comparison: &mut Comparison, claims: &Claims, values: &SnpRef
         return;
     }
     let floors = &values.tcb;
-    let table: [([&'static str; 5], &TcbVersion, &TcbVersion); 4] = [
-        (paths!("reported"), &claims.reported_tcb, &floors.reported),
-        (paths!("committed"), &claims.committed_tcb, &floors.committed),
-        (paths!("launch"), &claims.launch_tcb, &floors.launch),
-        (paths!("current"), &claims.current_tcb, &floors.current),
+    let table: [([&'static str; 5], TcbVersion, TcbVersion); 4] = [
+        (paths!("reported"), claims.reported_tcb, floors.reported),
+        (paths!("committed"), claims.committed_tcb, floors.committed),
+        (paths!("launch"), claims.launch_tcb, floors.launch),
+        (paths!("current"), claims.current_tcb, floors.current),
     ];
     for (paths, reported, floor) in table {
         for (path, ((_, reported), (_, floor))) in
@@ -99,8 +99,8 @@ fn product_and_tcb(comparison: &mut Comparison, claims: &Claims, values: &SnpRef
                 Mismatch::new("provisional_firmware", Rule::Equals, true, false)
                     .part(format!(
                         "current {}, committed {}",
-                        firmware(claims.current_version, &claims.current_tcb),
-                        firmware(claims.committed_version, &claims.committed_tcb)
+                        firmware(claims.current_version, claims.current_tcb),
+                        firmware(claims.committed_version, claims.committed_tcb)
                     ))
                     .hint("the host can still go back to older firmware; it commits to this one with `snphost commit`"),
             );
@@ -108,7 +108,7 @@ fn product_and_tcb(comparison: &mut Comparison, claims: &Claims, values: &SnpRef
     }
 }
 
-fn firmware(version: super::report::FirmwareVersion, tcb: &TcbVersion) -> String {
+fn firmware(version: super::report::FirmwareVersion, tcb: TcbVersion) -> String {
     format!("{version} with {}", super::tcb::show(tcb))
 }
 

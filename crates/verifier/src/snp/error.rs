@@ -76,7 +76,7 @@ fn list(differences: &[Difference]) -> String {
 }
 
 /// What is wrong with the certificate of a signing key (AMD, "VCEK Certificate and KDS Interface Specification", 57230,
-/// tables 8 and 9).
+/// chapter 3).
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum KeyCertificateError {
@@ -176,7 +176,7 @@ impl SnpError {
 }
 
 /// The differences of two TCB versions.
-pub(crate) fn tcb_differences(report: &TcbVersion, certificate: &TcbVersion) -> Vec<Difference> {
+pub(crate) fn tcb_differences(report: TcbVersion, certificate: TcbVersion) -> Vec<Difference> {
     const FIELDS: [&str; 5] = [
         "reported_tcb.fmc",
         "reported_tcb.bootloader",

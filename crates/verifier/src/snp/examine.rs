@@ -152,9 +152,10 @@ fn examine_report(
     };
     if chip_key.holds() {
         endorsed.product = Some(key.product);
+        let product_name = key.product_name.clone();
         endorsed.endorsed = Some(match &key.holder {
-            Holder::Chip(chip) => Endorsed { chip_id: Some(*chip), csp_id: None },
-            Holder::Provider(csp) => Endorsed { chip_id: None, csp_id: Some(csp.clone()) },
+            Holder::Chip(chip) => Endorsed { product_name, chip_id: Some(*chip), csp_id: None },
+            Holder::Provider(csp) => Endorsed { product_name, chip_id: None, csp_id: Some(csp.clone()) },
         });
     }
     let layers =
@@ -163,7 +164,7 @@ fn examine_report(
 }
 
 /// The standing of the authority below the root. Keys themselves have serial number 0 and are on no list: AMD takes one
-/// back by raising the TCB that it stands for (57230, section 4.3).
+/// back by raising the TCB that it stands for.
 fn revocation(path: &VerifiedPath, own: &Endorsements, context: &Context<'_>) -> Outcome {
     let both: Vec<Document>;
     let lists = if own.crls().is_empty() {
@@ -172,7 +173,7 @@ fn revocation(path: &VerifiedPath, own: &Endorsements, context: &Context<'_>) ->
         both = context.endorsements.crls().iter().chain(own.crls()).cloned().collect();
         &both
     };
-    let authorities = path.pairs().skip(1).map(|(certificate, issuer)| (certificate, issuer));
+    let authorities = path.pairs().skip(1);
     for (certificate, issuer) in authorities {
         if let Err(error) = standing(certificate, issuer, lists, context.now, context.cache) {
             return Outcome::Fails(error.into());
@@ -185,7 +186,7 @@ fn revocation(path: &VerifiedPath, own: &Endorsements, context: &Context<'_>) ->
 #[derive(Clone, Debug)]
 struct Known {
     key: Arc<KeyCertificate>,
-    path: VerifiedPath,
+    path: Arc<VerifiedPath>,
 }
 
 /// A key certificate and what came of comparing it.
@@ -194,14 +195,14 @@ struct Candidate {
     /// The claims, read for the product of this certificate.
     claims: Claims,
     differences: Vec<super::error::Difference>,
-    path: Result<VerifiedPath, VerifyError>,
+    path: Result<Arc<VerifiedPath>, VerifyError>,
     signed: bool,
 }
 
 impl Candidate {
     fn new(report: &RawReport<'_>, claims: &Claims, key: Arc<KeyCertificate>, context: &Context<'_>) -> Self {
         let (claims, differences) = compare(report, claims, &key);
-        let path = chain(&key, context);
+        let path = chain(&key, context).map(Arc::new);
         let signed = key.signed(report);
         Self { key, claims, differences, path, signed }
     }
@@ -307,7 +308,7 @@ fn find(
     }
     if let Some(best) = best {
         if let (true, Ok(path)) = (best.rank() == (true, true, true), &best.path) {
-            let known = Known { key: Arc::clone(&best.key), path: path.clone() };
+            let known = Known { key: Arc::clone(&best.key), path: Arc::clone(path) };
             context.cache.keep(memory, context.now, path.until(), &Arc::new(known));
         }
         return Ok(best);
@@ -415,11 +416,12 @@ fn needs_of(claims: &Claims, signer: SigningKey) -> Vec<Need> {
     }
 }
 
-/// The products that a report can be of. One of version 2 does not say; its chip id tells Turin from the others.
+/// The products that a report can be of. One of version 2 does not say; its chip id and the layout of its TCB versions
+/// tell Turin from the others.
 fn products(claims: &Claims, given: Option<AmdProduct>) -> Vec<AmdProduct> {
     match claims.product.or(given) {
         Some(product) => vec![product],
-        None if claims.chip_id_is_short() => vec![AmdProduct::Turin],
+        None if claims.reported_tcb.fmc.is_some() => vec![AmdProduct::Turin],
         None => vec![AmdProduct::Milan, AmdProduct::Genoa],
     }
 }

@@ -74,6 +74,7 @@ fn signing_key(claims: &Claims, section: Section) -> Section {
     let chip: Value = if claims.chip_id == MASKED { "masked".into() } else { claims.chip_id.into() };
     section = section.claim("chip id", chip);
     if let Some(endorsed) = &claims.endorsed {
+        section = section.claim("product in the certificate", Value::peer_text(&endorsed.product_name));
         if let (true, Some(chip)) = (claims.chip_id == MASKED, endorsed.chip_id) {
             section = section.claim("chip id in the certificate", chip);
         }
@@ -85,12 +86,12 @@ fn signing_key(claims: &Claims, section: Section) -> Section {
 }
 
 fn tcb(claims: &Claims) -> Section {
-    let text = |tcb: &TcbVersion| Value::from(show(tcb));
+    let text = |tcb: TcbVersion| Value::from(show(tcb));
     Section::note("tcb")
-        .claim("reported", text(&claims.reported_tcb))
-        .claim("committed", text(&claims.committed_tcb))
-        .claim("launch", text(&claims.launch_tcb))
-        .claim("current", text(&claims.current_tcb))
+        .claim("reported", text(claims.reported_tcb))
+        .claim("committed", text(claims.committed_tcb))
+        .claim("launch", text(claims.launch_tcb))
+        .claim("current", text(claims.current_tcb))
         .claim("current firmware", claims.current_version.to_string())
         .claim("committed firmware", claims.committed_version.to_string())
         .claim("mitigations at launch", vector(claims.launch_mitigations))

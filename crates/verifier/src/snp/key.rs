@@ -14,7 +14,7 @@ use crate::x509::{Certificate, PreparedKey};
 /// AMD's arc, as every key certificate contains it: 1.3.6.1.4.1.3704 in DER.
 pub(crate) const AMD_ARC: [u8; 7] = [0x2b, 0x06, 0x01, 0x04, 0x01, 0x9c, 0x78];
 
-/// OIDs of 57230, tables 8 and 9, with AMD's names.
+/// OIDs of 57230, chapter 3, with AMD's names.
 mod oid {
     type Named = (&'static str, &'static str);
     pub(super) const PRODUCT_NAME: Named = ("1.3.6.1.4.1.3704.1.2", "productName1");
@@ -132,7 +132,7 @@ impl KeyCertificate {
         {
             differences.push(Difference { field: "chip_id", report: claims.chip_id.into(), certificate: chip.into() });
         }
-        differences.extend(tcb_differences(&claims.reported_tcb, &self.tcb));
+        differences.extend(tcb_differences(claims.reported_tcb, self.tcb));
         differences
     }
 }
@@ -168,7 +168,7 @@ fn ia5_string(certificate: &Certificate, named: Named) -> Result<String, KeyCert
     String::from_utf8(text.to_vec()).map_err(|_| unreadable())
 }
 
-/// 64 bytes, on Turin 8 (57230, section 3.1: "hwID"). They stand in the extension as they are, in newer certificates
+/// 64 bytes, on Turin 8 (57230, chapter 3: "hwID"). They stand in the extension as they are, in newer certificates
 /// within an OCTET STRING.
 fn hardware_id(certificate: &Certificate) -> Result<Hex<64>, KeyCertificateError> {
     let (oid, name) = oid::HWID;

@@ -5,11 +5,11 @@
 //!
 //! | layer | what holds | by whom |
 //! |---|---|---|
-//! | format | versions 2 to 5 of the report, reserved fields as specified | AMD 56860, table 23 |
+//! | format | versions 2 to 5 of the report, reserved fields as specified | AMD 56860, ATTESTATION_REPORT |
 //! | chain | signing key's certificate, authority for its kind (ASK or ASVK), root (ARK) of its product | AMD 57230 |
-//! | revocation | the root's list does not name the authority | AMD 57230, section 4.3 |
-//! | chip_key | the certificate is for the kind of key, product, chip and reported TCB of the report | AMD 57230, tables 8 and 9 |
-//! | signature | that key signed bytes 0 to 0x29F | AMD 56860, table 139 |
+//! | revocation | the root's list does not name the authority | AMD 57230 |
+//! | chip_key | the certificate is for the kind of key, product, chip and reported TCB of the report | AMD 57230, chapter 3 |
+//! | signature | that key signed bytes 0 to 0x29F | AMD 56860, ECDSA P-384 |
 //! | binding | the report data is what the channel demands | the design, section 7 |
 //!
 //! What none of them says: that firmware, policy and measurement are acceptable. That is for the appraisal.
@@ -23,6 +23,7 @@ mod error;
 mod examine;
 mod explain;
 mod key;
+pub mod launch;
 mod report;
 mod table;
 mod tcb;
@@ -44,8 +45,4 @@ pub use tcb::TcbLayout;
 pub(crate) use appraise::{appraise, reference_values};
 pub(crate) use examine::examine;
 pub(crate) use explain::explain;
-
-/// Whether bytes look like a report: for telling files apart.
-pub(crate) fn looks_like(_bytes: &[u8]) -> bool {
-    false
-}
+pub(crate) use report::looks_like;

@@ -5,12 +5,12 @@ use protocol::reference::{AmdProduct, TcbVersion};
 
 use super::report::FormatError;
 
-/// Which bytes of a TCB version mean what (SNP firmware ABI, 56860, section 2.2).
+/// Which bytes of a TCB version mean what (SNP firmware ABI, 56860, section 2.2, structure TCB_VERSION).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum TcbLayout {
-    /// Table 3, Milan and Genoa: boot loader, TEE, four reserved bytes, SNP, microcode.
+    /// Milan and Genoa: boot loader, TEE, four reserved bytes, SNP, microcode.
     Legacy,
-    /// Table 4, Turin: FMC, boot loader, TEE, SNP, three reserved bytes, microcode.
+    /// Turin: FMC, boot loader, TEE, SNP, three reserved bytes, microcode.
     Turin,
 }
 
@@ -34,8 +34,8 @@ impl TcbLayout {
     }
 
     /// Puts a TCB version together.
-    pub fn write(self, tcb: &TcbVersion) -> [u8; 8] {
-        let TcbVersion { fmc, bootloader, tee, snp, microcode } = *tcb;
+    pub fn write(self, tcb: TcbVersion) -> [u8; 8] {
+        let TcbVersion { fmc, bootloader, tee, snp, microcode } = tcb;
         match self {
             Self::Legacy => [bootloader, tee, 0, 0, 0, 0, snp, microcode],
             Self::Turin => [fmc.unwrap_or(0), bootloader, tee, snp, 0, 0, 0, microcode],
@@ -44,7 +44,7 @@ impl TcbLayout {
 }
 
 /// The components with the names that JSON paths and certificates give them.
-pub(crate) fn components(tcb: &TcbVersion) -> [(&'static str, Option<u8>); 5] {
+pub(crate) fn components(tcb: TcbVersion) -> [(&'static str, Option<u8>); 5] {
     [
         ("fmc", tcb.fmc),
         ("bootloader", Some(tcb.bootloader)),
@@ -55,7 +55,7 @@ pub(crate) fn components(tcb: &TcbVersion) -> [(&'static str, Option<u8>); 5] {
 }
 
 /// A TCB version for people.
-pub(crate) fn show(tcb: &TcbVersion) -> String {
+pub(crate) fn show(tcb: TcbVersion) -> String {
     let named = components(tcb).into_iter().filter_map(|(name, value)| value.map(|value| format!("{name} {value}")));
     named.collect::<Vec<_>>().join(", ")
 }
@@ -69,10 +69,10 @@ mod tests {
         let legacy = TcbVersion { fmc: None, bootloader: 1, tee: 2, snp: 3, microcode: 4 };
         let turin = TcbVersion { fmc: Some(9), ..legacy };
         for (layout, tcb) in [(TcbLayout::Legacy, legacy), (TcbLayout::Turin, turin)] {
-            assert_eq!(layout.read("x", layout.write(&tcb)), Ok(tcb));
+            assert_eq!(layout.read("x", layout.write(tcb)), Ok(tcb));
         }
-        assert_eq!(TcbLayout::Legacy.write(&legacy), [1, 2, 0, 0, 0, 0, 3, 4]);
-        assert_eq!(TcbLayout::Turin.write(&turin), [9, 1, 2, 3, 0, 0, 0, 4]);
+        assert_eq!(TcbLayout::Legacy.write(legacy), [1, 2, 0, 0, 0, 0, 3, 4]);
+        assert_eq!(TcbLayout::Turin.write(turin), [9, 1, 2, 3, 0, 0, 0, 4]);
     }
 
     #[test]
