@@ -89,6 +89,15 @@ pub enum VerifyError {
     /// An Intel quote, or what Intel says about its platform.
     #[error("quote of an Intel TEE")]
     Dcap(#[from] DcapError),
+    /// Evidence of a GPU or switch does not hold.
+    #[error("device evidence")]
+    Nvidia(#[from] crate::nvidia::NvidiaError),
+    /// A reference integrity manifest cannot be used.
+    #[error("reference integrity manifest")]
+    Rim(#[from] crate::rim::RimError),
+    /// OCSP says that a certificate is bad, or cannot tell.
+    #[error("revocation")]
+    Ocsp(#[from] crate::ocsp::OcspError),
     /// Could not tell: an Endorsement is not at hand.
     #[error("{need} is not at hand")]
     MissingEndorsement {
@@ -245,6 +254,9 @@ impl VerifyError {
             Self::Crl(error) => error.fault(),
             Self::Snp(error) => error.fault(),
             Self::Dcap(error) => error.fault(),
+            Self::Nvidia(error) => error.fault(),
+            Self::Rim(error) => error.fault(),
+            Self::Ocsp(error) => error.fault(),
             Self::MissingEndorsement { .. } => Fault::Missing,
         }
     }
@@ -269,6 +281,9 @@ impl VerifyError {
             Self::Crl(error) => error.code(),
             Self::Snp(error) => error.code(),
             Self::Dcap(error) => error.code(),
+            Self::Nvidia(error) => error.code(),
+            Self::Rim(error) => error.code(),
+            Self::Ocsp(error) => error.code(),
             Self::MissingEndorsement { .. } => "endorsement-missing",
         }
     }
@@ -303,6 +318,9 @@ impl VerifyError {
             Self::Crl(error) => error.hint(),
             Self::Snp(error) => error.hint(),
             Self::Dcap(error) => error.hint(),
+            Self::Nvidia(error) => error.hint(),
+            Self::Rim(error) => error.hint(),
+            Self::Ocsp(error) => error.hint(),
             Self::MissingEndorsement { .. } => {
                 Some("fetch it with `casemate endorsements fetch`, or import a bundle that has it".to_owned())
             }
