@@ -13,6 +13,7 @@
 
 mod appraise;
 mod collateral;
+mod document;
 mod error;
 mod explain;
 mod pck;
@@ -32,6 +33,7 @@ pub use pck::{PckError, PckExtension};
 pub use tcb::{Level, PlatformTcb, QeTcb, Tcb};
 
 pub(crate) use appraise::{Bounds, appraise_platform, bits, policy_for, trust_vector};
+pub(crate) use document::explain_document;
 pub(crate) use explain::{platform_sections, subject, tee_section};
 
 use crate::context::Context;

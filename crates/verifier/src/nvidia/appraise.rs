@@ -97,9 +97,9 @@ fn appraise_one(comparison: &mut Comparison, device: &Claims, values: &DeviceRef
     }
     if values.ocsp == OcspPolicy::Required && device.established.revocation == RevocationCheck::NotGiven {
         comparison.push(
-            Mismatch::new("ocsp", Rule::Equals, "not-given", OcspPolicy::Required.name())
-                .part(label)
-                .hint("fetch NVIDIA's responses with `casemate endorsements fetch`: this is no statement about the device"),
+            Mismatch::new("ocsp", Rule::Equals, "not-given", OcspPolicy::Required.name()).part(label).hint(
+                "fetch NVIDIA's responses with `casemate endorsements fetch`: this is no statement about the device",
+            ),
         );
     }
     if values.fwid == FwidPolicy::Required && device.established.fwid != FwidCheck::Equal {
@@ -125,9 +125,8 @@ pub(crate) fn reference_values(devices: &[Claims], platform: &str) -> DeviceRefe
     let of = |kind| devices.iter().filter(move |device| device.report.kind == kind);
     let count = |kind| u32::try_from(of(kind).count()).unwrap_or(u32::MAX);
     let identities = || devices.iter().filter_map(|device| device.identity.as_ref());
-    let versions = |texts: Vec<&str>| {
-        Versions::Listed(once(texts.into_iter().filter_map(|text| text.parse::<Version>().ok())))
-    };
+    let versions =
+        |texts: Vec<&str>| Versions::Listed(once(texts.into_iter().filter_map(|text| text.parse::<Version>().ok())));
     let established = || devices.iter().map(|device| &device.established);
     let nvdec0 = once(of(DeviceKind::Gpu).map(|device| device.report.nvdec0));
     DeviceReferenceValues {

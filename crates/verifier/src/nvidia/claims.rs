@@ -230,8 +230,7 @@ impl Report {
     /// Reads NVIDIA's fields out of a transcript.
     pub(super) fn read(transcript: &Transcript<'_>) -> Result<Self, NvidiaError> {
         // A switch alone tells of GPUs, and a GPU alone is run by a driver.
-        let kind =
-            if transcript.field(GPU_PDIS).is_some() { DeviceKind::Switch } else { DeviceKind::Gpu };
+        let kind = if transcript.field(GPU_PDIS).is_some() { DeviceKind::Switch } else { DeviceKind::Gpu };
         if let Some(unknown) = transcript.fields.iter().find(|field| !is_known(kind, field.kind)) {
             return Err(NvidiaError::UnknownField { kind: unknown.kind });
         }

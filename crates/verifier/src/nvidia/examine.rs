@@ -1,8 +1,8 @@
 //! One device's Evidence, layer by layer.
 
+use protocol::Nonce;
 use protocol::digest::Hex;
 use protocol::evidence::{DeviceEvidence, DeviceKind};
-use protocol::Nonce;
 
 use super::claims::{Claims, Established, FwidCheck, Report, RevocationCheck};
 use super::error::NvidiaError;
@@ -162,7 +162,8 @@ pub(crate) fn examine(device: &DeviceEvidence, expected: Option<&Nonce>, context
         Some(expected) if expected.0 == transcript.nonce => Outcome::Holds,
         Some(expected) => Err(NvidiaError::Nonce { got: Hex(transcript.nonce), expected: Hex(expected.0) }).into(),
     };
-    let firmware = Firmware::examine(&report, identity.map(|identity| identity.architecture), context, &mut established);
+    let firmware =
+        Firmware::examine(&report, identity.map(|identity| identity.architecture), context, &mut established);
     let layers = Layers {
         format,
         chain: chain_outcome,
