@@ -147,12 +147,10 @@ mod tests {
             version: 1,
             deployment_id: DEPLOYMENT,
             policies: BTreeMap::from([(Identity(Digest::of(b"c")), entry)]),
-            reference_values: ReferenceValues {
-                software: Some(SoftwareReferenceValues {
-                    root: Digest::of(b"root"),
-                    measurements: vec![Measurement::from_bytes([1; 48])],
-                }),
-            },
+            reference_values: ReferenceValues::software(SoftwareReferenceValues {
+                root: Digest::of(b"root"),
+                measurements: vec![Measurement::from_bytes([1; 48])],
+            }),
             owners,
             seed_share_holders: Quorum { threshold: 1, keys: vec![PublicKey(vec![2])] },
             lease_seconds,

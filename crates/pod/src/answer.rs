@@ -327,7 +327,7 @@ mod tests {
                 (Identity(Digest::of(b"frontend")), entry("frontend", Role::Workload)),
                 (own.identity, inference),
             ]),
-            reference_values: ReferenceValues { software: Some(software) },
+            reference_values: ReferenceValues::software(software),
             seed_share_holders: owners.clone(),
             owners,
             lease_seconds: 60,

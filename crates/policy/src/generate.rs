@@ -272,7 +272,7 @@ fn reference_values(
         return Err(GenerateError::Platform { name: options.platform.clone() });
     }
     match (&options.software, old) {
-        (Some(software), _) => Ok(ReferenceValues { software: Some(software.clone()) }),
+        (Some(software), _) => Ok(ReferenceValues::software(software.clone())),
         (None, Some(old)) => Ok(old.reference_values.clone()),
         (None, None) => Err(GenerateError::NoReferenceValues { name: options.platform.clone() }),
     }

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha512};
 
 use crate::digest::{DeploymentId, Digest};
+use crate::evidence::Evidence;
 
 /// The 32 random bytes of the side that wants Evidence.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -120,34 +121,81 @@ pub const EXPORTER_LABEL: &[u8] = b"EXPORTER-casemate-attestation";
 
 /// The first hashed field: the protocol and its version.
 const CONTEXT: &[u8] = b"casemate attestation 1";
+/// The first hashed field of a device's nonce.
+const DEVICE_CONTEXT: &[u8] = b"casemate device 1";
+
+/// What genuine Evidence on one channel has to carry.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Expected {
+    /// The report data of the CPU's TEE.
+    pub report_data: ReportData,
+    /// The nonce of every device. `None`: devices are not expected, and Evidence that brings some is refused.
+    pub device_nonce: Option<Nonce>,
+}
+
+impl From<ReportData> for Expected {
+    fn from(report_data: ReportData) -> Self {
+        Self { report_data, device_nonce: None }
+    }
+}
 
 impl Binding {
     /// SHA-512 over all fields, each preceded by its length as u64 big-endian. An absent field is a length of
     /// 2^64-1 with no bytes, so that "none" is not an empty field.
     pub fn report_data(&self) -> ReportData {
+        let mut hash = Fields::default();
+        self.channel_fields(&mut hash, CONTEXT);
+        hash.field(self.devices.as_ref().map(|digest| digest.as_bytes().as_slice()));
+        ReportData(hash.0.finalize().into())
+    }
+
+    /// The nonce that devices sign over: the first 32 bytes of the same hash under another label and without the digest of
+    /// the devices, which is not known yet when they are asked.
+    pub fn device_nonce(&self) -> Nonce {
+        let mut hash = Fields::default();
+        self.channel_fields(&mut hash, DEVICE_CONTEXT);
+        let bytes: [u8; 64] = hash.0.finalize().into();
+        let mut nonce = [0; 32];
+        nonce.copy_from_slice(&bytes[..32]);
+        Nonce(nonce)
+    }
+
+    /// What this very Evidence has to carry on this channel. [`Binding::devices`] is taken from it.
+    pub fn expected(mut self, evidence: &Evidence) -> Expected {
+        self.devices = evidence.devices_digest();
+        Expected { report_data: self.report_data(), device_nonce: Some(self.device_nonce()) }
+    }
+
+    fn channel_fields(&self, hash: &mut Fields, context: &[u8]) {
         let side: &[u8] = match self.side {
             TlsSide::Client => b"client",
             TlsSide::Server => b"server",
         };
-        let mut hash = Sha512::new();
-        let mut field = |bytes: Option<&[u8]>| match bytes {
+        hash.field(Some(context));
+        hash.field(Some(self.purpose.name().as_bytes()));
+        hash.field(Some(side));
+        hash.field(Some(self.role.name().as_bytes()));
+        hash.field(Some(self.deployment.as_bytes()));
+        hash.field(Some(&self.nonce.0));
+        hash.field(Some(&self.exporter));
+        hash.field(Some(self.own_leaf.as_bytes()));
+        hash.field(self.peer_leaf.as_ref().map(|digest| digest.as_bytes().as_slice()));
+    }
+}
+
+/// A SHA-512 over fields with their lengths.
+#[derive(Default)]
+struct Fields(Sha512);
+
+impl Fields {
+    fn field(&mut self, bytes: Option<&[u8]>) {
+        match bytes {
             Some(bytes) => {
-                hash.update((bytes.len() as u64).to_be_bytes());
-                hash.update(bytes);
+                self.0.update((bytes.len() as u64).to_be_bytes());
+                self.0.update(bytes);
             }
-            None => hash.update(u64::MAX.to_be_bytes()),
-        };
-        field(Some(CONTEXT));
-        field(Some(self.purpose.name().as_bytes()));
-        field(Some(side));
-        field(Some(self.role.name().as_bytes()));
-        field(Some(self.deployment.as_bytes()));
-        field(Some(&self.nonce.0));
-        field(Some(&self.exporter));
-        field(Some(self.own_leaf.as_bytes()));
-        field(self.peer_leaf.as_ref().map(|digest| digest.as_bytes().as_slice()));
-        field(self.devices.as_ref().map(|digest| digest.as_bytes().as_slice()));
-        ReportData(hash.finalize().into())
+            None => self.0.update(u64::MAX.to_be_bytes()),
+        }
     }
 }
 
@@ -188,6 +236,15 @@ mod tests {
             mutate(&mut changed);
             assert_ne!(changed.report_data(), base, "mutation {index}");
         }
+    }
+
+    #[test]
+    fn a_device_nonce_covers_the_channel_and_not_the_devices() {
+        let base = binding().device_nonce();
+        assert_eq!(Binding { devices: Some(Digest::ZERO), ..binding() }.device_nonce(), base);
+        assert_ne!(Binding { nonce: Nonce([9; 32]), ..binding() }.device_nonce(), base);
+        assert_ne!(&binding().report_data().0[..32], base.0);
+        expect_test::expect!["1e0816aead750f291696008022e68bfb"].assert_eq(&hex::encode(&base.0[..16]));
     }
 
     #[test]

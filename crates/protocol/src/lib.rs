@@ -18,9 +18,9 @@ pub mod secret;
 pub mod software;
 pub mod wire;
 
-pub use binding::{Binding, Nonce, Purpose, ReportData, Role, TlsSide};
+pub use binding::{Binding, Expected, Nonce, Purpose, ReportData, Role, TlsSide};
 pub use digest::{DeploymentId, Digest, Identity};
-pub use evidence::{Evidence, Tee};
+pub use evidence::{DeviceEvidence, DeviceKind, Evidence, Tee};
 pub use initdata::Initdata;
 pub use manifest::Manifest;
 pub use secret::Secret;

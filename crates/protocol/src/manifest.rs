@@ -10,6 +10,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::binding::Role;
 use crate::digest::{DeploymentId, Digest, Identity, Measurement};
+use crate::reference::{DeviceReferenceValues, SgxReferenceValues, SnpReferenceValues, TdxReferenceValues};
 
 /// LIMIT: a manifest is stored whole in one log-entry blob; a thousand workloads make about 400 KiB.
 pub const MAX_MANIFEST: usize = 2 * 1024 * 1024;
@@ -97,6 +98,36 @@ pub struct ReferenceValues {
     /// INSECURE: the local engine's software TEE.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub software: Option<SoftwareReferenceValues>,
+    /// AMD SEV-SNP: any one entry has to accept the Evidence whole.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub snp: Vec<SnpReferenceValues>,
+    /// Intel TDX, likewise.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tdx: Vec<TdxReferenceValues>,
+    /// Intel SGX, likewise.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub sgx: Vec<SgxReferenceValues>,
+    /// GPUs and switches that the CPU's Evidence vouches for, likewise. Empty: Evidence with devices is refused.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub devices: Vec<DeviceReferenceValues>,
+}
+
+impl ReferenceValues {
+    /// Reference values for the software TEE and nothing else.
+    pub fn software(values: SoftwareReferenceValues) -> Self {
+        Self { software: Some(values), ..Self::default() }
+    }
+
+    /// The name of the first field with reference values for hardware.
+    fn hardware(&self) -> Option<&'static str> {
+        let fields = [
+            ("snp", self.snp.is_empty()),
+            ("tdx", self.tdx.is_empty()),
+            ("sgx", self.sgx.is_empty()),
+            ("devices", self.devices.is_empty()),
+        ];
+        fields.into_iter().find(|(_, empty)| !empty).map(|(name, _)| name)
+    }
 }
 
 /// The one software root that is accepted, and what it may have started.
@@ -186,8 +217,20 @@ impl Manifest {
                 }
             }
         }
-        if self.reference_values.software.is_none() {
-            return invalid("reference_values".into(), "empty: no Evidence could ever be accepted");
+        let hardware = self.reference_values.hardware();
+        match (hardware, &self.reference_values.software) {
+            (None, None) => return invalid("reference_values".into(), "empty: no Evidence could ever be accepted"),
+            (Some("devices"), None) => {
+                return invalid("reference_values.devices".into(), "devices need a TEE that vouches for them");
+            }
+            (Some(field), Some(_)) => {
+                // Promise P8: software Evidence never stands beside hardware.
+                return invalid(
+                    format!("reference_values.{field}"),
+                    "a manifest that accepts the software TEE may hold no hardware reference values",
+                );
+            }
+            (Some(_), None) | (None, Some(_)) => {}
         }
         if let Some(software) = &self.reference_values.software
             && software.measurements.is_empty()
@@ -251,12 +294,10 @@ mod tests {
                 (Identity(Digest::of(b"c")), entry("coordinator", Role::Coordinator)),
                 (Identity(Digest::of(b"w")), entry("inference", Role::Workload)),
             ]),
-            reference_values: ReferenceValues {
-                software: Some(SoftwareReferenceValues {
-                    root: Digest::of(b"root"),
-                    measurements: vec![Measurement::from_bytes([1; 48])],
-                }),
-            },
+            reference_values: ReferenceValues::software(SoftwareReferenceValues {
+                root: Digest::of(b"root"),
+                measurements: vec![Measurement::from_bytes([1; 48])],
+            }),
             owners: Quorum { threshold: 1, keys: vec![PublicKey(vec![1])] },
             seed_share_holders: Quorum { threshold: 1, keys: vec![PublicKey(vec![2])] },
             lease_seconds: 60,

@@ -70,7 +70,7 @@ impl SoftwareTee {
     /// Reference values that accept this root and these measurements.
     pub fn reference_values(&self, measurements: &[Measurement]) -> ReferenceValues {
         let software = SoftwareReferenceValues { root: self.root_digest(), measurements: measurements.to_vec() };
-        ReferenceValues { software: Some(software) }
+        ReferenceValues::software(software)
     }
 
     /// A signed report.
@@ -80,7 +80,7 @@ impl SoftwareTee {
 
     /// Evidence.
     pub fn evidence(&self, measurement: Measurement, identity: Identity, report_data: &ReportData) -> Evidence {
-        Evidence { tee: Tee::Software, body: self.report(measurement, identity, report_data).encode() }
+        Evidence::new(Tee::Software, self.report(measurement, identity, report_data).encode())
     }
 
     /// An Attester of a pod in this TEE.

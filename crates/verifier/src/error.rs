@@ -4,6 +4,41 @@ use protocol::digest::Measurement;
 use protocol::software::ParseReportError;
 use protocol::{Digest, Identity, ReportData, Tee};
 
+use crate::endorsements::Need;
+use crate::mismatch::Mismatch;
+use crate::x509::{CrlError, PathError};
+
+/// Whose fault a failure is. It decides between "no" and "could not tell" (promise P9), in one place.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Fault {
+    /// The document is not what it says it is, by its form.
+    Malformed,
+    /// A signature, or what two documents say of each other, is wrong.
+    NotGenuine,
+    /// Genuine, and made for somebody else.
+    Unbound,
+    /// The vendor has withdrawn a key.
+    Revoked,
+    /// Genuine, and not acceptable.
+    Contraindicated,
+    /// An Endorsement is not at hand, or cannot be used.
+    Missing,
+    /// An Endorsement is not of this time.
+    Expired,
+    /// This release cannot judge it.
+    Unsupported,
+}
+
+impl Fault {
+    /// Whether this is a "no", as opposed to "could not tell".
+    pub const fn is_refusal(self) -> bool {
+        match self {
+            Self::Malformed | Self::NotGenuine | Self::Unbound | Self::Revoked | Self::Contraindicated => true,
+            Self::Missing | Self::Expired | Self::Unsupported => false,
+        }
+    }
+}
+
 /// Why Evidence was not verified.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -40,6 +75,38 @@ pub enum VerifyError {
     Unsupported {
         /// The TEE.
         tee: Tee,
+    },
+    /// A chain of certificates does not lead to the vendor's root.
+    #[error("chain of certificates")]
+    Path(#[from] PathError),
+    /// The standing of a certificate is bad or unknown.
+    #[error("revocation")]
+    Crl(#[from] CrlError),
+    /// Could not tell: an Endorsement is not at hand.
+    #[error("{need} is not at hand")]
+    MissingEndorsement {
+        /// Which.
+        need: Need,
+    },
+    /// Malformed: more devices than a machine holds.
+    #[error("evidence of {got} devices, at most {limit} are read")]
+    TooManyDevices {
+        /// How many came.
+        got: usize,
+        /// The limit.
+        limit: usize,
+    },
+    /// Not genuine: a software TEE vouches for no hardware.
+    #[error("software evidence comes with {got} devices, which it cannot vouch for")]
+    DevicesWithoutHardware {
+        /// How many came.
+        got: usize,
+    },
+    /// Could not tell: a layer was not judged. A mistake of ours, answered by not trusting.
+    #[error("layer `{layer}` was not judged")]
+    NotJudged {
+        /// Which.
+        layer: &'static str,
     },
 }
 
@@ -86,6 +153,18 @@ pub enum AppraiseError {
         /// What may be started.
         accepted: Vec<Measurement>,
     },
+    /// Contraindicated: the reference values name no platform with this TEE.
+    #[error("evidence of TEE `{}` is not accepted by these reference values", tee.name())]
+    NotAccepted {
+        /// The TEE.
+        tee: Tee,
+    },
+    /// Contraindicated: no entry of the reference values accepts this Evidence.
+    #[error("{}", what_was_tried(tried))]
+    NoEntryAccepts {
+        /// What each entry for this TEE found.
+        tried: Vec<Tried>,
+    },
     /// Contraindicated: genuine and acceptable, and another pod than the one that was meant.
     #[error("identity is {}, expected {}", reported.0.short(), expected.0.short())]
     OtherIdentity {
@@ -100,6 +179,26 @@ pub enum AppraiseError {
         /// The TEE.
         tee: Tee,
     },
+}
+
+/// What one entry of the reference values did not accept.
+#[derive(Clone, PartialEq, Eq, Debug, serde::Serialize)]
+pub struct Tried {
+    /// The entry's `platform`.
+    pub platform: String,
+    /// Every claim that differs.
+    pub mismatches: Vec<Mismatch>,
+}
+
+fn what_was_tried(tried: &[Tried]) -> String {
+    let entries: Vec<_> = tried
+        .iter()
+        .map(|entry| {
+            let mismatches: Vec<_> = entry.mismatches.iter().map(ToString::to_string).collect();
+            format!("`{}` does not accept {}", entry.platform, mismatches.join("; "))
+        })
+        .collect();
+    entries.join("; and ")
 }
 
 /// The first 12 hex digits, as digests are shortened.
@@ -128,23 +227,72 @@ fn list(measurements: &[Measurement]) -> String {
 }
 
 impl VerifyError {
+    /// Whose fault it is.
+    pub fn fault(&self) -> Fault {
+        match self {
+            Self::TooLong { .. } | Self::TooManyDevices { .. } | Self::Malformed(_) => Fault::Malformed,
+            Self::NotGenuine(_) | Self::DevicesWithoutHardware { .. } => Fault::NotGenuine,
+            Self::Unbound { .. } => Fault::Unbound,
+            Self::Unsupported { .. } | Self::NotJudged { .. } => Fault::Unsupported,
+            Self::Path(error) => error.fault(),
+            Self::Crl(error) => error.fault(),
+            Self::MissingEndorsement { .. } => Fault::Missing,
+        }
+    }
+
     /// Whether this is a "no", as opposed to "could not tell".
     pub fn is_refusal(&self) -> bool {
+        self.fault().is_refusal()
+    }
+
+    /// A stable name.
+    pub fn code(&self) -> &'static str {
         match self {
-            Self::TooLong { .. } | Self::Malformed(_) | Self::NotGenuine(_) | Self::Unbound { .. } => true,
-            Self::Unsupported { .. } => false,
+            Self::TooLong { .. } => "evidence-too-long",
+            Self::TooManyDevices { .. } => "evidence-too-many-devices",
+            Self::DevicesWithoutHardware { .. } => "evidence-devices-without-hardware",
+            Self::Malformed(_) => "evidence-malformed",
+            Self::NotGenuine(_) => "evidence-not-genuine",
+            Self::Unbound { .. } => "evidence-unbound",
+            Self::Unsupported { .. } => "evidence-unsupported",
+            Self::NotJudged { .. } => "not-judged",
+            Self::Path(error) => error.code(),
+            Self::Crl(error) => error.code(),
+            Self::MissingEndorsement { .. } => "endorsement-missing",
         }
+    }
+
+    /// The message with those of its sources, in one line.
+    pub fn chain(&self) -> String {
+        let mut text = self.to_string();
+        let mut source = std::error::Error::source(self);
+        while let Some(error) = source {
+            text.push_str(": ");
+            text.push_str(&error.to_string());
+            source = error.source();
+        }
+        text
     }
 
     /// What the user may do about it.
     pub fn hint(&self) -> Option<String> {
         match self {
-            Self::TooLong { .. } | Self::Malformed(_) | Self::NotGenuine(_) => None,
+            Self::TooLong { .. }
+            | Self::TooManyDevices { .. }
+            | Self::DevicesWithoutHardware { .. }
+            | Self::Malformed(_)
+            | Self::NotGenuine(_)
+            | Self::NotJudged { .. } => None,
             Self::Unbound { .. } => Some(
                 "somebody between you and the TEE may be relaying Evidence; if the address is right, do not trust it"
                     .to_owned(),
             ),
             Self::Unsupported { tee } => Some(unsupported_hint(*tee)),
+            Self::Path(error) => error.hint(),
+            Self::Crl(error) => error.hint(),
+            Self::MissingEndorsement { .. } => {
+                Some("fetch it with `casemate endorsements fetch`, or import a bundle that has it".to_owned())
+            }
         }
     }
 }
@@ -156,6 +304,8 @@ impl AppraiseError {
             Self::SoftwareNotAccepted
             | Self::OtherRoot { .. }
             | Self::OtherMeasurement { .. }
+            | Self::NotAccepted { .. }
+            | Self::NoEntryAccepts { .. }
             | Self::OtherIdentity { .. } => true,
             Self::Unsupported { .. } => false,
         }
@@ -178,6 +328,13 @@ impl AppraiseError {
                 "the peer was started by another release; run `casemate generate` again with the release that starts it"
                     .to_owned(),
             ),
+            Self::NotAccepted { .. } => Some(
+                "`casemate reference-values from` writes what would accept a piece of Evidence; read it before you use it"
+                    .to_owned(),
+            ),
+            Self::NoEntryAccepts { tried } => {
+                tried.iter().flat_map(|entry| &entry.mismatches).find_map(|mismatch| mismatch.hint.clone())
+            }
             Self::OtherIdentity { .. } => Some(
                 "the peer was started with other initdata; check that address and work folder belong to the same \
                  deployment, and that what `casemate generate` wrote last is what runs"

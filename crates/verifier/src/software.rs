@@ -6,7 +6,7 @@ use protocol::software::SoftwareReport;
 use protocol::{Digest, Identity, ReportData, Tee};
 
 use crate::ear::{TrustClaim, TrustVector};
-use crate::{AppraiseError, Claims, NotGenuine, VerifyError};
+use crate::{AppraiseError, Claims, Detail, NotGenuine, VerifyError};
 
 /// Checks signature, chip id and binding of a report.
 pub(crate) fn verify(body: &[u8], expected: &ReportData) -> Result<Claims, VerifyError> {
@@ -26,6 +26,7 @@ pub(crate) fn verify(body: &[u8], expected: &ReportData) -> Result<Claims, Verif
         measurement: report.measurement,
         identity: Identity(report.host_data),
         chip_id: root,
+        detail: Detail::Software,
     })
 }
 

@@ -46,7 +46,7 @@ fn response(status: &str, body: &[u8]) -> Vec<u8> {
 }
 
 fn evidence() -> Evidence {
-    Evidence { tee: Tee::Software, body: vec![5; 288] }
+    Evidence::new(Tee::Software, vec![5; 288])
 }
 
 async fn ask(address: SocketAddr) -> Result<Evidence, AttestError> {

@@ -113,7 +113,7 @@ async fn a_server_with_another_measurement_is_refused() {
 async fn evidence_of_an_unknown_tee_is_could_not_tell_and_no_channel() {
     let (_, error) = hostile_server(false, |raw, hello| {
         let body = evidence(raw, hello, |_| {}).body;
-        opening(Evidence { tee: Tee::Snp, body }, hello)
+        opening(Evidence::new(Tee::Snp, body), hello)
     })
     .await;
     assert_eq!(error, ChannelError::Verify(VerifyError::Unsupported { tee: Tee::Snp }));

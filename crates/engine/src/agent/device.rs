@@ -55,7 +55,7 @@ impl Device {
         let mut device = self.0.lock().await;
         frame::write_async(&mut *device, &FromAgent::Report { report_data: report_data.0.to_vec() }).await?;
         match frame::read_async(&mut *device).await? {
-            ToAgent::Report(body) => Ok(Evidence { tee: Tee::Software, body }),
+            ToAgent::Report(body) => Ok(Evidence::new(Tee::Software, body)),
             ToAgent::Error { message } => Err(DeviceError::Refused(message)),
         }
     }

@@ -3,11 +3,13 @@
 //! Every entry names what it is for (`platform`), and what it does not name is not accepted: a field may be left out only
 //! where its documentation says so and why that is safe.
 
+pub mod amd;
 pub mod device;
 pub mod sgx;
 pub mod snp;
 pub mod tdx;
 
+pub use amd::{AmdProduct, TcbVersion};
 pub use device::DeviceReferenceValues;
 pub use sgx::SgxReferenceValues;
 pub use snp::SnpReferenceValues;

@@ -10,8 +10,8 @@ use testkit::SoftwareTee;
 use testkit::software::seal;
 use verifier::ear::TrustTier;
 use verifier::{
-    AppraiseError, AttestationResult, NotGenuine, UnverifiedEvidence, VerifiedEvidence, VerifyError, appraise,
-    claimed_identity, verify,
+    AppraiseError, AttestationResult, Endorsements, NotGenuine, UnixTime, UnverifiedEvidence, VerifiedEvidence,
+    Verifier, VerifyError, appraise, claimed_identity,
 };
 
 const MEASUREMENT: Measurement = Measurement::from_bytes([1; 48]);
@@ -30,7 +30,12 @@ fn evidence() -> Evidence {
 }
 
 fn check(evidence: Evidence) -> Result<VerifiedEvidence, VerifyError> {
-    verify(UnverifiedEvidence::new(evidence)?, &REPORT_DATA)
+    Verifier::new().verify(
+        UnverifiedEvidence::new(evidence)?,
+        &REPORT_DATA.into(),
+        &Endorsements::default(),
+        UnixTime(0),
+    )
 }
 
 fn judge(evidence: Evidence, values: &ReferenceValues) -> Result<AttestationResult, AppraiseError> {
@@ -41,14 +46,14 @@ fn judge(evidence: Evidence, values: &ReferenceValues) -> Result<AttestationResu
 fn tampered(mutate: impl FnOnce(&mut SoftwareReport)) -> Evidence {
     let mut report = tee().report(MEASUREMENT, identity(), &REPORT_DATA);
     mutate(&mut report);
-    Evidence { tee: Tee::Software, body: report.encode() }
+    Evidence::new(Tee::Software, report.encode())
 }
 
 /// A report with one field changed by whoever holds the root key.
 fn forged(mutate: impl FnOnce(&mut SoftwareReport)) -> Evidence {
     let mut report = tee().report(MEASUREMENT, identity(), &REPORT_DATA);
     mutate(&mut report);
-    Evidence { tee: Tee::Software, body: seal(tee().root(), report).encode() }
+    Evidence::new(Tee::Software, seal(tee().root(), report).encode())
 }
 
 #[test]
@@ -165,7 +170,7 @@ fn a_body_of_another_shape_is_malformed() {
         (vec![0; LEN], ParseReportError::Magic),
     ];
     for (body, reason) in cases {
-        let error = check(Evidence { tee: Tee::Software, body }).unwrap_err();
+        let error = check(Evidence::new(Tee::Software, body)).unwrap_err();
         assert_eq!(error, VerifyError::Malformed(reason));
         assert!(error.is_refusal());
     }
@@ -174,7 +179,7 @@ fn a_body_of_another_shape_is_malformed() {
 #[test]
 fn evidence_beyond_the_limit_is_refused_before_it_is_parsed() {
     for tee in [Tee::Software, Tee::Snp, Tee::Tdx, Tee::Sgx] {
-        let evidence = Evidence { tee, body: vec![0; Evidence::MAX_BODY + 1] };
+        let evidence = Evidence::new(tee, vec![0; Evidence::MAX_BODY + 1]);
         let expected = VerifyError::TooLong { got: Evidence::MAX_BODY + 1, limit: Evidence::MAX_BODY };
         assert_eq!(claimed_identity(&evidence), Err(expected.clone()));
         assert_eq!(UnverifiedEvidence::new(evidence).unwrap_err(), expected);
@@ -185,11 +190,11 @@ fn evidence_beyond_the_limit_is_refused_before_it_is_parsed() {
 fn hardware_evidence_is_could_not_tell_and_never_yes() {
     for tee in [Tee::Snp, Tee::Tdx, Tee::Sgx] {
         // Even a good software report under another name is not accepted.
-        let error = check(Evidence { tee, body: evidence().body }).unwrap_err();
+        let error = check(Evidence::new(tee, evidence().body)).unwrap_err();
         assert_eq!(error, VerifyError::Unsupported { tee });
         assert!(!error.is_refusal());
         assert!(error.to_string().contains("could not be checked"), "{error}");
-        assert_eq!(claimed_identity(&Evidence { tee, body: vec![] }), Err(VerifyError::Unsupported { tee }));
+        assert_eq!(claimed_identity(&Evidence::new(tee, vec![])), Err(VerifyError::Unsupported { tee }));
     }
 }
 
@@ -249,7 +254,7 @@ fn another_identity_than_the_expected_is_refused_with_both() {
 #[test]
 fn ones_own_identity_can_be_read() {
     assert_eq!(claimed_identity(&evidence()), Ok(identity()));
-    let error = claimed_identity(&Evidence { tee: Tee::Software, body: vec![1] }).unwrap_err();
+    let error = claimed_identity(&Evidence::new(Tee::Software, vec![1])).unwrap_err();
     assert_eq!(error, VerifyError::Malformed(ParseReportError::Length { got: 1 }));
 }
 
@@ -265,7 +270,7 @@ proptest! {
     fn a_report_with_any_byte_changed_never_verifies(index in 0..LEN, change in 1_u8..) {
         let mut body = evidence().body;
         body[index] ^= change;
-        let error = check(Evidence { tee: Tee::Software, body }).unwrap_err();
+        let error = check(Evidence::new(Tee::Software, body)).unwrap_err();
         prop_assert!(error.is_refusal());
         if (8..SIGNED).contains(&index) {
             prop_assert!(matches!(error, VerifyError::NotGenuine(NotGenuine::Signature { .. })), "{}", error);
@@ -274,7 +279,7 @@ proptest! {
 
     #[test]
     fn bytes_of_a_peer_never_panic(body in proptest::collection::vec(any::<u8>(), 0..2 * LEN)) {
-        let evidence = Evidence { tee: Tee::Software, body };
+        let evidence = Evidence::new(Tee::Software, body);
         prop_assert!(check(evidence.clone()).is_err());
         let _ = claimed_identity(&evidence);
     }

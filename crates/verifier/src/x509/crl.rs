@@ -1,0 +1,207 @@
+//! Certificate revocation lists (RFC 5280, section 5): complete lists by the issuer itself, and nothing fancier.
+
+use protocol::Digest;
+use x509_parser::prelude::{CertificateRevocationList, FromDer as _};
+
+use super::{Certificate, SignatureAlgorithm};
+use crate::context::Cache;
+use crate::endorsements::Document;
+use crate::error::Fault;
+use crate::time::UnixTime;
+
+/// Why a revocation list does not clear a certificate.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+#[error("certificate `{certificate}`: {problem}")]
+pub struct CrlError {
+    /// The subject's common name of the certificate in question.
+    pub certificate: String,
+    /// What stands in the way.
+    pub problem: CrlProblem,
+}
+
+/// What stands in the way of a certificate's good standing.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum CrlProblem {
+    /// There is no list by its issuer.
+    #[error("no revocation list by `{issuer}` is at hand")]
+    NotGiven {
+        /// Its issuer's common name.
+        issuer: String,
+    },
+    /// A list in the issuer's name cannot be read or is of a kind that is not read here.
+    #[error("the revocation list by `{issuer}` cannot be used: {reason}")]
+    Unusable {
+        /// The issuer's common name.
+        issuer: String,
+        /// Why.
+        reason: String,
+    },
+    /// A list in the issuer's name that the issuer did not sign.
+    #[error("the revocation list by `{issuer}` is not signed by it")]
+    Signature {
+        /// The issuer's common name.
+        issuer: String,
+    },
+    /// The list is not of this time.
+    #[error("the revocation list by `{issuer}` is from {this_update} to {next_update}, it is {now}")]
+    Expired {
+        /// The issuer's common name.
+        issuer: String,
+        /// From when it holds.
+        this_update: UnixTime,
+        /// Until when it held.
+        next_update: UnixTime,
+        /// The time of the appraisal.
+        now: UnixTime,
+    },
+    /// Revoked.
+    #[error("revoked by `{issuer}` since {since}")]
+    Revoked {
+        /// The issuer's common name.
+        issuer: String,
+        /// Since when.
+        since: UnixTime,
+    },
+}
+
+impl CrlError {
+    /// Whose fault it is. A list that cannot be used is as good as none: "could not tell".
+    pub fn fault(&self) -> Fault {
+        match self.problem {
+            CrlProblem::NotGiven { .. } | CrlProblem::Unusable { .. } | CrlProblem::Signature { .. } => Fault::Missing,
+            CrlProblem::Expired { .. } => Fault::Expired,
+            CrlProblem::Revoked { .. } => Fault::Revoked,
+        }
+    }
+
+    /// The stable name.
+    pub fn code(&self) -> &'static str {
+        match self.problem {
+            CrlProblem::NotGiven { .. } => "crl-missing",
+            CrlProblem::Unusable { .. } => "crl-unusable",
+            CrlProblem::Signature { .. } => "crl-signature",
+            CrlProblem::Expired { .. } => "crl-expired",
+            CrlProblem::Revoked { .. } => "certificate-revoked",
+        }
+    }
+
+    /// What the user may do about it.
+    pub fn hint(&self) -> Option<String> {
+        match self.problem {
+            CrlProblem::Revoked { .. } => {
+                Some("the vendor has withdrawn this key: do not trust the machine".to_owned())
+            }
+            _ => Some("fetch the current list with `casemate endorsements fetch`".to_owned()),
+        }
+    }
+}
+
+/// What a list says of one certificate, with the times between which it says so.
+enum Answer {
+    Clear { this_update: UnixTime, next_update: UnixTime },
+    Problem(CrlProblem),
+}
+
+/// Checks the standing of `certificate` with the lists of its `issuer` among `lists`. The list that is the newest of those
+/// that the issuer signed decides; others in its name are passed over, so that nobody who adds a document can turn "revoked"
+/// into anything else, or "good" into "could not tell".
+pub(crate) fn standing(
+    certificate: &Certificate,
+    issuer: &Certificate,
+    lists: &[Document],
+    now: UnixTime,
+    cache: &Cache,
+) -> Result<(), CrlError> {
+    let mut best: Option<(UnixTime, Answer)> = None;
+    let mut unusable: Option<CrlProblem> = None;
+    let (issuer_digest, certificate_digest) = (issuer.fingerprint(), certificate.fingerprint());
+    // A list that cleared this very certificate before, and has not expired, is not read again, unless there is a newer
+    // list beside it: so the key covers all of them.
+    let mut fields: Vec<&[u8]> = vec![b"crl", issuer_digest.as_bytes(), certificate_digest.as_bytes()];
+    fields.extend(lists.iter().map(|list| list.digest_bytes().as_slice()));
+    let key = Digest::of_fields(&fields);
+    if cache.holds(&key, now) {
+        return Ok(());
+    }
+    for list in lists {
+        match read(certificate, issuer, list.bytes()) {
+            Ok(None) => {}
+            Ok(Some((this_update, answer))) => {
+                if best.as_ref().is_none_or(|(newest, _)| this_update > *newest) {
+                    best = Some((this_update, answer));
+                }
+            }
+            Err(problem) => unusable = Some(problem),
+        }
+    }
+    let name = || issuer.subject().to_owned();
+    let problem = match best {
+        Some((_, Answer::Clear { this_update, next_update })) if (this_update..=next_update).contains(&now) => {
+            cache.remember(key, this_update, next_update);
+            return Ok(());
+        }
+        Some((_, Answer::Clear { this_update, next_update })) => {
+            CrlProblem::Expired { issuer: name(), this_update, next_update, now }
+        }
+        Some((_, Answer::Problem(problem))) => problem,
+        None => unusable.unwrap_or_else(|| CrlProblem::NotGiven { issuer: name() }),
+    };
+    Err(CrlError { certificate: certificate.subject().to_owned(), problem })
+}
+
+/// Reads one list: `None` when it is another issuer's.
+fn read(certificate: &Certificate, issuer: &Certificate, der: &[u8]) -> Result<Option<(UnixTime, Answer)>, CrlProblem> {
+    let name = || issuer.subject().to_owned();
+    let unusable = |reason: &str| CrlProblem::Unusable { issuer: name(), reason: reason.to_owned() };
+    // A document that is no list at all says nothing about this issuer.
+    let Ok((rest, list)) = CertificateRevocationList::from_der(der) else { return Ok(None) };
+    if list.issuer().as_raw() != issuer.subject_der() {
+        return Ok(None);
+    }
+    if !rest.is_empty() {
+        return Err(unusable("bytes follow it"));
+    }
+    if issuer.usage.is_some_and(|usage| !usage.crls) {
+        return Err(unusable("its issuer's key may not sign lists"));
+    }
+    if list.tbs_cert_list.signature != list.signature_algorithm {
+        return Err(unusable("it names two different signature algorithms"));
+    }
+    let algorithm =
+        SignatureAlgorithm::parse(&list.signature_algorithm).map_err(|error| unusable(&error.to_string()))?;
+    if !issuer.key().verify(algorithm, list.tbs_cert_list.as_ref(), &list.signature_value.data) {
+        return Err(CrlProblem::Signature { issuer: name() });
+    }
+    // From here on the issuer is speaking. Partial and indirect lists call their scope critical, and are not read.
+    if let Some(critical) = list.extensions().iter().find(|extension| extension.critical) {
+        return Err(unusable(&format!("critical extension {} is not understood", critical.oid.to_id_string())));
+    }
+    let this_update = UnixTime::from_signed(list.last_update().timestamp());
+    let next_update = list.next_update().map(|time| UnixTime::from_signed(time.timestamp()));
+    let next_update = next_update.ok_or_else(|| unusable("it does not say until when it holds"))?;
+    for revoked in list.iter_revoked_certificates() {
+        if let Some(critical) = revoked.extensions().iter().find(|extension| extension.critical) {
+            return Err(unusable(&format!("critical extension {} is not understood", critical.oid.to_id_string())));
+        }
+        // RFC 5280 5.3.1: removeFromCRL is of delta lists only, and those are refused above.
+        if same_number(revoked.raw_serial(), certificate.serial()) {
+            let since = UnixTime::from_signed(revoked.revocation_date.timestamp());
+            let problem = CrlProblem::Revoked { issuer: name(), since };
+            return Ok(Some((this_update, Answer::Problem(problem))));
+        }
+    }
+    Ok(Some((this_update, Answer::Clear { this_update, next_update })))
+}
+
+/// Serial numbers are integers: leading zero bytes do not make another one.
+fn same_number(a: &[u8], b: &[u8]) -> bool {
+    let trim = |bytes: &'_ [u8]| bytes.iter().position(|byte| *byte != 0).unwrap_or(bytes.len());
+    a.get(trim(a)..) == b.get(trim(b)..)
+}
+
+/// Until when a list says that it holds: for whoever keeps it, to know when to fetch the next one.
+pub(crate) fn next_update(der: &[u8]) -> Option<UnixTime> {
+    let (_, list) = CertificateRevocationList::from_der(der).ok()?;
+    list.next_update().map(|time| UnixTime::from_signed(time.timestamp()))
+}
