@@ -21,7 +21,7 @@ use crate::http::{Http, Transport};
 use crate::sources::{Request, Sources, parts};
 
 /// LIMIT: needs in one question. An HGX board with its host has about 60.
-pub const MAX_NEEDS: usize = 1_024;
+pub(crate) const MAX_NEEDS: usize = 1_024;
 /// Fetches at the same time, of all callers together: services count connections.
 const AT_ONCE: usize = 8;
 /// For how long "not found" is believed. Needs come from unverified Evidence: a made-up chip must not cost AMD's service
@@ -301,7 +301,7 @@ impl Client {
         if let Some(stored) = &cached
             && is_fresh(need, stored.fetched_at, stored.next_update(), freshness, now)
         {
-            return self.from_cache(need, stored.clone(), false, notes);
+            return self.out_of_cache(need, stored.clone(), false, notes);
         }
         let error = match self.fetch(need, key, asked, freshness).await {
             Ok(fetched) => {
@@ -317,15 +317,15 @@ impl Client {
             // Offline, nothing newer was to be had, and whoever set that knows.
             if error != FetchError::Offline {
                 notes.push(Note::NotRenewed(error));
-                return self.from_cache(need, stored, true, notes);
+                return self.out_of_cache(need, stored, true, notes);
             }
             let stale = is_past(stored.next_update(), now);
-            return self.from_cache(need, stored, stale, notes);
+            return self.out_of_cache(need, stored, stale, notes);
         }
         (self.status(need.clone(), Origin::Missing(error), None, false, notes), None)
     }
 
-    fn from_cache(&self, need: &Need, stored: Stored, stale: bool, notes: Vec<Note>) -> (Status, Option<Stored>) {
+    fn out_of_cache(&self, need: &Need, stored: Stored, stale: bool, notes: Vec<Note>) -> (Status, Option<Stored>) {
         let age = Duration::from_secs((self.inner.clock)().0.saturating_sub(stored.fetched_at.0));
         let status = self.status(need.clone(), Origin::Cache { age }, stored.next_update(), stale, notes);
         (status, Some(stored))

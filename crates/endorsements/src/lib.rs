@@ -36,6 +36,8 @@ mod client;
 mod dates;
 mod der;
 mod error;
+#[cfg(test)]
+mod examples;
 mod fetch;
 mod flight;
 mod http;
