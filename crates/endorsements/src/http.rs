@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderMap, RETRY_AFTER};
 use reqwest::redirect::Policy;
+use x509_parser::prelude::{FromDer as _, X509Certificate};
 
 use crate::client::ClientError;
 use crate::error::{FetchError, quote};
@@ -119,7 +120,11 @@ impl Transport for Http {
 }
 
 fn certificates(roots: &[Vec<u8>]) -> Result<Vec<reqwest::Certificate>, ClientError> {
-    let read = |der: &Vec<u8>| reqwest::Certificate::from_der(der).map_err(|_| ClientError::Root);
+    let read = |der: &Vec<u8>| {
+        // reqwest looks at it only later, and then says something of a peer.
+        X509Certificate::from_der(der).ok().filter(|(rest, _)| rest.is_empty()).ok_or(ClientError::Root)?;
+        reqwest::Certificate::from_der(der).map_err(|_| ClientError::Root)
+    };
     roots.iter().map(read).collect()
 }
 

@@ -45,7 +45,7 @@ mod sources;
 
 pub use bundle::{BundleError, Exported, Imported, Refusal};
 pub use cache::{Cache, CacheError, Damage, Entry, Item, Listing};
-pub use client::{Client, ClientError, Freshness, Gathered, Note, Origin, Status, download};
+pub use client::{Client, ClientError, Clock, Freshness, Gathered, Note, Origin, Status, download};
 pub use error::{FetchError, Wrong};
 pub use fetch::Limits;
 pub use sources::{Channel, Intel, Sources};

@@ -99,13 +99,11 @@ pub(crate) fn run(args: &EvidenceArgs) -> Result<()> {
     Ok(())
 }
 
+/// Fetches an address into a file. The inner error is the reason of the other side.
+type Get<'a> = dyn FnMut(&str, &Path) -> Result<Result<(), String>> + 'a;
+
 /// Makes sure that every file is in `folder`, with the content that its digest says.
-fn fill(
-    folder: &Path,
-    files: &[File],
-    from: &str,
-    get: &mut dyn FnMut(&str, &Path) -> Result<Result<(), String>>,
-) -> Result<()> {
+fn fill(folder: &Path, files: &[File], from: &str, get: &mut Get<'_>) -> Result<()> {
     let from = from.trim_end_matches('/');
     let mut wrong = Vec::new();
     for (number, file) in (1..).zip(files) {

@@ -6,6 +6,9 @@ use super::*;
 use crate::examples::{self, Authority};
 use crate::sources::Sources;
 
+/// A need, the body and the header with the chain, and what is found in them.
+type GoodCase<'a> = (Need, Vec<u8>, Option<&'a str>, &'a [EndorsementKind]);
+
 const ID: &str = "NV_GPU_DRIVER_GH100_550.144.03";
 
 fn fmspc() -> Hex<6> {
@@ -39,7 +42,7 @@ fn answers_of_every_kind_are_taken_apart() {
     let identity = Need::QeIdentity { tee: Tee::Tdx };
     let rim = examples::rim(&authority.leaf);
     let ocsp = Need::Ocsp { certificate: authority.leaf.der().to_vec(), issuer: authority.root.der().to_vec() };
-    let cases: Vec<(Need, Vec<u8>, Option<&str>, &[EndorsementKind])> = vec![
+    let cases: Vec<GoodCase<'_>> = vec![
         (vcek(), authority.leaf.der().to_vec(), None, &[Certificate]),
         (vcek(), authority.leaf.pem().into(), None, &[Certificate]),
         (chain, authority.chain().into(), None, &[Certificate, Certificate]),

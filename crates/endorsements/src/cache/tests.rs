@@ -56,7 +56,7 @@ fn damage_is_named_passed_over_and_replaced() {
     let blob = |cache: &Cache, stored: &Stored| cache.blob_path(&Digest::of(&stored.documents[0].bytes));
     let cases: [(&str, Harm); 11] = [
         ("is missing", |cache, stored| {
-            fs::remove_file(cache.blob_path(&Digest::of(&stored.documents[0].bytes))).unwrap()
+            fs::remove_file(cache.blob_path(&Digest::of(&stored.documents[0].bytes))).unwrap();
         }),
         ("has changed since it was written", |cache, stored| {
             let path = cache.blob_path(&Digest::of(&stored.documents[0].bytes));

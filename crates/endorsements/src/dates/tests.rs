@@ -2,7 +2,7 @@ use super::*;
 use crate::examples::{self, Authority};
 
 fn at(text: &str) -> Option<UnixTime> {
-    Some(text.parse().unwrap())
+    text.parse().ok()
 }
 
 #[test]
@@ -66,7 +66,8 @@ fn corpus_documents_have_the_dates_that_their_origin_names() {
     let next = |kind, name| dates(kind, &testkit::corpus::file(name)).next_update.map(|time| time.to_string());
     let day = |kind, name| next(kind, name).map(|time| time[..7].to_owned());
     assert_eq!(day(EndorsementKind::Rim, "nvidia/NV_GPU_DRIVER_GH100_550.144.03.xml").unwrap(), "2026-12");
-    assert_eq!(day(EndorsementKind::Rim, "nvidia/NV_SWITCH_BIOS_5612_0002_890_9610550001.xml").unwrap(), "2028-05");
+    // Not the signer, which is valid half a year longer, but an authority above it.
+    assert_eq!(day(EndorsementKind::Rim, "nvidia/NV_SWITCH_BIOS_5612_0002_890_9610550001.xml").unwrap(), "2027-11");
     assert_eq!(day(EndorsementKind::Rim, "nvidia/NV_GPU_VBIOS_1010_0200_882_96005E0001.swidtag").unwrap(), "2025-06");
     assert!(next(EndorsementKind::TcbInfo, "tdx/tcbInfo.json").is_some());
     assert!(next(EndorsementKind::QeIdentity, "tdx/enclaveIdentity.json").is_some());

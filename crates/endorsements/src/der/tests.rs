@@ -23,6 +23,7 @@ fn lengths_are_written_as_der_has_them() {
 }
 
 #[test]
+#[expect(clippy::print_stdout, reason = "the test runner collects these lines")]
 fn openssl_makes_the_same_request() {
     let Authority { root: issuer, leaf: certificate, .. } = Authority::new("Test Root of Devices");
     let folder = tempfile::TempDir::new().unwrap();
