@@ -169,7 +169,7 @@ pub enum ClientError {
     /// A certificate that cannot be read.
     #[error("a root certificate for services cannot be read")]
     Root,
-    /// TLS cannot be set up: this system may have no root certificates.
+    /// TLS cannot be set up.
     #[error("TLS cannot be set up: {reason}")]
     Tls {
         /// The innermost cause.

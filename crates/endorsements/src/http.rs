@@ -39,6 +39,9 @@ pub(crate) trait Transport: Send + Sync {
 pub(crate) struct Http {
     public: reqwest::Client,
     pccs: Option<reqwest::Client>,
+    /// Why no service's certificate can be checked, if that is so. Plain HTTP, to a proxy, goes all the same: an image
+    /// that is built FROM scratch has no root certificates.
+    no_roots: Option<String>,
     limits: Limits,
 }
 
@@ -46,9 +49,6 @@ impl Http {
     /// Connects nowhere yet.
     pub(crate) fn new(sources: &Sources, limits: Limits) -> Result<Self, ClientError> {
         let extra = certificates(&sources.roots)?;
-        let build = |builder: reqwest::ClientBuilder| {
-            builder.build().map_err(|error| ClientError::Tls { reason: innermost(&error) })
-        };
         let base = || {
             let builder = reqwest::Client::builder()
                 .user_agent(concat!("casemate/", env!("CARGO_PKG_VERSION")))
@@ -59,16 +59,27 @@ impl Http {
                 .pool_max_idle_per_host(2);
             if sources.environment { builder } else { builder.no_proxy() }
         };
+        let tls = |error: reqwest::Error| ClientError::Tls { reason: innermost(&error) };
         let public = if extra.is_empty() { base() } else { base().tls_certs_merge(extra) };
+        let (public, no_roots) = match public.build() {
+            Ok(public) => (public, None),
+            Err(error) => (base().tls_certs_only([]).build().map_err(tls)?, Some(innermost(&error))),
+        };
         let pccs = match &sources.intel {
-            Intel::Pccs { roots, .. } if !roots.is_empty() => Some(build(base().tls_certs_only(certificates(roots)?))?),
+            Intel::Pccs { roots, .. } if !roots.is_empty() => {
+                Some(base().tls_certs_only(certificates(roots)?).build().map_err(tls)?)
+            }
             _ => None,
         };
-        Ok(Self { public: build(public)?, pccs, limits })
+        Ok(Self { public, pccs, no_roots, limits })
     }
 
     async fn exchange(&self, request: &Request) -> Result<Answer, FetchError> {
-        let client = self.pccs.as_ref().filter(|_| request.pccs).unwrap_or(&self.public);
+        let pccs = self.pccs.as_ref().filter(|_| request.pccs);
+        if let (None, Some(reason), true) = (pccs, &self.no_roots, request.url.starts_with("https:")) {
+            return Err(FetchError::NoRoots { host: request.host(), reason: reason.clone() });
+        }
+        let client = pccs.unwrap_or(&self.public);
         let mut builder = match &request.body {
             None => client.get(&request.url),
             Some(body) => client.post(&request.url).header(CONTENT_TYPE, "application/ocsp-request").body(body.clone()),
