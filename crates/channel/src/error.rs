@@ -145,6 +145,8 @@ pub enum Step {
     Verdict,
     /// Making Evidence of our own.
     Attest,
+    /// Verifying the peer's Evidence.
+    Judge,
     /// Application messages.
     Message,
     /// Closing.
@@ -160,6 +162,7 @@ impl std::fmt::Display for Step {
             Self::ClientAnswer => "at the client's evidence",
             Self::Verdict => "at the server's verdict",
             Self::Attest => "while making evidence",
+            Self::Judge => "while verifying the peer's evidence",
             Self::Message => "between messages",
             Self::Close => "while closing",
         })

@@ -50,13 +50,14 @@
 //! # let (near, far) = tokio::io::duplex(4096);
 //! let server = async {
 //!     let role = Role::Coordinator;
-//!     let terms = ServerTerms { purposes: vec![Purpose::Verify], deployment, role, attester, client_evidence: false };
+//!     let terms = ServerTerms { purposes: vec![Purpose::Verify], deployment, role, attester, client_evidence: false,
+//!         judge: channel::Given::nothing() };
 //!     let identity = TlsIdentity::generate()?;
 //!     let mut channel = channel::accept(far, &identity, &terms, |_| unreachable!("the client does not attest")).await?;
 //!     channel.send("hello").await
 //! };
 //! let client = async {
-//!     let terms = ClientTerms { purpose: Purpose::Verify, deployment, attest: None };
+//!     let terms = ClientTerms { purpose: Purpose::Verify, deployment, attest: None, judge: channel::Given::nothing() };
 //!     let identity = TlsIdentity::generate()?;
 //!     let appraise = |evidence| verifier::appraise(evidence, &reference_values);
 //!     let mut channel = channel::connect(near, &identity, terms, appraise).await?;
@@ -82,11 +83,13 @@ mod conversation;
 pub mod danger;
 mod error;
 mod frame;
+mod judge;
 mod opening;
 mod tls;
 
 pub use conversation::Channel;
 pub use error::{ChannelError, Step};
+pub use judge::{Given, Judge, now};
 pub use opening::{ClientTerms, ServerTerms, accept, connect};
 pub use tls::{TlsIdentity, provider};
 
@@ -97,9 +100,11 @@ use std::time::Duration;
 pub(crate) struct Timeouts {
     /// LIMIT: a handshake or a short message is one round trip and two signatures; slow paths have round trips of a second.
     pub(crate) short: Duration,
+    /// LIMIT: verifying Evidence may wait for a vendor's server that answers slowly, and for one more attempt.
+    pub(crate) judge: Duration,
     /// LIMIT: making Evidence waits for the quotes of other pods on the host: the agent's own limit.
     pub(crate) attest: Duration,
-    /// LIMIT: the peer's Evidence takes it as long as ours takes us, and a short message.
+    /// LIMIT: the peer's Evidence takes it as long as ours takes us, and a verdict as long as ours.
     pub(crate) evidence: Duration,
     /// LIMIT: the slowest answer is that to a manifest that a Coordinator writes to its store, and the largest a history
     /// of 16 MiB, which takes 30 s at 4 Mbit/s.
@@ -110,8 +115,9 @@ pub(crate) struct Timeouts {
 
 pub(crate) const TIMEOUTS: Timeouts = Timeouts {
     short: Duration::from_secs(10),
+    judge: Duration::from_secs(30),
     attest: attester::TIMEOUT.saturating_add(Duration::from_secs(1)),
-    evidence: attester::TIMEOUT.saturating_add(Duration::from_secs(11)),
+    evidence: attester::TIMEOUT.saturating_add(Duration::from_secs(41)),
     message: Duration::from_mins(1),
     close: Duration::from_secs(2),
 };

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use attester::Attester;
 use protocol::api::ApiError;
 use protocol::wire::{ClientEvidence, Hello, MAX_FRAME, MAX_HANDSHAKE_FRAME, ServerEvidence, ServerOpening, Verdict};
-use protocol::{Binding, DeploymentId, Digest, Evidence, Nonce, Purpose, ReportData, Role, TlsSide};
+use protocol::{Binding, DeploymentId, Digest, Evidence, Nonce, Purpose, Role, TlsSide};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
@@ -15,6 +15,7 @@ use verifier::{AppraiseError, AttestationResult, UnverifiedEvidence, VerifiedEvi
 
 use crate::conversation::within;
 use crate::error::{refused, refused_before_evidence};
+use crate::judge::Judge;
 use crate::{Channel, ChannelError, Step, TIMEOUTS, Timeouts, TlsIdentity, frame, tls};
 
 /// The version of the opening.
@@ -29,6 +30,8 @@ pub struct ClientTerms {
     pub deployment: DeploymentId,
     /// The role in which the client attests and what makes its Evidence; `None`: the client does not attest.
     pub attest: Option<(Role, Arc<dyn Attester>)>,
+    /// Who verifies the server's Evidence.
+    pub judge: Arc<dyn Judge>,
 }
 
 impl fmt::Debug for ClientTerms {
@@ -37,7 +40,7 @@ impl fmt::Debug for ClientTerms {
             .field("purpose", &self.purpose)
             .field("deployment", &self.deployment)
             .field("attests_as", &self.attest.as_ref().map(|(role, _)| role))
-            .finish()
+            .finish_non_exhaustive()
     }
 }
 
@@ -54,6 +57,8 @@ pub struct ServerTerms {
     pub attester: Arc<dyn Attester>,
     /// Whether a client must attest. A client that attests unasked is judged as well.
     pub client_evidence: bool,
+    /// Who verifies a client's Evidence.
+    pub judge: Arc<dyn Judge>,
 }
 
 impl fmt::Debug for ServerTerms {
@@ -137,8 +142,8 @@ where
         ServerOpening::Evidence(opening) => opening,
         ServerOpening::Refused(error) => return Err(refused_before_evidence(error)),
     };
-    let judged = wire.judge_server(opening, terms.purpose, nonce, terms.attest.is_some(), appraise);
-    let (peer, server_nonce) = match judged {
+    let judged = wire.judge_server(&*terms.judge, opening, terms.purpose, nonce, terms.attest.is_some(), appraise);
+    let (peer, server_nonce) = match judged.await {
         Ok(judged) => judged,
         Err(error) => {
             wire.tell(&ClientAnswer::Verdict(Verdict::Refused(error.to_peer())), Step::ClientAnswer).await;
@@ -198,7 +203,8 @@ where
         (Ok(ClientAnswer::Verdict(Verdict::Accepted)), None, _) => None,
         (Ok(ClientAnswer::Evidence(answer)), Some(role), Some(nonce)) => {
             let judged = wire
-                .judge(answer.evidence, purpose, role, nonce)
+                .judge(&*terms.judge, answer.evidence, purpose, role, nonce)
+                .await
                 .and_then(|verified| appraise(verified).map_err(ChannelError::Unauthorized));
             match judged {
                 Ok(result) => {
@@ -259,17 +265,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
         Ok(Self { stream, side, own_leaf: identity.leaf(), peer_leaf, deployment, timeouts })
     }
 
-    /// The report data of Evidence on this channel.
-    fn report_data(
-        &self,
-        attester: TlsSide,
-        purpose: Purpose,
-        role: Role,
-        nonce: Nonce,
-    ) -> Result<ReportData, ChannelError> {
+    /// What Evidence on this channel is bound to.
+    fn binding(&self, attester: TlsSide, purpose: Purpose, role: Role, nonce: Nonce) -> Result<Binding, ChannelError> {
         let (own_leaf, peer_leaf) =
             if attester == self.side { (self.own_leaf, self.peer_leaf) } else { (self.peer_leaf, self.own_leaf) };
-        let binding = Binding {
+        Ok(Binding {
             purpose,
             side: attester,
             role,
@@ -279,8 +279,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
             own_leaf,
             peer_leaf: Some(peer_leaf),
             devices: None,
-        };
-        Ok(binding.report_data())
+        })
     }
 
     /// Makes Evidence of our own.
@@ -291,14 +290,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
         role: Role,
         nonce: Nonce,
     ) -> Result<Evidence, ChannelError> {
-        let report_data = self.report_data(self.side, purpose, role, nonce)?;
+        let report_data = self.binding(self.side, purpose, role, nonce)?.report_data();
         let attest = async { attester.attest(&report_data).await.map_err(ChannelError::Attest) };
         within(self.timeouts.attest, Step::Attest, attest).await
     }
 
     /// Verifies Evidence of the peer.
-    fn judge(
+    async fn judge(
         &self,
+        judge: &dyn Judge,
         evidence: Evidence,
         purpose: Purpose,
         role: Role,
@@ -308,15 +308,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
             TlsSide::Client => TlsSide::Server,
             TlsSide::Server => TlsSide::Client,
         };
-        let expected = self.report_data(peer, purpose, role, nonce)?;
-        UnverifiedEvidence::new(evidence)
-            .and_then(|evidence| verifier::verify(evidence, &expected))
-            .map_err(ChannelError::Verify)
+        let expected = self.binding(peer, purpose, role, nonce)?.expected(&evidence);
+        let evidence = UnverifiedEvidence::new(evidence).map_err(ChannelError::Verify)?;
+        let verify = async { judge.verify(evidence, &expected).await.map_err(ChannelError::Verify) };
+        within(self.timeouts.judge, Step::Judge, verify).await
     }
 
     /// Judges the server's opening. Gives its result, and its nonce when there is to be an answer.
-    fn judge_server(
+    async fn judge_server(
         &self,
+        judge: &dyn Judge,
         opening: ServerEvidence,
         purpose: Purpose,
         nonce: Nonce,
@@ -330,7 +331,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
             let reason = "the server's nonce does not fit the client's hello".to_owned();
             return Err(ChannelError::Malformed { during: Step::ServerEvidence, reason });
         }
-        let verified = self.judge(opening.evidence, purpose, opening.role, nonce)?;
+        let verified = self.judge(judge, opening.evidence, purpose, opening.role, nonce).await?;
         let result = appraise(verified).map_err(ChannelError::Appraise)?;
         Ok((result, opening.nonce))
     }

@@ -82,7 +82,8 @@ impl Session {
         // Requests are small and answered one by one: Nagle's algorithm would only hold them back.
         stream.set_nodelay(true).context("set up the connection").map_err(Failure::could_not_tell)?;
         let tls = TlsIdentity::generate().context("make a TLS key").map_err(Failure::could_not_tell)?;
-        let terms = ClientTerms { purpose, deployment: manifest.deployment_id, attest: None };
+        let terms =
+            ClientTerms { purpose, deployment: manifest.deployment_id, attest: None, judge: channel::Given::nothing() };
         let reference_values = &manifest.reference_values;
         let channel = channel::connect(stream, &tls, terms, |evidence| verifier::appraise(evidence, reference_values))
             .await

@@ -23,7 +23,7 @@ use protocol::api::{
 use protocol::log::{LogEntry, LoggedEntry, SecretVersion};
 use protocol::manifest::{Manifest, Quorum, ReferenceValues};
 use protocol::{Evidence, Identity, ReportData, Role};
-use verifier::UnverifiedEvidence;
+use verifier::{Endorsements, UnverifiedEvidence, VerifiedEvidence, Verifier, VerifyError};
 
 use self::pace::Pace;
 use self::recovery::Collected;
@@ -49,6 +49,16 @@ pub(crate) struct Own {
     pub(crate) evidence: Evidence,
     /// What that Evidence was made over.
     pub(crate) report_data: ReportData,
+    /// What vouches for its own TEE.
+    pub(crate) endorsements: Endorsements,
+}
+
+impl Own {
+    /// Verifies its own Evidence, as a peer would.
+    fn verify(&self) -> Result<VerifiedEvidence, VerifyError> {
+        let evidence = UnverifiedEvidence::new(self.evidence.clone())?;
+        Verifier::new().verify(evidence, &self.report_data.into(), &self.endorsements, channel::now())
+    }
 }
 
 /// Everything that comes from the seed.
@@ -201,9 +211,7 @@ impl Core {
         }
         // The Coordinator would lock everybody out by serving reference values that it does not meet itself. It also
         // keeps software and hardware apart (P8): a Coordinator on one cannot serve a manifest for the other.
-        let evidence = UnverifiedEvidence::new(self.own.evidence.clone())
-            .and_then(|evidence| verifier::verify(evidence, &self.own.report_data))
-            .map_err(Fault::OwnEvidence)?;
+        let evidence = self.own.verify().map_err(Fault::OwnEvidence)?;
         verifier::appraise(evidence, &manifest.reference_values).map_err(Refusal::OwnEvidence)?;
         let size = self.record.shown_with(signed);
         if size > MAX_SHOWN {
@@ -551,7 +559,12 @@ mod tests {
             lease_seconds: 60,
         };
         let report_data = ReportData([5; 64]);
-        let own = Own { identity, evidence: tee.evidence(MEASUREMENT, identity, &report_data), report_data };
+        let own = Own {
+            identity,
+            evidence: tee.evidence(MEASUREMENT, identity, &report_data),
+            report_data,
+            endorsements: Endorsements::default(),
+        };
         let store = Frail::default();
         let core = Core::new(own, Box::new(store.clone()), Record::empty(DEPLOYMENT, &owners));
         Rig { tee, owner, store, core, manifest }
@@ -574,7 +587,9 @@ mod tests {
         fn enroll(&mut self) -> Result<Granted, Refusal> {
             let data = ReportData([7; 64]);
             let evidence = self.tee.evidence(MEASUREMENT, Identity(Digest::of(b"workload")), &data);
-            let verified = verifier::verify(UnverifiedEvidence::new(evidence).unwrap(), &data).unwrap();
+            let evidence = UnverifiedEvidence::new(evidence).unwrap();
+            let verified =
+                Verifier::new().verify(evidence, &data.into(), &Endorsements::default(), channel::now()).unwrap();
             let result = verifier::appraise(verified, &self.manifest.reference_values).unwrap();
             let attested = Attested { result: Some(result), role: Some(Role::Workload), generation: 1 };
             let key = rcgen::KeyPair::generate().unwrap();

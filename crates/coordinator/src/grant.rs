@@ -221,7 +221,10 @@ mod tests {
         fn attested(&self, name: &str) -> Attested {
             let data = ReportData([7; 64]);
             let evidence = self.tee.evidence(MEASUREMENT, identity(name), &data);
-            let verified = verifier::verify(verifier::UnverifiedEvidence::new(evidence).unwrap(), &data).unwrap();
+            let evidence = verifier::UnverifiedEvidence::new(evidence).unwrap();
+            let endorsements = verifier::Endorsements::default();
+            let verified =
+                verifier::Verifier::new().verify(evidence, &data.into(), &endorsements, channel::now()).unwrap();
             let result = verifier::appraise(verified, &self.manifest.reference_values).unwrap();
             Attested { result: Some(result), role: Some(Role::Workload), generation: 2 }
         }

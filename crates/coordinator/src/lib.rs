@@ -32,13 +32,13 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use attester::{AttestError, Attester};
-use channel::{ChannelError, TlsIdentity};
+use channel::{ChannelError, Given, Judge, TlsIdentity};
 use protocol::initdata::InitdataError;
 use protocol::manifest::Quorum;
 use protocol::{Identity, Initdata, ReportData, Role, api};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
-use verifier::VerifyError;
+use verifier::{Endorsements, VerifyError};
 
 pub use crate::core::{MAX_SECRET, MAX_SECRET_NAME, MAX_SECRETS};
 pub use crate::record::LoadError;
@@ -76,6 +76,10 @@ pub struct Config {
     pub initdata: Initdata,
     /// What makes its Evidence.
     pub attester: Arc<dyn Attester>,
+    /// Who verifies the Evidence of workloads.
+    pub judge: Arc<dyn Judge>,
+    /// Endorsements of its own TEE.
+    pub endorsements: Endorsements,
     /// The store: a file, or an existing folder that holds or will hold [`STORE_FILE`].
     pub store: PathBuf,
     /// The address to listen on.
@@ -87,7 +91,15 @@ pub struct Config {
 impl Config {
     /// A Coordinator on the usual ports of all addresses.
     pub fn new(initdata: Initdata, attester: Arc<dyn Attester>, store: PathBuf) -> Self {
-        Self { initdata, attester, store, listen: Ipv4Addr::UNSPECIFIED.into(), ports: Ports::default() }
+        Self {
+            initdata,
+            attester,
+            judge: Given::nothing(),
+            endorsements: Endorsements::default(),
+            store,
+            listen: Ipv4Addr::UNSPECIFIED.into(),
+            ports: Ports::default(),
+        }
     }
 }
 
@@ -251,7 +263,7 @@ impl Coordinator {
         let (mesh, mesh_address) = listen(config.listen, config.ports.mesh).await?;
         let (probes, probes_address) = listen(config.listen, config.ports.probes).await?;
         let addresses = Addresses { user: user_address, mesh: mesh_address, probes: probes_address };
-        let shared = Arc::new(Shared::new(core, tls, deployment, config.attester));
+        let shared = Arc::new(Shared::new(core, tls, deployment, config.attester, config.judge));
         Ok(Self { shared, user, mesh, probes, addresses })
     }
 
@@ -316,7 +328,7 @@ async fn attest_self(config: &Config) -> Result<Own, RunError> {
     if reported != given {
         return Err(RunError::OtherInitdata { given, reported });
     }
-    Ok(Own { identity: reported, evidence, report_data })
+    Ok(Own { identity: reported, evidence, report_data, endorsements: config.endorsements.clone() })
 }
 
 async fn listen(ip: IpAddr, port: u16) -> Result<(TcpListener, SocketAddr), RunError> {

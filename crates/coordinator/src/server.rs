@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use attester::Attester;
-use channel::{Channel, ChannelError, ServerTerms, TlsIdentity};
+use channel::{Channel, ChannelError, Judge, ServerTerms, TlsIdentity};
 use protocol::api::{ApiError, ErrorCode, MeshReply, MeshRequest, UserReply, UserRequest};
 use protocol::manifest::MAX_MANIFEST;
 use protocol::{DeploymentId, Purpose, Role};
@@ -56,10 +56,17 @@ pub(crate) struct Shared {
     tls: TlsIdentity,
     deployment: DeploymentId,
     attester: Arc<dyn Attester>,
+    judge: Arc<dyn Judge>,
 }
 
 impl Shared {
-    pub(crate) fn new(core: Core, tls: TlsIdentity, deployment: DeploymentId, attester: Arc<dyn Attester>) -> Self {
+    pub(crate) fn new(
+        core: Core,
+        tls: TlsIdentity,
+        deployment: DeploymentId,
+        attester: Arc<dyn Attester>,
+        judge: Arc<dyn Judge>,
+    ) -> Self {
         let view = RwLock::new(core.view());
         Self {
             core: Mutex::new(Some(core)),
@@ -70,6 +77,7 @@ impl Shared {
             tls,
             deployment,
             attester,
+            judge,
         }
     }
 
@@ -141,6 +149,7 @@ impl Shared {
             role: Role::Coordinator,
             attester: Arc::clone(&self.attester),
             client_evidence: api == Api::Mesh,
+            judge: Arc::clone(&self.judge),
         }
     }
 }

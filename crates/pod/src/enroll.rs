@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use attester::{AttestError, Attester, BoxFuture};
-use channel::{ChannelError, ClientTerms, TlsIdentity};
+use channel::{ChannelError, ClientTerms, Given, Judge, TlsIdentity};
 use mesh::lease::BootInstant;
 use protocol::api::{ApiError, ErrorCode, MESH_PORT, MeshReply, MeshRequest};
 use protocol::{Digest, Evidence, Identity, Purpose, ReportData, Role};
@@ -177,6 +177,7 @@ pub(crate) struct Asker {
     pub(crate) own: Own,
     /// What makes our Evidence.
     pub(crate) attester: Arc<dyn Attester>,
+    judge: Arc<dyn Judge>,
     /// The Coordinator's host name.
     pub(crate) host: String,
     /// Its port; only tests change it.
@@ -189,7 +190,7 @@ pub(crate) struct Asker {
 impl Asker {
     pub(crate) fn new(own: Own, attester: Arc<dyn Attester>, host: String, paths: Paths) -> Result<Self, AskError> {
         let tls = TlsIdentity::generate().map_err(|error| AskError::Own(error.into()))?;
-        Ok(Self { own, attester, host, port: MESH_PORT, paths, tls })
+        Ok(Self { own, attester, judge: Given::nothing(), host, port: MESH_PORT, paths, tls })
     }
 
     fn coordinator(&self) -> Result<Identity, AskError> {
@@ -208,6 +209,7 @@ impl Asker {
             purpose: Purpose::Mesh,
             deployment: settings.deployment_id,
             attest: Some((Role::Workload, Arc::clone(&attester) as Arc<dyn Attester>)),
+            judge: Arc::clone(&self.judge),
         };
         let mut vouched = false;
         let opened = channel::connect(stream, &self.tls, terms, |evidence| {

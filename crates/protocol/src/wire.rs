@@ -14,8 +14,9 @@ use crate::evidence::Evidence;
 /// The TLS ALPN protocol of the attested channel. Mandatory on both sides.
 pub const ALPN: &[u8] = b"casemate/1";
 
-/// LIMIT: before both verdicts a frame holds at most one Evidence in base64 inside JSON.
-pub const MAX_HANDSHAKE_FRAME: usize = 2 * Evidence::MAX_BODY;
+/// LIMIT: before both verdicts a frame holds at most one Evidence in base64 inside JSON: [`Evidence::MAX_BODY`], and 10 KiB
+/// for each of [`Evidence::MAX_DEVICES`] devices, which is what they really take, make 300 KiB.
+pub const MAX_HANDSHAKE_FRAME: usize = 5 * Evidence::MAX_BODY;
 /// LIMIT: the largest application message is a `State` answer with a history of manifests.
 pub const MAX_FRAME: usize = 16 * 1024 * 1024;
 

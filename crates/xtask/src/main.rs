@@ -12,6 +12,7 @@ mod ci;
 mod demo;
 mod evidence;
 mod failure;
+mod fuzz;
 mod images;
 mod packages;
 mod proc;
@@ -57,6 +58,8 @@ enum Task {
     /// Measurements that `docs/performance.md` reports
     #[command(subcommand)]
     Bench(Bench),
+    /// Throw bytes at one of the parsers; without a target, list them
+    Fuzz(fuzz::FuzzArgs),
     /// Exactly what CI runs
     Ci(ci::CiArgs),
 }
@@ -79,6 +82,7 @@ fn main() -> ExitCode {
         Task::Registry(args) => registry::run(&args),
         Task::Demo(args) => demo::run(&args),
         Task::Bench(Bench::StartUp(args)) => demo::start_up::run(&args),
+        Task::Fuzz(args) => fuzz::run(&args),
         Task::Ci(args) => ci::run(&args),
     });
     match done {

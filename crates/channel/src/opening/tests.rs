@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use attester::{AttestError, BoxFuture};
+use protocol::ReportData;
 use protocol::digest::Measurement;
 use testkit::SoftwareTee;
 use tokio::io::DuplexStream;
@@ -12,6 +13,7 @@ use super::*;
 /// Short enough for a test, long enough for a handshake on a busy machine.
 const QUICK: Timeouts = Timeouts {
     short: Duration::from_millis(1500),
+    judge: Duration::from_millis(200),
     attest: Duration::from_millis(500),
     evidence: Duration::from_millis(1500),
     message: Duration::from_millis(500),
@@ -45,12 +47,13 @@ fn server_terms() -> ServerTerms {
         role: Role::Coordinator,
         attester: tee().attester(MEASUREMENT, IDENTITY),
         client_evidence: false,
+        judge: crate::Given::nothing(),
     }
 }
 
 fn client_terms(attester: Option<Arc<dyn Attester>>) -> ClientTerms {
     let attest = attester.map(|attester| (Role::Workload, attester));
-    ClientTerms { purpose: Purpose::Mesh, deployment: DEPLOYMENT, attest }
+    ClientTerms { purpose: Purpose::Mesh, deployment: DEPLOYMENT, attest, judge: crate::Given::nothing() }
 }
 
 fn appraise(evidence: VerifiedEvidence) -> Result<AttestationResult, AppraiseError> {

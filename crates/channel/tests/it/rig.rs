@@ -46,12 +46,17 @@ pub(crate) fn values() -> ReferenceValues {
 }
 
 pub(crate) fn client_terms() -> ClientTerms {
-    ClientTerms { purpose: Purpose::Verify, deployment: DEPLOYMENT, attest: None }
+    ClientTerms { purpose: Purpose::Verify, deployment: DEPLOYMENT, attest: None, judge: channel::Given::nothing() }
 }
 
 pub(crate) fn attesting_client_terms() -> ClientTerms {
     let attester = tee().attester(MEASUREMENT, workload());
-    ClientTerms { purpose: Purpose::Mesh, deployment: DEPLOYMENT, attest: Some((Role::Workload, attester)) }
+    ClientTerms {
+        purpose: Purpose::Mesh,
+        deployment: DEPLOYMENT,
+        attest: Some((Role::Workload, attester)),
+        judge: channel::Given::nothing(),
+    }
 }
 
 pub(crate) fn server_terms() -> ServerTerms {
@@ -61,6 +66,7 @@ pub(crate) fn server_terms() -> ServerTerms {
         role: Role::Coordinator,
         attester: tee().attester(MEASUREMENT, coordinator()),
         client_evidence: false,
+        judge: channel::Given::nothing(),
     }
 }
 

@@ -318,7 +318,12 @@ async fn requests_in_a_channel_of_another_purpose_are_refused() {
     ] {
         assert_eq!(running.refused(purpose, request).await, ErrorCode::Unsupported, "{}", purpose.name());
     }
-    let terms = ClientTerms { purpose: Purpose::Mesh, deployment: world.deployment, attest: None };
+    let terms = ClientTerms {
+        purpose: Purpose::Mesh,
+        deployment: world.deployment,
+        attest: None,
+        judge: channel::Given::nothing(),
+    };
     let error = running.connect(running.addresses.user, terms).await.err().unwrap();
     assert_eq!(error.code(), Some(ErrorCode::Unsupported));
     let unasked = ClientTerms { purpose: Purpose::Verify, ..running.mesh_terms(identity("web")) };
@@ -385,7 +390,12 @@ async fn a_client_that_expects_other_values_refuses_the_coordinator() {
     let world = World::new(1, 1);
     let running = world.start().await;
     let stream = TcpStream::connect(running.addresses.user).await.unwrap();
-    let terms = ClientTerms { purpose: Purpose::Verify, deployment: world.deployment, attest: None };
+    let terms = ClientTerms {
+        purpose: Purpose::Verify,
+        deployment: world.deployment,
+        attest: None,
+        judge: channel::Given::nothing(),
+    };
     let values = SoftwareTee::generate().reference_values(&[MEASUREMENT]);
     let tls = TlsIdentity::generate().unwrap();
     let error = channel::connect(stream, &tls, terms, |evidence| verifier::appraise(evidence, &values)).await.err();

@@ -206,7 +206,8 @@ impl Running<'_> {
     }
 
     pub(crate) async fn open(&self, purpose: Purpose) -> Channel<TcpStream> {
-        let terms = ClientTerms { purpose, deployment: self.world.deployment, attest: None };
+        let terms =
+            ClientTerms { purpose, deployment: self.world.deployment, attest: None, judge: channel::Given::nothing() };
         self.connect(self.addresses.user, terms).await.unwrap()
     }
 
@@ -261,6 +262,7 @@ impl Running<'_> {
             purpose: Purpose::Mesh,
             deployment: self.world.deployment,
             attest: Some((Role::Workload, attester)),
+            judge: channel::Given::nothing(),
         }
     }
 

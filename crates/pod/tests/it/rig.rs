@@ -204,7 +204,7 @@ impl Rig {
             block_on(async {
                 let open = async |purpose| -> Channel<tokio::net::TcpStream> {
                     let stream = tokio::net::TcpStream::connect((COORDINATOR, USER_PORT)).await.unwrap();
-                    let terms = ClientTerms { purpose, deployment, attest: None };
+                    let terms = ClientTerms { purpose, deployment, attest: None, judge: channel::Given::nothing() };
                     let identity = TlsIdentity::generate().unwrap();
                     channel::connect(stream, &identity, terms, |evidence| verifier::appraise(evidence, &values))
                         .await
