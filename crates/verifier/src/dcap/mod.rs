@@ -20,6 +20,8 @@ pub mod quote;
 mod read;
 pub mod report;
 mod tcb;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 
