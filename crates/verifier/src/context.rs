@@ -80,7 +80,8 @@ impl Cache {
         if documents.len() >= DOCUMENTS && !documents.contains_key(&key) {
             documents.clear();
         }
-        let value: Arc<dyn Any + Send + Sync> = Arc::clone(value) as _;
+        let value: Arc<T> = Arc::clone(value);
+        let value: Arc<dyn Any + Send + Sync> = value;
         documents.insert(key, Kept { from, until, value });
     }
 }

@@ -83,6 +83,9 @@ pub enum VerifyError {
     /// The standing of a certificate is bad or unknown.
     #[error("revocation")]
     Crl(#[from] CrlError),
+    /// SEV-SNP Evidence does not hold.
+    #[error("SEV-SNP evidence")]
+    Snp(#[from] crate::snp::SnpError),
     /// An Intel quote, or what Intel says about its platform.
     #[error("quote of an Intel TEE")]
     Dcap(#[from] DcapError),
@@ -240,6 +243,7 @@ impl VerifyError {
             Self::Unsupported { .. } | Self::NotJudged { .. } => Fault::Unsupported,
             Self::Path(error) => error.fault(),
             Self::Crl(error) => error.fault(),
+            Self::Snp(error) => error.fault(),
             Self::Dcap(error) => error.fault(),
             Self::MissingEndorsement { .. } => Fault::Missing,
         }
@@ -263,6 +267,7 @@ impl VerifyError {
             Self::NotJudged { .. } => "not-judged",
             Self::Path(error) => error.code(),
             Self::Crl(error) => error.code(),
+            Self::Snp(error) => error.code(),
             Self::Dcap(error) => error.code(),
             Self::MissingEndorsement { .. } => "endorsement-missing",
         }
@@ -296,6 +301,7 @@ impl VerifyError {
             Self::Unsupported { tee } => Some(unsupported_hint(*tee)),
             Self::Path(error) => error.hint(),
             Self::Crl(error) => error.hint(),
+            Self::Snp(error) => error.hint(),
             Self::Dcap(error) => error.hint(),
             Self::MissingEndorsement { .. } => {
                 Some("fetch it with `casemate endorsements fetch`, or import a bundle that has it".to_owned())

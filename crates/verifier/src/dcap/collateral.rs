@@ -386,9 +386,14 @@ pub(super) fn find<T: Statement>(
     }
 }
 
-type Unusable<T> = (Option<T>, CollateralProblem);
+/// The statement, where it could be read, and what is wrong with it.
+pub(super) type Unusable<T> = (Option<T>, CollateralProblem);
 
-fn verified<T: Statement>(document: &Document, context: &Context<'_>) -> Result<Arc<Signed<T>>, Unusable<T>> {
+/// Verifies one document, or finds it among what was verified before.
+pub(super) fn verified<T: Statement>(
+    document: &Document,
+    context: &Context<'_>,
+) -> Result<Arc<Signed<T>>, Unusable<T>> {
     let root = context.anchors.intel();
     let key = Digest::of_fields(&[T::MEMBER.as_bytes(), root.as_bytes(), document.digest_bytes()]);
     if let Some(signed) = context.cache.get::<Signed<T>>(&key, context.now) {

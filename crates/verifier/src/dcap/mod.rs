@@ -34,7 +34,7 @@ pub use pck::{PckError, PckExtension};
 pub use tcb::{Level, PlatformTcb, QeTcb, Tcb};
 
 pub(crate) use appraise::{Bounds, appraise_platform, bits, policy_for, trust_vector};
-pub(crate) use explain::{platform_sections, subject, tee_section};
+pub(crate) use explain::{explain_document, platform_sections, subject, tee_section};
 
 use crate::context::Context;
 use crate::endorsements::{Need, PckAuthority};
@@ -366,6 +366,13 @@ fn judge_platform(
         }
         Err(error) => (None, None, Outcome::Fails(error)),
     }
+}
+
+/// Which TEE's quote bytes look like, by version, TEE type and Intel's vendor id: enough to tell it from every other kind of
+/// file, and not so much that a broken quote would not be explained as one.
+pub(crate) fn detect(bytes: &[u8]) -> Option<Tee> {
+    let (header, _) = bytes.split_first_chunk::<48>()?;
+    quote::detect(header)
 }
 
 /// Which Endorsements a quote wants: read from it without believing anything in it. Empty for what is no quote.

@@ -1,6 +1,7 @@
 //! Every layer and every rule of a quote's judgement, with quotes and documents of a fake Intel.
 
 mod corpus;
+mod explain;
 mod layers;
 mod parse;
 mod policy;

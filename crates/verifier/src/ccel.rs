@@ -1,1 +1,0 @@
-//! CCEL: the event log of a TDX guest, replayed against its runtime registers.
