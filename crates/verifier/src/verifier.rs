@@ -5,8 +5,6 @@ use protocol::{Digest, Evidence, Expected, Identity, Tee};
 
 use crate::anchors::TrustAnchors;
 use crate::context::{Cache, Context};
-use crate::dcap::DcapError;
-use crate::dcap::quote::{Body, Quote};
 use crate::ear::TrustVector;
 use crate::endorsements::{Endorsements, Need};
 use crate::error::Tried;
@@ -246,17 +244,8 @@ pub fn claimed_identity(evidence: &Evidence) -> Result<Identity, VerifyError> {
             let claims = snp::parse(&evidence.body).map_err(snp::SnpError::from)?;
             Ok(snp_claims(claims).identity)
         }
-        Tee::Tdx | Tee::Sgx => {
-            let quote = Quote::parse(&evidence.body).map_err(DcapError::from)?;
-            let (tee, field): (_, &[u8]) = match &quote.body {
-                Body::Tdx(report) => (Tee::Tdx, report.mr_config_id.as_bytes()),
-                Body::Sgx(report) => (Tee::Sgx, &report.config_id.0),
-            };
-            match field.first_chunk::<32>() {
-                Some(digest) if tee == evidence.tee => Ok(Identity(Digest::from_bytes(*digest))),
-                _ => Err(DcapError::OtherTee { got: tee, expected: evidence.tee }.into()),
-            }
-        }
+        Tee::Tdx => tdx::claimed_identity(&evidence.body),
+        Tee::Sgx => sgx::claimed_identity(&evidence.body),
         tee => Err(VerifyError::Unsupported { tee }),
     }
 }
