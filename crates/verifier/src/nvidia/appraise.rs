@@ -134,7 +134,7 @@ pub(crate) fn reference_values(devices: &[Claims], platform: &str) -> DeviceRefe
         platform: platform.to_owned(),
         gpus: count(DeviceKind::Gpu),
         switches: count(DeviceKind::Switch),
-        topology: if topology::check(devices).is_empty() && count(DeviceKind::Switch) > 0 {
+        topology: if topology::check(devices).is_empty() && [DeviceKind::Gpu, DeviceKind::Switch].iter().all(|kind| count(*kind) > 0) {
             Topology::Switched
         } else {
             Topology::Independent
