@@ -2,6 +2,7 @@
 
 mod ccel;
 mod launch;
+mod nvidia_corpus;
 mod replay;
 mod software;
 mod targets;
