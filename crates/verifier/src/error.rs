@@ -4,6 +4,7 @@ use protocol::digest::Measurement;
 use protocol::software::ParseReportError;
 use protocol::{Digest, Identity, ReportData, Tee};
 
+use crate::dcap::DcapError;
 use crate::endorsements::Need;
 use crate::mismatch::Mismatch;
 use crate::x509::{CrlError, PathError};
@@ -85,6 +86,9 @@ pub enum VerifyError {
     /// SEV-SNP Evidence does not hold.
     #[error("SEV-SNP evidence")]
     Snp(#[from] crate::snp::SnpError),
+    /// An Intel quote, or what Intel says about its platform.
+    #[error("quote of an Intel TEE")]
+    Dcap(#[from] DcapError),
     /// Evidence of a GPU or switch does not hold.
     #[error("device evidence")]
     Nvidia(#[from] crate::nvidia::NvidiaError),
@@ -249,6 +253,7 @@ impl VerifyError {
             Self::Path(error) => error.fault(),
             Self::Crl(error) => error.fault(),
             Self::Snp(error) => error.fault(),
+            Self::Dcap(error) => error.fault(),
             Self::Nvidia(error) => error.fault(),
             Self::Rim(error) => error.fault(),
             Self::Ocsp(error) => error.fault(),
@@ -275,6 +280,7 @@ impl VerifyError {
             Self::Path(error) => error.code(),
             Self::Crl(error) => error.code(),
             Self::Snp(error) => error.code(),
+            Self::Dcap(error) => error.code(),
             Self::Nvidia(error) => error.code(),
             Self::Rim(error) => error.code(),
             Self::Ocsp(error) => error.code(),
@@ -311,6 +317,7 @@ impl VerifyError {
             Self::Path(error) => error.hint(),
             Self::Crl(error) => error.hint(),
             Self::Snp(error) => error.hint(),
+            Self::Dcap(error) => error.hint(),
             Self::Nvidia(error) => error.hint(),
             Self::Rim(error) => error.hint(),
             Self::Ocsp(error) => error.hint(),
