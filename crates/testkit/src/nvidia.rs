@@ -420,7 +420,7 @@ impl TestReport {
                 report
                     .set(field::VBIOS_VERSION, chip.vbios_version().as_bytes().to_vec())
                     .set(field::PDI, vec![1; 8])
-                    .set(field::COUNTS, vec![0; 124])
+                    .set(field::COUNTS, vec![0; 104])
                     .set(field::GPU_PDIS, [[0xff; 64], [0xff; 64]].concat())
                     .set(23, vec![0xec, 0])
                     .set(field::POSITION, vec![2, 0])

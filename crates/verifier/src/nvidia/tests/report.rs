@@ -156,7 +156,7 @@ fn fields_that_mean_nothing_are_named() {
         (|r| _ = r.set(field::VBIOS_VERSION, vec![0; 7]), size("VBIOS version", 7, "8")),
         (|r| _ = r.set(field::BOARD_ID, vec![0; 5]), size("board id", 5, "4")),
         (|r| _ = r.set(field::FWID, vec![0; 32]), size("firmware id", 32, "48")),
-        (|r| _ = r.set(field::COUNTS, vec![0; 252]), size("measurement counts", 252, "4 for each measurement")),
+        (|r| _ = r.set(field::COUNTS, vec![0; 255]), size("measurement counts", 255, "a multiple of 4")),
         (|r| _ = r.set(field::NVDEC0, vec![0xab]), value("NVDEC0 status", 0xab)),
         (|r| _ = r.set(field::NVDEC0, vec![]), size("NVDEC0 status", 0, "1")),
         (|r| _ = r.set(field::PROTECTED_PCIE, vec![0]), value("protected PCIe status", 0)),
