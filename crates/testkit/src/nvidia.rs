@@ -1,13 +1,13 @@
 //! GPUs and NVSwitches under a root of one's own: transcripts for any claims, whole machines of them, and everything that
 //! can be wrong about them.
 
+use protocol::Digest;
 use protocol::digest::Hex;
 use protocol::evidence::{DeviceEvidence, DeviceKind};
-use protocol::Digest;
 
 use crate::der::{
-    self, COMMON_NAME, Certificate, Extension, Key, KeyKind, Name, bit_string, explicit, implicit, integer, octet_string,
-    oid, pem, printable_string, sequence, tlv, utf8_string,
+    self, COMMON_NAME, Certificate, Extension, Key, KeyKind, Name, bit_string, explicit, implicit, integer,
+    octet_string, oid, pem, printable_string, sequence, tlv, utf8_string,
 };
 use crate::rim::TestRim;
 
@@ -106,7 +106,17 @@ impl Chip {
 #[derive(Debug)]
 pub struct TestNvidia {
     root: (Key, Vec<u8>),
-    families: Vec<(Chip, Key, Vec<u8>, Key, Vec<u8>)>,
+    families: Vec<Family>,
+}
+
+/// The authorities of one chip.
+#[derive(Debug)]
+struct Family {
+    chip: Chip,
+    key: Key,
+    certificate: Vec<u8>,
+    provisioner: Key,
+    provisioner_certificate: Vec<u8>,
 }
 
 impl Default for TestNvidia {
@@ -122,14 +132,14 @@ impl TestNvidia {
         let root_name = Name::common("NVIDIA Device Identity CA");
         let root = authority(root_name.clone(), root_name.clone(), false).sign(&root_key, &root_key);
         let families = Chip::ALL.map(|chip| {
-            let family_key = Key::generate(KeyKind::P384);
+            let key = Key::generate(KeyKind::P384);
             // Switches of Hopper machines stand under Hopper's family.
             let family = if chip == Chip::Ls10 { Chip::Gh100 } else { chip };
             let family_name = Name::common(&format!("NVIDIA {} Identity", family.name()));
-            let family = authority(family_name.clone(), root_name.clone(), true).sign(&family_key, &root_key);
-            let key = Key::generate(KeyKind::P384);
-            let certificate = authority(provisioner(chip), family_name, true).sign(&key, &family_key);
-            (chip, family_key, family, key, certificate)
+            let certificate = authority(family_name.clone(), root_name.clone(), true).sign(&key, &root_key);
+            let below = Key::generate(KeyKind::P384);
+            let provisioner_certificate = authority(provisioner(chip), family_name, true).sign(&below, &key);
+            Family { chip, key, certificate, provisioner: below, provisioner_certificate }
         });
         Self { root: (root_key, root), families: families.into() }
     }
@@ -146,12 +156,12 @@ impl TestNvidia {
 
     /// The keys of the authorities above a chip's boot ROM, lowest first: provisioner, family.
     pub fn authorities(&self, chip: Chip) -> [&Key; 2] {
-        let (_, family, _, key, _) = self.family(chip);
-        [key, family]
+        let family = self.family(chip);
+        [&family.provisioner, &family.key]
     }
 
-    fn family(&self, chip: Chip) -> &(Chip, Key, Vec<u8>, Key, Vec<u8>) {
-        self.families.iter().find(|(known, ..)| *known == chip).expect("every chip has a family")
+    fn family(&self, chip: Chip) -> &Family {
+        self.families.iter().find(|family| family.chip == chip).expect("every chip has a family")
     }
 
     /// A device with this identity, whose firmware has this id.
@@ -168,7 +178,7 @@ impl TestNvidia {
         fwid: [u8; 48],
         change: impl FnOnce(Certificate, &Key) -> Certificate,
     ) -> TestDevice {
-        let (_, _, family_certificate, provisioner_key, provisioner_certificate) = self.family(chip);
+        let family = self.family(chip);
         let brom_key = Key::generate(KeyKind::P384);
         let mut serial = vec![chip.prefix()];
         serial.extend_from_slice(&pdi);
@@ -178,7 +188,7 @@ impl TestNvidia {
         brom.extensions = vec![Extension::ca(None), Extension::key_usage(&[5])];
 
         let key = Key::generate(KeyKind::P384);
-        let leaf_serial = leaf_serial(&pdi, &fwid);
+        let leaf_serial = leaf_serial(pdi, &fwid);
         let name = device_name(&leaf_serial, &format!("{} A01 {} FMC LF", chip.name(), chip.engine()));
         let mut leaf = Certificate::new(name, brom_name).valid(der::NOT_BEFORE, NEVER);
         leaf.serial = leaf_serial;
@@ -186,9 +196,9 @@ impl TestNvidia {
         let leaf = change(leaf, &brom_key);
         let chain = vec![
             leaf.sign(&key, &brom_key),
-            brom.sign(&brom_key, provisioner_key),
-            provisioner_certificate.clone(),
-            family_certificate.clone(),
+            brom.sign(&brom_key, &family.provisioner),
+            family.provisioner_certificate.clone(),
+            family.certificate.clone(),
             self.root.1.clone(),
         ];
         TestDevice { chip, pdi, fwid, key, chain }
@@ -239,7 +249,7 @@ pub fn provisioner(chip: Chip) -> Name {
 
 /// A device's name: its serial number, country, organisation and common name, in NVIDIA's order.
 pub fn device_name(serial: &[u8], common: &str) -> Name {
-    let serial: String = serial.iter().map(|byte| format!("{byte:02X}")).collect();
+    let serial = serial.iter().fold(String::new(), |text, byte| format!("{text}{byte:02X}"));
     Name(vec![
         ("2.5.4.5", printable_string(&serial)),
         ("2.5.4.6", printable_string("US")),
@@ -248,8 +258,8 @@ pub fn device_name(serial: &[u8], common: &str) -> Name {
     ])
 }
 
-fn leaf_serial(pdi: &[u8; 8], fwid: &[u8; 48]) -> Vec<u8> {
-    let mut serial = Digest::of_fields(&[pdi, fwid]).as_bytes()[..20].to_vec();
+fn leaf_serial(pdi: [u8; 8], fwid: &[u8; 48]) -> Vec<u8> {
+    let mut serial = Digest::of_fields(&[&pdi, fwid]).as_bytes()[..20].to_vec();
     serial[0] = 0x45;
     serial
 }
@@ -259,9 +269,7 @@ fn leaf_serial(pdi: &[u8; 8], fwid: &[u8; 48]) -> Vec<u8> {
 pub fn firmware(chip: Chip, device_key: &Key, fwid: &[u8; 48], flags: &[u8]) -> Extension {
     let id = sequence(&[oid("2.16.840.1.101.3.4.2.2"), octet_string(fwid)]);
     match chip {
-        Chip::Gh100 | Chip::Ls10 => {
-            Extension::new("2.23.133.5.4.1", sequence(&[integer(1), device_key.spki(), id]))
-        }
+        Chip::Gh100 | Chip::Ls10 => Extension::new("2.23.133.5.4.1", sequence(&[integer(1), device_key.spki(), id])),
         Chip::Gb100 => {
             let other = sequence(&[oid("2.16.840.1.101.3.4.2.2"), octet_string(&[0; 48])]);
             let flags = bit_string(flags);

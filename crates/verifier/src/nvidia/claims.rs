@@ -230,8 +230,7 @@ impl Report {
     /// Reads NVIDIA's fields out of a transcript.
     pub(super) fn read(transcript: &Transcript<'_>) -> Result<Self, NvidiaError> {
         // A switch alone tells of GPUs, and a GPU alone is run by a driver.
-        let kind =
-            if transcript.field(GPU_PDIS).is_some() { DeviceKind::Switch } else { DeviceKind::Gpu };
+        let kind = if transcript.field(GPU_PDIS).is_some() { DeviceKind::Switch } else { DeviceKind::Gpu };
         if let Some(unknown) = transcript.fields.iter().find(|field| !is_known(kind, field.kind)) {
             return Err(NvidiaError::UnknownField { kind: unknown.kind });
         }
@@ -451,8 +450,8 @@ fn set(pdis: impl Iterator<Item = [u8; 8]>) -> Vec<DeviceId> {
 
 /// A VBIOS version as people write it: bytes 3, 2, 1, 0 and 4 in hex, so that `00 5e 00 96 01 …` is `96.00.5E.00.01`.
 fn vbios_text(bytes: &[u8; 8]) -> String {
-    let [a, b, c, d, e, ..] = bytes;
-    format!("{d:02X}.{c:02X}.{b:02X}.{a:02X}.{e:02X}")
+    let [fourth, third, second, first, fifth, ..] = bytes;
+    format!("{first:02X}.{second:02X}.{third:02X}.{fourth:02X}.{fifth:02X}")
 }
 
 #[cfg(test)]

@@ -1,8 +1,8 @@
 //! One device's Evidence, layer by layer.
 
+use protocol::Nonce;
 use protocol::digest::Hex;
 use protocol::evidence::{DeviceEvidence, DeviceKind};
-use protocol::Nonce;
 
 use super::claims::{Claims, Established, FwidCheck, Report, RevocationCheck};
 use super::error::NvidiaError;
@@ -115,7 +115,9 @@ pub(crate) fn examine(device: &DeviceEvidence, expected: Option<&Nonce>, context
     let signature = match (&transcript, chain.as_ref().ok().and_then(|chain| chain.leaf())) {
         (Err(_), _) => Outcome::Skipped { needs: "format" },
         (Ok(_), None) => Outcome::Skipped { needs: "chain" },
-        (Ok(transcript), Some(leaf)) if leaf.key().verify_fixed(transcript.signed, transcript.signature) => Outcome::Holds,
+        (Ok(transcript), Some(leaf)) if leaf.key().verify_fixed(transcript.signed, transcript.signature) => {
+            Outcome::Holds
+        }
         (Ok(_), Some(leaf)) => Err(NvidiaError::Signature { leaf: leaf.subject().to_owned() }).into(),
     };
     let nonce = match (&transcript, expected) {
@@ -167,7 +169,8 @@ pub(crate) fn examine(device: &DeviceEvidence, expected: Option<&Nonce>, context
             Err(NvidiaError::Fwid { reported, certified: identity.fwid }).into()
         }
     });
-    let firmware = Firmware::examine(&report, identity.map(|identity| identity.architecture), context, &mut established);
+    let firmware =
+        Firmware::examine(&report, identity.map(|identity| identity.architecture), context, &mut established);
     let layers = Layers {
         format,
         chain: chain_outcome,

@@ -1,9 +1,9 @@
 //! Evidence of NVIDIA's hardware, with the very layers that hold, fail or cannot be told at a fixed time.
 
+use protocol::Nonce;
 use protocol::digest::Hex;
 use protocol::evidence::{DeviceEvidence, DeviceKind};
 use protocol::reference::device::{Architecture, GpuMode, Nvdec0};
-use protocol::Nonce;
 use testkit::corpus;
 use verifier::endorsements::EndorsementKind;
 use verifier::nvidia::{self, Difference, Examination, FwidCheck, NvidiaError};
@@ -233,10 +233,7 @@ fn corpus_the_switch_holds_in_every_layer_with_31_of_31_measurements() {
 fn corpus_a_switchs_manifest_is_not_taken_for_a_gpu_and_the_other_way_round() {
     let switch = device("ls10_report.txt", "ls10_chain.txt");
     let examination = examine(&switch, &rims(&[VBIOS, DRIVER]), IN_2024);
-    assert_eq!(
-        missing(&examination.layers.vbios_rim),
-        "NVIDIA's manifest `NV_SWITCH_BIOS_5612_0002_890_9610550001`"
-    );
+    assert_eq!(missing(&examination.layers.vbios_rim), "NVIDIA's manifest `NV_SWITCH_BIOS_5612_0002_890_9610550001`");
 }
 
 #[test]
@@ -259,7 +256,8 @@ fn corpus_a_report_with_the_chain_of_another_device_is_refused() {
 #[test]
 #[ignore = "needs $CASEMATE_EVIDENCE"]
 fn corpus_one_bit_anywhere_in_a_genuine_report_is_not_genuine() {
-    for (report, chain) in [("hopperAttestationReport.txt", "hopper_cert_chain_case1.txt"), ("ls10_report.txt", "ls10_chain.txt")]
+    for (report, chain) in
+        [("hopperAttestationReport.txt", "hopper_cert_chain_case1.txt"), ("ls10_report.txt", "ls10_chain.txt")]
     {
         let genuine = device(report, chain);
         for place in (0..genuine.report.len()).step_by(7) {

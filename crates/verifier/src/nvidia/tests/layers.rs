@@ -30,7 +30,8 @@ fn a_genuine_device_of_each_architecture_holds() {
     ] {
         let device = rig.device(chip);
         let evidence = device.evidence(&report(chip));
-        let expected = if chip == Chip::Ls10 { ALL_HOLD.replace("driver_rim: holds\n", "") } else { ALL_HOLD.to_owned() };
+        let expected =
+            if chip == Chip::Ls10 { ALL_HOLD.replace("driver_rim: holds\n", "") } else { ALL_HOLD.to_owned() };
         assert_eq!(summary(&rig.examine(&evidence)), expected, "{chip:?}");
         let claims = rig.accept(&evidence);
         let identity = claims.identity.unwrap();
@@ -191,7 +192,8 @@ fn names_of_certificates_are_those_of_their_places() {
     }
     assert_eq!(named(Chip::Gh100, "GB100 A01 GSP FMC LF"), "device-chips-differ");
     assert_eq!(named(Chip::Gh100, "GH100 A02 GSP FMC LF"), "device-chips-differ");
-    let role = |certificate: &str, expected| NvidiaError::CertificateRole { certificate: certificate.to_owned(), expected };
+    let role =
+        |certificate: &str, expected| NvidiaError::CertificateRole { certificate: certificate.to_owned(), expected };
     let nameless = rig.nvidia.device_with(Chip::Gh100, PDI, FWID, |mut leaf, _| {
         leaf.subject = Name(vec![]);
         leaf
@@ -381,9 +383,7 @@ fn a_measurement_that_is_not_reported_differs() {
     let rig = Rig::new();
     let mut test = report(Chip::Gh100);
     test.measurements.remove(9);
-    let NvidiaError::Measurements { differences } =
-        nvidia(rig.refuse(&rig.device(Chip::Gh100).evidence(&test)))
-    else {
+    let NvidiaError::Measurements { differences } = nvidia(rig.refuse(&rig.device(Chip::Gh100).evidence(&test))) else {
         panic!("it has to differ")
     };
     assert_eq!((differences[0].index, differences[0].got), (9, None));

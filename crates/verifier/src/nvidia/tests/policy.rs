@@ -9,7 +9,7 @@ use protocol::reference::device::{
 };
 use testkit::nvidia::{Chip, evidence_of, field};
 
-use super::super::{COULD_NOT_TELL, Claims, RevocationCheck, appraise, explain, reference_values};
+use super::super::{COULD_NOT_TELL, Claims, FwidCheck, RevocationCheck, appraise, explain, reference_values};
 use super::{NONCE, PDI, Rig, report};
 use crate::explain::{Explanation, Verdict};
 use crate::{Mismatch, UnixTime};
@@ -36,8 +36,7 @@ fn floor(text: &str) -> Versions {
 #[test]
 fn what_was_made_from_devices_accepts_them() {
     let (devices, values) = machine();
-    assert_eq!(appraise(&devices, &values), Ok(()));
-    // Switches report no firmware id, so it is not demanded here; everything else is.
+    assert!(appraise(&devices, &values).is_ok());
     expect![[r#"
         {
           "platform": "HGX",
@@ -71,22 +70,19 @@ fn what_was_made_from_devices_accepts_them() {
           ],
           "rim_signers": "any",
           "ocsp": "required",
-          "fwid": "if-reported",
+          "fwid": "required",
           "nvdec0": "disabled"
         }"#]]
-    .assert_eq(
-        &serde_json::to_string_pretty(&DeviceReferenceValues { rim_signers: Machines::Any, ..values }).unwrap(),
-    );
+    .assert_eq(&serde_json::to_string_pretty(&DeviceReferenceValues { rim_signers: Machines::Any, ..values }).unwrap());
     for chip in Chip::ALL {
         let rig = Rig::new();
         let devices = rig.examine_all(&[rig.device(chip).evidence(&report(chip))]).verdict().unwrap();
         let values = reference_values(&devices, "one");
-        assert_eq!((values.topology, values.fwid, values.ocsp), (
-            Topology::Independent,
-            FwidPolicy::Required,
-            OcspPolicy::IfGiven
-        ));
-        assert_eq!(appraise(&devices, &values), Ok(()));
+        assert_eq!(
+            (values.topology, values.fwid, values.ocsp),
+            (Topology::Independent, FwidPolicy::Required, OcspPolicy::IfGiven)
+        );
+        assert!(appraise(&devices, &values).is_ok());
     }
 }
 
@@ -94,21 +90,40 @@ fn what_was_made_from_devices_accepts_them() {
 fn every_field_has_its_mismatch_with_both_values() {
     type Change = fn(&mut DeviceReferenceValues);
     let gpus = "device 1, gpu a001000405060708";
-    let cases: [(&str, Change, usize, &str); 17] = [
+    let cases: [(&str, Change, usize, &str); 16] = [
         ("gpus", |v| v.gpus = 3, 1, "gpus: 2, accepted is 3"),
         ("gpus", |v| v.gpus = 1, 1, "gpus: 2, accepted is 1"),
         ("switches", |v| v.switches = 0, 1, "switches: 1, accepted is 0"),
-        ("device_ids", |v| v.device_ids = Machines::Listed(vec![Hex(PDI)]), 3, "a00100040506, accepted are 010203040506"),
+        (
+            "device_ids",
+            |v| v.device_ids = Machines::Listed(vec![Hex(PDI)]),
+            3,
+            "a00100040506, accepted are 010203040506",
+        ),
         ("device_ids", |v| v.device_ids = Machines::Listed(vec![]), 3, "a00100040506, accepted are none"),
-        ("architectures", |v| v.architectures = vec![Architecture::Blackwell, Architecture::Ls10], 2, "hopper, accepted are blackwell, ls10"),
+        (
+            "architectures",
+            |v| v.architectures = vec![Architecture::Blackwell, Architecture::Ls10],
+            2,
+            "hopper, accepted are blackwell, ls10",
+        ),
         ("hwmodels", |v| v.hwmodels.truncate(1), 1, "LS_10 A01 FSP BROM, accepted are GH100 A01 GSP BROM"),
         ("driver_versions", |v| v.driver_versions = versions("590.13"), 2, "590.12, accepted are 590.13"),
         ("driver_versions", |v| v.driver_versions = floor("595"), 2, "590.12, floor 595"),
-        ("vbios_versions", |v| v.vbios_versions = versions("96.00.A5.00.02"), 2, "96.00.A5.00.01, accepted are 96.00.A5.00.02"),
-        ("switch_bios_versions", |v| v.switch_bios_versions = Versions::default(), 1, "96.10.73.00.01, accepted are none"),
+        (
+            "vbios_versions",
+            |v| v.vbios_versions = versions("96.00.A5.00.02"),
+            2,
+            "96.00.A5.00.01, accepted are 96.00.A5.00.02",
+        ),
+        (
+            "switch_bios_versions",
+            |v| v.switch_bios_versions = Versions::default(),
+            1,
+            "96.10.73.00.01, accepted are none",
+        ),
         ("modes", |v| v.modes = vec![GpuMode::Spt, GpuMode::Mpt], 2, "ppcie, accepted are spt, mpt"),
         ("rim_signers", |v| v.rim_signers = Machines::Listed(vec![Digest::ZERO]), 5, "accepted are 000000000000"),
-        ("fwid", |v| v.fwid = FwidPolicy::Required, 1, "not-reported, accepted is required"),
         ("nvdec0", |v| v.nvdec0 = Some(Nvdec0::Enabled), 2, "disabled, accepted is enabled"),
         ("vbios_versions", |v| v.vbios_versions = floor("96.00.a6"), 2, "96.00.A5.00.01, floor 96.00.a6"),
         ("modes", |v| v.modes = vec![], 2, "ppcie, accepted are none"),
@@ -147,7 +162,27 @@ fn revocation_that_is_demanded_and_not_known_is_a_mismatch_that_means_could_not_
     assert_eq!((*field, part.as_deref()), (COULD_NOT_TELL, Some("device 2, gpu a001010405060708")));
     assert!(hint.is_some());
     values.ocsp = OcspPolicy::IfGiven;
-    assert_eq!(appraise(&devices, &values), Ok(()));
+    assert!(appraise(&devices, &values).is_ok());
+}
+
+#[test]
+fn a_gpu_that_does_not_name_its_firmware_is_left_to_reference_values() {
+    let (mut devices, mut values) = machine();
+    devices[0].established.fwid = FwidCheck::NotReported;
+    let mismatches = appraise(&devices, &values).unwrap_err();
+    assert_eq!(
+        mismatches.iter().map(ToString::to_string).collect::<Vec<_>>(),
+        ["fwid (device 1, gpu a001000405060708): not-reported, accepted is required"]
+    );
+    values.fwid = FwidPolicy::IfReported;
+    assert!(appraise(&devices, &values).is_ok());
+}
+
+#[test]
+fn accepted_devices_are_affirming() {
+    let (devices, values) = machine();
+    assert_eq!(appraise(&devices, &values).unwrap().tier(), crate::ear::TrustTier::Affirming);
+    assert_eq!(values.validate("devices[0]"), Ok(()));
 }
 
 #[test]
@@ -160,7 +195,7 @@ fn a_fabric_that_is_demanded_names_what_is_wrong() {
         ["topology: switch b001000405060708 is not locked, accepted is switched"]
     );
     values.topology = Topology::Independent;
-    assert_eq!(appraise(&devices, &values), Ok(()));
+    assert!(appraise(&devices, &values).is_ok());
 }
 
 #[test]

@@ -97,7 +97,10 @@ fn a_gpu_says_what_it_is() {
     assert_eq!((report.board.project.as_str(), report.board.project_sku.as_str()), ("G520", "0200"));
     assert_eq!((report.board.chip_sku.as_str(), report.board.board_id), ("885", Some(0x437)));
     assert_eq!(report.board.chip.as_deref(), Some("GH100"));
-    assert_eq!((report.mode, report.nvdec0, report.protected_pcie), (GpuMode::Spt, Some(Nvdec0::Disabled), Some(false)));
+    assert_eq!(
+        (report.mode, report.nvdec0, report.protected_pcie),
+        (GpuMode::Spt, Some(Nvdec0::Disabled), Some(false))
+    );
     assert_eq!(report.fwid.unwrap().0, FWID);
     assert_eq!(report.measurements.len(), 64);
     assert_eq!(report.measurements[0].index, 0);
@@ -149,7 +152,10 @@ fn fields_that_mean_nothing_are_named() {
         (|r| _ = r.remove(field::PROJECT_SKU), NvidiaError::MissingField { field: "project SKU" }),
         (|r| _ = r.remove(field::CHIP_SKU), NvidiaError::MissingField { field: "chip SKU" }),
         (|r| _ = r.set(field::DRIVER_VERSION, b"590 12".to_vec()), NvidiaError::FieldText { field: "driver version" }),
-        (|r| _ = r.set(field::DRIVER_VERSION, b"590\x0012".to_vec()), NvidiaError::FieldText { field: "driver version" }),
+        (
+            |r| _ = r.set(field::DRIVER_VERSION, b"590\x0012".to_vec()),
+            NvidiaError::FieldText { field: "driver version" },
+        ),
         (|r| _ = r.set(field::DRIVER_VERSION, vec![0]), size("driver version", 0, "1 to 32 characters")),
         (|r| _ = r.set(field::DRIVER_VERSION, vec![b'5'; 33]), size("driver version", 33, "1 to 32 characters")),
         (|r| _ = r.set(field::PROJECT, b"../x\0".to_vec()), NvidiaError::FieldText { field: "project" }),
@@ -204,7 +210,11 @@ fn nvidias_list_is_read_and_its_own_words_are_not() {
     let gpu = bytes(&report(Chip::Gh100));
     let switch = bytes(&report(Chip::Ls10));
     let entry = |report: &[u8]| {
-        format!(r#"{{"arch":"AMPERE","certificate":"{}","evidence":"{}","nonce":"00"}}"#, encode(b"pem"), encode(report))
+        format!(
+            r#"{{"arch":"AMPERE","certificate":"{}","evidence":"{}","nonce":"00"}}"#,
+            encode(b"pem"),
+            encode(report)
+        )
     };
     let list = format!("[{},{}]", entry(&gpu), entry(&switch));
     let devices = read_json(list.as_bytes()).unwrap();

@@ -129,7 +129,9 @@ fn a_device_that_was_dropped_is_named() {
     let switch = machine[4].0.id();
     let errors = fabric(&rig, &without(4));
     assert_eq!(errors.len(), 3);
-    assert!(errors.iter().all(|error| error.ends_with(&format!("is linked with switch {switch}, which is not in the set"))));
+    assert!(
+        errors.iter().all(|error| error.ends_with(&format!("is linked with switch {switch}, which is not in the set")))
+    );
 }
 
 #[test]
