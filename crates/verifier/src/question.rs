@@ -89,8 +89,9 @@ impl Verifier {
                 certificates::explain_chain(std::slice::from_ref(der), &context)
             }
             Input::Endorsement(EndorsementKind::Crl, der) => certificates::explain_crl(der, &context),
-            Input::Endorsement(EndorsementKind::TcbInfo | EndorsementKind::QeIdentity, json) => {
-                dcap::explain_document(json, &context)
+            Input::Endorsement(kind @ (EndorsementKind::TcbInfo | EndorsementKind::QeIdentity), json) => {
+                let subject = if *kind == EndorsementKind::TcbInfo { "TCB info" } else { "QE identity" };
+                Explanation::new(subject, dcap::explain_document(json, &context))
             }
             Input::Endorsement(EndorsementKind::Rim, xml) => {
                 rim::explain(xml, context.anchors, context.endorsements, context.now)
