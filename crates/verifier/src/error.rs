@@ -89,6 +89,15 @@ pub enum VerifyError {
     /// An Intel quote, or what Intel says about its platform.
     #[error("quote of an Intel TEE")]
     Dcap(#[from] DcapError),
+    /// Evidence of a GPU or switch does not hold.
+    #[error("device evidence")]
+    Nvidia(#[from] crate::nvidia::NvidiaError),
+    /// A reference integrity manifest cannot be used.
+    #[error("reference integrity manifest")]
+    Rim(#[from] crate::rim::RimError),
+    /// OCSP says that a certificate is bad, or cannot tell.
+    #[error("revocation")]
+    Ocsp(#[from] crate::ocsp::OcspError),
     /// Could not tell: an Endorsement is not at hand.
     #[error("{need} is not at hand")]
     MissingEndorsement {
@@ -106,6 +115,12 @@ pub enum VerifyError {
     /// Not genuine: a software TEE vouches for no hardware.
     #[error("software evidence comes with {got} devices, which it cannot vouch for")]
     DevicesWithoutHardware {
+        /// How many came.
+        got: usize,
+    },
+    /// Unbound: devices where none were asked for, so that nobody knows which nonce they should answer.
+    #[error("evidence comes with {got} devices, and none were asked for")]
+    DevicesUnexpected {
         /// How many came.
         got: usize,
     },
@@ -239,12 +254,15 @@ impl VerifyError {
         match self {
             Self::TooLong { .. } | Self::TooManyDevices { .. } | Self::Malformed(_) => Fault::Malformed,
             Self::NotGenuine(_) | Self::DevicesWithoutHardware { .. } => Fault::NotGenuine,
-            Self::Unbound { .. } => Fault::Unbound,
+            Self::Unbound { .. } | Self::DevicesUnexpected { .. } => Fault::Unbound,
             Self::Unsupported { .. } | Self::NotJudged { .. } => Fault::Unsupported,
             Self::Path(error) => error.fault(),
             Self::Crl(error) => error.fault(),
             Self::Snp(error) => error.fault(),
             Self::Dcap(error) => error.fault(),
+            Self::Nvidia(error) => error.fault(),
+            Self::Rim(error) => error.fault(),
+            Self::Ocsp(error) => error.fault(),
             Self::MissingEndorsement { .. } => Fault::Missing,
         }
     }
@@ -264,11 +282,15 @@ impl VerifyError {
             Self::NotGenuine(_) => "evidence-not-genuine",
             Self::Unbound { .. } => "evidence-unbound",
             Self::Unsupported { .. } => "evidence-unsupported",
+            Self::DevicesUnexpected { .. } => "evidence-devices-unexpected",
             Self::NotJudged { .. } => "not-judged",
             Self::Path(error) => error.code(),
             Self::Crl(error) => error.code(),
             Self::Snp(error) => error.code(),
             Self::Dcap(error) => error.code(),
+            Self::Nvidia(error) => error.code(),
+            Self::Rim(error) => error.code(),
+            Self::Ocsp(error) => error.code(),
             Self::MissingEndorsement { .. } => "endorsement-missing",
         }
     }
@@ -291,6 +313,7 @@ impl VerifyError {
             Self::TooLong { .. }
             | Self::TooManyDevices { .. }
             | Self::DevicesWithoutHardware { .. }
+            | Self::DevicesUnexpected { .. }
             | Self::Malformed(_)
             | Self::NotGenuine(_)
             | Self::NotJudged { .. } => None,
@@ -303,6 +326,9 @@ impl VerifyError {
             Self::Crl(error) => error.hint(),
             Self::Snp(error) => error.hint(),
             Self::Dcap(error) => error.hint(),
+            Self::Nvidia(error) => error.hint(),
+            Self::Rim(error) => error.hint(),
+            Self::Ocsp(error) => error.hint(),
             Self::MissingEndorsement { .. } => {
                 Some("fetch it with `casemate endorsements fetch`, or import a bundle that has it".to_owned())
             }
@@ -318,8 +344,11 @@ impl AppraiseError {
             | Self::OtherRoot { .. }
             | Self::OtherMeasurement { .. }
             | Self::NotAccepted { .. }
-            | Self::NoEntryAccepts { .. }
             | Self::OtherIdentity { .. } => true,
+            // An entry that lacks nothing but a vendor's word might accept the Evidence yet.
+            Self::NoEntryAccepts { tried } => {
+                !tried.iter().any(|entry| entry.mismatches.iter().all(Mismatch::could_not_tell))
+            }
             Self::Unsupported { .. } => false,
         }
     }

@@ -41,6 +41,14 @@ pub enum SnpError {
         /// How.
         differences: Vec<Difference>,
     },
+    /// More certificates fit the report than are tried, and none of those tried signed it.
+    #[error("none of the first {tried} {key} certificates that fit this report is of the key that signed it")]
+    TooManyKeys {
+        /// Which kind of key the report names.
+        key: SigningKey,
+        /// How many were tried.
+        tried: usize,
+    },
     /// The certificate of a signing key without what makes it one.
     #[error("key certificate")]
     KeyCertificate(#[from] KeyCertificateError),
@@ -126,7 +134,7 @@ impl SnpError {
                 Fault::NotGenuine
             }
             // Somebody else's certificate says nothing about this report: the right one is missing.
-            Self::OtherKey { .. } => Fault::Missing,
+            Self::OtherKey { .. } | Self::TooManyKeys { .. } => Fault::Missing,
             Self::KeyCertificate(KeyCertificateError::Product { .. }) => Fault::Unsupported,
             Self::KeyCertificate(_) => Fault::Malformed,
         }
@@ -145,6 +153,7 @@ impl SnpError {
             Self::NotSigned => "snp-not-signed",
             Self::Signature { .. } => "snp-signature",
             Self::OtherKey { .. } => "snp-other-key",
+            Self::TooManyKeys { .. } => "snp-too-many-keys",
             Self::KeyContradicts { .. } => "snp-key-contradicts",
             Self::KeyCertificate(_) => "snp-key-certificate",
             Self::Authority { .. } => "snp-key-authority",
@@ -166,6 +175,11 @@ impl SnpError {
             Self::Signature { .. } => {
                 Some("the report was changed after it was signed, or made up: do not trust the machine".to_owned())
             }
+            Self::TooManyKeys { .. } => Some(
+                "the report masks its chip; have the host add the certificate to its reports (`snphost import`), or import \
+                 only the certificates of the machines that you use"
+                    .to_owned(),
+            ),
             Self::OtherKey { .. } => Some(
                 "fetch the certificate of this report's key with `casemate endorsements fetch`; a host that changed its \
                  firmware or its reported TCB has another key than before"

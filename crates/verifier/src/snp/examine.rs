@@ -59,9 +59,9 @@ pub struct Examination {
     pub endorsers: Vec<String>,
 }
 
-/// LIMIT: certificates that are tried for one report. AMD issues one for each chip and TCB; a masked chip or a VLEK can
-/// fit as many as there are machines or clouds, of which a site knows a handful.
-const MAX_TRIED: usize = 8;
+/// LIMIT: keys that are tried for one report, at a fifth of a millisecond each. AMD issues one for each chip and TCB, so one
+/// is the rule; a report that masks its chip fits the keys of all machines of its TCB.
+const MAX_TRIED: usize = 64;
 /// Key, authority, root.
 const AMD_CHAIN: usize = 3;
 /// LIMIT: certificates that are read to find the nearest when none fits, for the sake of a better message.
@@ -295,7 +295,11 @@ fn find(
         }
         tried = tried.saturating_add(1);
         if tried > MAX_TRIED {
-            break;
+            return Err(SnpError::TooManyKeys { key: signer, tried: MAX_TRIED }.into());
+        }
+        // Of keys that fit and did not sign, one is enough to complain about.
+        if best.as_ref().is_some_and(|best| best.path.is_ok()) && !key.signed(report) {
+            continue;
         }
         let candidate = Candidate::new(report, claims, key, context);
         let complete = candidate.rank() == (true, true, true);

@@ -3,6 +3,7 @@
 mod ccel;
 mod dcap;
 mod launch;
+mod nvidia_corpus;
 mod replay;
 mod software;
 mod targets;

@@ -365,6 +365,33 @@ fn a_masked_chip_is_known_by_its_certificate() {
 }
 
 #[test]
+fn a_masked_chip_is_looked_for_among_so_many_and_no_more() {
+    let mut report = milan();
+    report.mask_chip_id = true;
+    let key = ReportKey::of(&report);
+    let mut endorsements = lists_only(key.line);
+    let fill = |endorsements: &mut Endorsements, numbers: std::ops::Range<u8>| {
+        for number in numbers {
+            let other = ReportKey::new(report.product, SigningKey::Vcek, &report.reported_tcb, &[number; 64]);
+            endorsements.add(EndorsementKind::Certificate, &other.certificate).unwrap();
+        }
+    };
+    let body = key.sign(&report);
+    fill(&mut endorsements, 1..64);
+    assert!(shown(&judge(&body, &endorsements)).contains("chip_key +, signature snp-signature!"));
+    let mut enough = endorsements.clone();
+    enough.add(EndorsementKind::Certificate, &key.certificate).unwrap();
+    assert_eq!(shown(&judge(&body, &enough)), ALL_HOLD);
+    fill(&mut endorsements, 64..66);
+    endorsements.add(EndorsementKind::Certificate, &key.certificate).unwrap();
+    assert!(shown(&judge(&body, &endorsements)).contains("chip_key snp-too-many-keys?"));
+    // The host's table comes first.
+    let mut extended = body;
+    extended.extend(certificate_table(&[(VCEK_GUID, &key.certificate)]));
+    assert_eq!(shown(&judge(&extended, &endorsements)), ALL_HOLD);
+}
+
+#[test]
 fn an_unsigned_report_is_refused() {
     let mut report = milan();
     report.mask_chip_key = true;
