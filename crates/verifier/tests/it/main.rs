@@ -1,5 +1,8 @@
 //! Software Evidence through the whole Verifier: one yes, and a no with a name for every field.
 
+mod ccel;
+mod launch;
+
 use expect_test::expect;
 use proptest::prelude::*;
 use protocol::digest::Measurement;
