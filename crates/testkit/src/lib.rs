@@ -7,6 +7,7 @@ pub mod corpus;
 pub mod dcap;
 pub mod der;
 pub mod nvidia;
+pub mod ocsp;
 pub mod ovmf;
 pub mod rim;
 pub mod snp;
