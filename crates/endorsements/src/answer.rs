@@ -214,3 +214,6 @@ fn percent_decoded(text: &str) -> Vec<u8> {
     }
     out
 }
+
+#[cfg(test)]
+mod tests;

@@ -6,7 +6,7 @@
 //!
 //! It is signed by nobody. What is in it is verified where it is used, like everything else here.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -232,7 +232,7 @@ fn read(bytes: &[u8], now: UnixTime) -> Result<Vec<Stored>, BundleError> {
         let document = STANDARD.decode(text).ok().filter(|document| Digest::of(document) == *digest);
         documents.insert(*digest, document.ok_or(BundleError::WrongDigest { digest: *digest })?);
     }
-    let mut unused: BTreeMap<_, _> = documents.keys().map(|digest| (*digest, ())).collect();
+    let mut unused: BTreeSet<Digest> = documents.keys().copied().collect();
     let mut stored = BTreeMap::new();
     for (number, entry) in (1..).zip(bundle.entries) {
         if !entry.is_sound() {
@@ -258,7 +258,7 @@ fn read(bytes: &[u8], now: UnixTime) -> Result<Vec<Stored>, BundleError> {
             return Err(BundleError::Repeated { number });
         }
     }
-    match unused.into_keys().next() {
+    match unused.into_iter().next() {
         Some(digest) => Err(BundleError::Unused { digest }),
         None => Ok(stored.into_values().collect()),
     }

@@ -334,8 +334,7 @@ impl Cache {
 
     fn read_entry(&self, path: &Path) -> Result<Option<Entry>, CacheError> {
         let damaged = |damage| CacheError::Damaged { path: path.to_owned(), damage };
-        let Some(text) = read(path, MAX_ENTRY)? else { return Ok(None) };
-        let text = text.ok_or_else(|| damaged(Damage::NotAnEntry))?;
+        let Some(text) = read(path, MAX_ENTRY, Damage::NotAnEntry)? else { return Ok(None) };
         let entry: Entry = serde_json::from_slice(&text).map_err(|_| damaged(Damage::NotAnEntry))?;
         if !entry.is_sound() {
             return Err(damaged(Damage::NotAnEntry));
@@ -352,9 +351,11 @@ impl Cache {
         for item in &entry.documents {
             let path = self.blob_path(&item.sha256);
             let damaged = |damage| CacheError::Damaged { path: path.clone(), damage };
-            let bytes = read(&path, item.size)?.ok_or_else(|| damaged(Damage::Gone))?;
-            let bytes = bytes.filter(|bytes| Digest::of(bytes) == item.sha256);
-            documents.push(Document { kind: item.kind, bytes: bytes.ok_or_else(|| damaged(Damage::Changed))? });
+            let bytes = read(&path, item.size, Damage::Changed)?.ok_or_else(|| damaged(Damage::Gone))?;
+            if Digest::of(&bytes) != item.sha256 {
+                return Err(damaged(Damage::Changed));
+            }
+            documents.push(Document { kind: item.kind, bytes });
         }
         check(&entry.need, &documents).map_err(|wrong| CacheError::Damaged {
             path: self.entry_path(&entry.key()),
@@ -430,8 +431,8 @@ fn io(action: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> Cache
     move |error| CacheError::Io { action, path, reason: error.to_string() }
 }
 
-/// A file of at most `limit` bytes: `None` when it is not there, `Some(None)` when it is longer or no plain file.
-fn read(path: &Path, limit: u64) -> Result<Option<Option<Vec<u8>>>, CacheError> {
+/// A file, or `None` when it is not there. One that is longer than `limit`, or no plain file, is `damage`.
+fn read(path: &Path, limit: u64, damage: Damage) -> Result<Option<Vec<u8>>, CacheError> {
     let file = match File::open(path) {
         Ok(file) => file,
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
@@ -439,9 +440,9 @@ fn read(path: &Path, limit: u64) -> Result<Option<Option<Vec<u8>>>, CacheError> 
     };
     let mut bytes = Vec::new();
     match file.take(limit + 1).read_to_end(&mut bytes) {
-        Ok(_) => Ok(Some((bytes.len() as u64 <= limit).then_some(bytes))),
-        Err(error) if error.kind() == ErrorKind::IsADirectory => Ok(Some(None)),
-        Err(error) => Err(io("read", path)(error)),
+        Ok(_) if bytes.len() as u64 <= limit => Ok(Some(bytes)),
+        Err(error) if error.kind() != ErrorKind::IsADirectory => Err(io("read", path)(error)),
+        _ => Err(CacheError::Damaged { path: path.to_owned(), damage }),
     }
 }
 
@@ -460,3 +461,6 @@ fn files(folder: &Path) -> Result<Vec<PathBuf>, CacheError> {
     paths.sort();
     Ok(paths)
 }
+
+#[cfg(test)]
+mod tests;

@@ -17,11 +17,11 @@ use crate::cache::{Cache, CacheError, Stored};
 use crate::error::FetchError;
 use crate::fetch::{Fetcher, Limits};
 use crate::flight::Flights;
-use crate::http::{Http, Transport};
+use crate::http::Http;
 use crate::sources::{Request, Sources, parts};
 
 /// LIMIT: needs in one question. An HGX board with its host has about 60.
-pub const MAX_NEEDS: usize = 1_024;
+pub(crate) const MAX_NEEDS: usize = 1_024;
 /// Fetches at the same time, of all callers together: services count connections.
 const AT_ONCE: usize = 8;
 /// For how long "not found" is believed. Needs come from unverified Evidence: a made-up chip must not cost AMD's service
@@ -169,7 +169,7 @@ pub enum ClientError {
     /// A certificate that cannot be read.
     #[error("a root certificate for services cannot be read")]
     Root,
-    /// TLS cannot be set up: this system may have no root certificates.
+    /// TLS cannot be set up.
     #[error("TLS cannot be set up: {reason}")]
     Tls {
         /// The innermost cause.
@@ -186,7 +186,7 @@ struct Fetched {
 }
 
 /// A clock.
-type Clock = Arc<dyn Fn() -> UnixTime + Send + Sync>;
+pub type Clock = Arc<dyn Fn() -> UnixTime + Send + Sync>;
 
 struct Inner {
     sources: Sources,
@@ -221,31 +221,20 @@ impl fmt::Debug for Client {
 impl Client {
     /// A client of these services, with this cache. Asks nobody yet.
     pub fn new(sources: Sources, cache: Cache) -> Result<Self, ClientError> {
-        Self::with_limits(sources, cache, Limits::default())
+        Self::with(sources, cache, Limits::default(), Arc::new(system_clock))
     }
 
-    /// The same, with other patience.
-    pub fn with_limits(sources: Sources, cache: Cache, limits: Limits) -> Result<Self, ClientError> {
+    /// The same, with other patience and by another clock: for tests, and to see what is stale at another time.
+    pub fn with(sources: Sources, cache: Cache, limits: Limits, clock: Clock) -> Result<Self, ClientError> {
         if let Some((setting, url)) = sources.bases().into_iter().find(|(_, url)| parts(url).is_none()) {
             return Err(ClientError::Address { setting, url: crate::error::quote(url) });
         }
         // Offline, nothing of this may fail: there may be no root certificates, and none are needed.
-        let transport =
-            if sources.offline { None } else { Some(Box::new(Http::new(&sources, limits)?) as Box<dyn Transport>) };
-        Ok(Self::assemble(sources, cache, transport, limits, Arc::new(system_clock)))
-    }
-
-    fn assemble(
-        sources: Sources,
-        cache: Cache,
-        transport: Option<Box<dyn Transport>>,
-        limits: Limits,
-        clock: Clock,
-    ) -> Self {
-        let fetcher = transport.map(|transport| Fetcher::new(transport, limits));
+        let http = if sources.offline { None } else { Some(Http::new(&sources, limits)?) };
+        let fetcher = http.map(|http| Fetcher::new(Box::new(http), limits));
         let (flights, memory) = (Flights::default(), Mutex::default());
         let slots = Semaphore::new(AT_ONCE);
-        Self { inner: Arc::new(Inner { sources, cache, fetcher, flights, slots, memory, clock }) }
+        Ok(Self { inner: Arc::new(Inner { sources, cache, fetcher, flights, slots, memory, clock }) })
     }
 
     /// The cache.
@@ -301,7 +290,7 @@ impl Client {
         if let Some(stored) = &cached
             && is_fresh(need, stored.fetched_at, stored.next_update(), freshness, now)
         {
-            return self.from_cache(need, stored.clone(), false, notes);
+            return self.out_of_cache(need, stored.clone(), false, notes);
         }
         let error = match self.fetch(need, key, asked, freshness).await {
             Ok(fetched) => {
@@ -317,15 +306,15 @@ impl Client {
             // Offline, nothing newer was to be had, and whoever set that knows.
             if error != FetchError::Offline {
                 notes.push(Note::NotRenewed(error));
-                return self.from_cache(need, stored, true, notes);
+                return self.out_of_cache(need, stored, true, notes);
             }
             let stale = is_past(stored.next_update(), now);
-            return self.from_cache(need, stored, stale, notes);
+            return self.out_of_cache(need, stored, stale, notes);
         }
         (self.status(need.clone(), Origin::Missing(error), None, false, notes), None)
     }
 
-    fn from_cache(&self, need: &Need, stored: Stored, stale: bool, notes: Vec<Note>) -> (Status, Option<Stored>) {
+    fn out_of_cache(&self, need: &Need, stored: Stored, stale: bool, notes: Vec<Note>) -> (Status, Option<Stored>) {
         let age = Duration::from_secs((self.inner.clock)().0.saturating_sub(stored.fetched_at.0));
         let status = self.status(need.clone(), Origin::Cache { age }, stored.next_update(), stale, notes);
         (status, Some(stored))

@@ -89,3 +89,6 @@ fn generalized(text: &[u8]) -> Option<UnixTime> {
     let (date, time) = ([part(0, 4), part(4, 6), part(6, 8)], [part(8, 10), part(10, 12), part(12, 14)]);
     format!("{}T{}Z", date.join("-"), time.join(":")).parse().ok()
 }
+
+#[cfg(test)]
+mod tests;

@@ -111,3 +111,6 @@ pub(crate) fn ocsp_dates(response: &[u8]) -> Option<(&[u8], Option<&[u8]>)> {
     let next_update = expect(CONTEXT_0, single).and_then(|(next, _)| expect(GENERALIZED_TIME, next));
     Some((this_update, next_update.map(|(next, _)| next)))
 }
+
+#[cfg(test)]
+mod tests;

@@ -100,6 +100,14 @@ pub enum FetchError {
         /// The innermost cause.
         reason: String,
     },
+    /// This system has no root certificates, so that no service can prove who it is.
+    #[error("`{host}` is not asked, because this system has no root certificates: {reason}")]
+    NoRoots {
+        /// Host and port.
+        host: String,
+        /// The innermost cause.
+        reason: String,
+    },
     /// A connection, and no answer in time.
     #[error("`{host}` did not answer `{path}` within {} s", limit.as_secs_f32())]
     TimedOut {
@@ -200,6 +208,7 @@ impl FetchError {
             Self::BadCertificate => "bad-certificate",
             Self::TooMany { .. } => "too-many",
             Self::Unreachable { .. } => "unreachable",
+            Self::NoRoots { .. } => "no-roots",
             Self::TimedOut { .. } => "timed-out",
             Self::PutOff { .. } => "put-off",
             Self::Failed { .. } => "service-failed",
@@ -224,6 +233,7 @@ impl FetchError {
                     "see whether this machine reaches `{host}`; a proxy or an offline bundle helps where it must not"
                 )
             }
+            Self::NoRoots { .. } => "install the system's root certificates (`ca-certificates`), or ask a proxy".into(),
             Self::PutOff { retry_after: Some(wait), .. } => format!("repeat it in {} s", wait.as_secs().max(1)),
             Self::CoolingDown { left, .. } => format!("repeat it in {} s", left.as_secs().max(1)),
             Self::PutOff { .. } | Self::Failed { .. } => "repeat it in a minute".into(),

@@ -184,3 +184,6 @@ fn dice() -> u8 {
     let mut byte = [0];
     aws_lc_rs::rand::fill(&mut byte).map_or(0, |()| byte[0])
 }
+
+#[cfg(test)]
+mod tests;

@@ -55,3 +55,6 @@ impl<T: Clone + Send + Sync + 'static> Flights<T> {
         result.wait_for(Option::is_some).await.ok().and_then(|outcome| outcome.clone())
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderMap, RETRY_AFTER};
 use reqwest::redirect::Policy;
+use x509_parser::prelude::{FromDer as _, X509Certificate};
 
 use crate::client::ClientError;
 use crate::error::{FetchError, quote};
@@ -38,6 +39,9 @@ pub(crate) trait Transport: Send + Sync {
 pub(crate) struct Http {
     public: reqwest::Client,
     pccs: Option<reqwest::Client>,
+    /// Why no service's certificate can be checked, if that is so. Plain HTTP, to a proxy, goes all the same: an image
+    /// that is built FROM scratch has no root certificates.
+    no_roots: Option<String>,
     limits: Limits,
 }
 
@@ -45,9 +49,6 @@ impl Http {
     /// Connects nowhere yet.
     pub(crate) fn new(sources: &Sources, limits: Limits) -> Result<Self, ClientError> {
         let extra = certificates(&sources.roots)?;
-        let build = |builder: reqwest::ClientBuilder| {
-            builder.build().map_err(|error| ClientError::Tls { reason: innermost(&error) })
-        };
         let base = || {
             let builder = reqwest::Client::builder()
                 .user_agent(concat!("casemate/", env!("CARGO_PKG_VERSION")))
@@ -58,16 +59,27 @@ impl Http {
                 .pool_max_idle_per_host(2);
             if sources.environment { builder } else { builder.no_proxy() }
         };
+        let tls = |error: reqwest::Error| ClientError::Tls { reason: innermost(&error) };
         let public = if extra.is_empty() { base() } else { base().tls_certs_merge(extra) };
+        let (public, no_roots) = match public.build() {
+            Ok(public) => (public, None),
+            Err(error) => (base().tls_certs_only([]).build().map_err(tls)?, Some(innermost(&error))),
+        };
         let pccs = match &sources.intel {
-            Intel::Pccs { roots, .. } if !roots.is_empty() => Some(build(base().tls_certs_only(certificates(roots)?))?),
+            Intel::Pccs { roots, .. } if !roots.is_empty() => {
+                Some(base().tls_certs_only(certificates(roots)?).build().map_err(tls)?)
+            }
             _ => None,
         };
-        Ok(Self { public: build(public)?, pccs, limits })
+        Ok(Self { public, pccs, no_roots, limits })
     }
 
     async fn exchange(&self, request: &Request) -> Result<Answer, FetchError> {
-        let client = self.pccs.as_ref().filter(|_| request.pccs).unwrap_or(&self.public);
+        let pccs = self.pccs.as_ref().filter(|_| request.pccs);
+        if let (None, Some(reason), true) = (pccs, &self.no_roots, request.url.starts_with("https:")) {
+            return Err(FetchError::NoRoots { host: request.host(), reason: reason.clone() });
+        }
+        let client = pccs.unwrap_or(&self.public);
         let mut builder = match &request.body {
             None => client.get(&request.url),
             Some(body) => client.post(&request.url).header(CONTENT_TYPE, "application/ocsp-request").body(body.clone()),
@@ -119,7 +131,11 @@ impl Transport for Http {
 }
 
 fn certificates(roots: &[Vec<u8>]) -> Result<Vec<reqwest::Certificate>, ClientError> {
-    let read = |der: &Vec<u8>| reqwest::Certificate::from_der(der).map_err(|_| ClientError::Root);
+    let read = |der: &Vec<u8>| {
+        // reqwest looks at it only later, and then says something of a peer.
+        X509Certificate::from_der(der).ok().filter(|(rest, _)| rest.is_empty()).ok_or(ClientError::Root)?;
+        reqwest::Certificate::from_der(der).map_err(|_| ClientError::Root)
+    };
     roots.iter().map(read).collect()
 }
 

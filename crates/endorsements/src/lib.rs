@@ -36,6 +36,8 @@ mod client;
 mod dates;
 mod der;
 mod error;
+#[cfg(test)]
+mod examples;
 mod fetch;
 mod flight;
 mod http;
@@ -43,7 +45,7 @@ mod sources;
 
 pub use bundle::{BundleError, Exported, Imported, Refusal};
 pub use cache::{Cache, CacheError, Damage, Entry, Item, Listing};
-pub use client::{Client, ClientError, Freshness, Gathered, Note, Origin, Status, download};
+pub use client::{Client, ClientError, Clock, Freshness, Gathered, Note, Origin, Status, download};
 pub use error::{FetchError, Wrong};
 pub use fetch::Limits;
 pub use sources::{Channel, Intel, Sources};

@@ -108,7 +108,7 @@ impl Sources {
             vec![("amd", self.amd.as_str()), ("nvidia_rim", &self.nvidia_rim), ("nvidia_ocsp", &self.nvidia_ocsp)];
         match &self.intel {
             Intel::Pcs { api, certificates } => {
-                bases.extend([("intel.api", api.as_str()), ("intel.certificates", certificates)])
+                bases.extend([("intel.api", api.as_str()), ("intel.certificates", certificates)]);
             }
             Intel::Pccs { base, .. } => bases.push(("intel.base", base)),
         }
@@ -285,3 +285,6 @@ impl Request {
         parts(&self.url).map_or("/", |(_, path)| if path.is_empty() { "/" } else { path }).to_owned()
     }
 }
+
+#[cfg(test)]
+mod tests;
