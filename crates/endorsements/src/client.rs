@@ -7,7 +7,6 @@ use std::time::{Duration, SystemTime};
 
 use futures_util::future::join_all;
 use protocol::Digest;
-use tokio::sync::Semaphore;
 use tokio::time::Instant;
 use verifier::UnixTime;
 use verifier::endorsements::{Endorsements, Need};
@@ -22,8 +21,6 @@ use crate::sources::{Request, Sources, parts};
 
 /// LIMIT: needs in one question. An HGX board with its host has about 60.
 pub(crate) const MAX_NEEDS: usize = 1_024;
-/// Fetches at the same time, of all callers together: services count connections.
-const AT_ONCE: usize = 8;
 /// For how long "not found" is believed. Needs come from unverified Evidence: a made-up chip must not cost AMD's service
 /// a request, and us its patience, each time it is shown.
 const NOT_FOUND: Duration = Duration::from_secs(60);
@@ -194,7 +191,6 @@ struct Inner {
     /// `None` offline.
     fetcher: Option<Fetcher>,
     flights: Flights<Outcome>,
-    slots: Semaphore,
     memory: Mutex<Memory>,
     clock: Clock,
 }
@@ -233,8 +229,7 @@ impl Client {
         let http = if sources.offline { None } else { Some(Http::new(&sources, limits)?) };
         let fetcher = http.map(|http| Fetcher::new(Box::new(http), limits));
         let (flights, memory) = (Flights::default(), Mutex::default());
-        let slots = Semaphore::new(AT_ONCE);
-        Ok(Self { inner: Arc::new(Inner { sources, cache, fetcher, flights, slots, memory, clock }) })
+        Ok(Self { inner: Arc::new(Inner { sources, cache, fetcher, flights, memory, clock }) })
     }
 
     /// The cache.
@@ -372,7 +367,6 @@ impl Client {
         {
             return Ok(Arc::new(Fetched { stored, not_kept: None }));
         }
-        let _slot = inner.slots.acquire().await.map_err(|_| FetchError::GivenUp)?;
         let answer = fetcher.fetch(request).await?;
         let documents = answer::read(need, request, &answer).map_err(|wrong| FetchError::Malformed {
             host: request.host(),

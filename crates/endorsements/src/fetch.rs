@@ -2,9 +2,10 @@
 //! keeps failing.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
 use crate::error::FetchError;
@@ -61,15 +62,26 @@ impl Limits {
     }
 }
 
+/// Fetches from one service at the same time: services count connections, and one that hangs must not keep the others'
+/// answers waiting.
+const AT_ONCE: usize = 4;
+
 /// What is remembered of a service.
-#[derive(Default, Debug)]
+#[derive(Debug)]
 struct Service {
+    slots: Arc<Semaphore>,
     /// Failed fetches in a row.
     failures: u32,
     /// Until when it is left alone.
     closed_until: Option<Instant>,
     /// Until when it asked to be left alone; fetches wait for that, if it is not too long.
     not_before: Option<Instant>,
+}
+
+impl Default for Service {
+    fn default() -> Self {
+        Self { slots: Arc::new(Semaphore::new(AT_ONCE)), failures: 0, closed_until: None, not_before: None }
+    }
 }
 
 /// LIMIT: services that are remembered; there are five, unless somebody uses addresses as names.
@@ -89,6 +101,8 @@ impl Fetcher {
 
     /// The answer to a request, of status 200.
     pub(crate) async fn fetch(&self, request: &Request) -> Result<Answer, FetchError> {
+        let slots = self.with(request, |service| Arc::clone(&service.slots));
+        let _slot = slots.acquire_owned().await.map_err(|_| FetchError::GivenUp)?;
         self.admit(request)?;
         let attempts = tokio::time::timeout(self.limits.total, self.attempts(request));
         let result = attempts.await.unwrap_or_else(|_| {
@@ -154,7 +168,7 @@ impl Fetcher {
                 }
             } else {
                 // Also a refusal is an answer: the service is there.
-                *service = Service { not_before: service.not_before, ..Service::default() };
+                (service.failures, service.closed_until) = (0, None);
             }
         });
     }

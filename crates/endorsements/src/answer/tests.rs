@@ -211,3 +211,32 @@ fn documents_of_a_wrong_kind_answer_nothing() {
     let long = Document { bytes: b"<SoftwareIdentity/>".repeat(60_000), ..rim };
     assert_eq!(check(&need, &[long]), Err(Wrong::NotA { kind: EndorsementKind::Rim }));
 }
+
+#[test]
+#[ignore = "needs $CASEMATE_EVIDENCE"]
+fn corpus_documents_are_taken_as_what_they_are() {
+    let authority = Authority::new("Root");
+    let rims = [
+        "NV_GPU_DRIVER_GH100_550.144.03.xml",
+        "NV_GPU_VBIOS_1010_0200_882_96005E0001.swidtag",
+        "NV_SWITCH_BIOS_5612_0002_890_9610550001.xml",
+    ];
+    for name in rims {
+        let rim = String::from_utf8(testkit::corpus::file(&format!("nvidia/{name}"))).unwrap();
+        let found = answer(&Need::Rim { id: ID.into() }, examples::rim_answer(ID, &rim), None).unwrap();
+        assert_eq!(found[0].bytes, rim.as_bytes(), "{name}");
+    }
+    let der = |name: &str| answer(&vcek(), testkit::corpus::file(name), None).map(|found| kinds(&found));
+    assert_eq!(der("snp/test-vcek.der"), Ok(vec![EndorsementKind::Certificate]));
+    let chain = Need::AmdChain { product: AmdProduct::Milan, key: AmdKey::Vcek };
+    for product in ["milan", "genoa", "turin"] {
+        let pem = testkit::corpus::file(&format!("snp/{product}_ask_ark_asvk.pem"));
+        assert_eq!(answer(&chain, pem, None).unwrap().len(), 3, "{product}");
+    }
+    let tcb_info = Need::TcbInfo { tee: Tee::Tdx, fmspc: Hex([0x00, 0xa0, 0x6d, 0x08, 0, 0]) };
+    let found = answer(&tcb_info, testkit::corpus::file("tdx/tcbInfo.json"), Some(&authority.header()));
+    assert_eq!(kinds(&found.unwrap())[0], EndorsementKind::TcbInfo);
+    let identity = Need::QeIdentity { tee: Tee::Tdx };
+    let found = answer(&identity, testkit::corpus::file("tdx/enclaveIdentity.json"), Some(&authority.header()));
+    assert_eq!(kinds(&found.unwrap())[0], EndorsementKind::QeIdentity);
+}

@@ -162,3 +162,43 @@ async fn remembered_services_are_bounded() {
     }
     assert!(fetcher.services.lock().unwrap().len() <= MAX_SERVICES);
 }
+
+/// Counts how many are under way.
+#[derive(Default)]
+struct Slow {
+    now: Mutex<usize>,
+    most: Mutex<usize>,
+}
+
+impl Transport for Arc<Slow> {
+    fn send<'a>(&'a self, _: &'a Request) -> Sent<'a> {
+        Box::pin(async move {
+            let now = {
+                let mut now = self.now.lock().unwrap();
+                *now += 1;
+                *now
+            };
+            let most = now.max(*self.most.lock().unwrap());
+            *self.most.lock().unwrap() = most;
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            *self.now.lock().unwrap() -= 1;
+            status(200)
+        })
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_service_is_asked_four_things_at_once_and_keeps_nobody_elses_waiting() {
+    let slow = Arc::new(Slow::default());
+    let fetcher = Fetcher::new(Box::new(Arc::clone(&slow)), Limits::default());
+    let (busy, other) = (request(), Request::get("https://b.example/x".into(), 10));
+    let begun = Instant::now();
+    let all = futures_util::future::join_all((0..10).map(|_| fetcher.fetch(&busy)));
+    let free = async {
+        let answer = fetcher.fetch(&other).await;
+        (answer.is_ok(), begun.elapsed().as_secs())
+    };
+    let (all, free) = tokio::join!(all, free);
+    assert!(all.iter().all(Result::is_ok));
+    assert_eq!((free, begun.elapsed().as_secs(), *slow.most.lock().unwrap()), ((true, 1), 3, AT_ONCE + 1));
+}

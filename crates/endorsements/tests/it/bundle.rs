@@ -207,3 +207,22 @@ fn bad_bundles_are_refused_before_anything_is_written() {
     }
     assert!(import(&cache, &good()).is_ok(), "and the unchanged one is good");
 }
+
+/// Any byte changed: refused, or still whole. What is kept is always what its digest says.
+#[test]
+fn a_changed_byte_breaks_nothing() {
+    let folder = TempDir::new().unwrap();
+    let cache = Cache::open(folder.path()).unwrap();
+    let good = serde_json::to_vec(&bundle(&[("A", "a", 1)])).unwrap();
+    let mut taken = 0;
+    for at in 0..good.len() {
+        for mask in [1, 0x20, 0x80] {
+            let mut changed = good.clone();
+            changed[at] ^= mask;
+            taken += cache.import(&changed, NOW).map_or(0, |imported| imported.added.len());
+        }
+        assert!(cache.import(&good[..at], NOW).is_err());
+    }
+    assert!(taken > 0, "another id or address is another bundle, and a good one");
+    assert_eq!(cache.verify(), Ok(Vec::new()));
+}

@@ -5,6 +5,7 @@ use endorsements::{
     Client, ClientError, EndorsementKind, FetchError, Freshness, Intel, Need, Note, Origin, Sources, download,
 };
 use expect_test::expect;
+use protocol::Tee;
 
 use crate::examples;
 use crate::rig::{ID, RIM_PATH, Reply, Rig, Server, counts, hurried, october, ok, rim_need, status, with};
@@ -356,4 +357,52 @@ async fn the_roots_of_a_pccs_count_for_the_pccs_alone() {
     assert_eq!(gathered.report[0].origin, Origin::Fetched);
     let error = gathered.report[1].error().unwrap().to_string();
     assert!(error.contains("certificate"), "{error}");
+}
+
+/// What real Evidence needs has an address, and asking for it goes where it should.
+#[tokio::test]
+#[ignore = "needs $CASEMATE_EVIDENCE"]
+async fn corpus_evidence_is_asked_for_at_its_vendor() {
+    let rig = Rig::start().await;
+    let mut lines = Vec::new();
+    for (tee, file) in [
+        (Tee::Snp, "snp/test-report.bin"),
+        (Tee::Snp, "snp/test-vlek-report.bin"),
+        (Tee::Tdx, "tdx/tdx_quote_4.dat"),
+        (Tee::Tdx, "tdx/tdx_quote_5.dat"),
+        (Tee::Sgx, "sgx/occlum_quote.dat"),
+    ] {
+        let evidence = protocol::Evidence { tee, body: testkit::corpus::file(file), devices: Vec::new() };
+        let needs = verifier::needs(&evidence);
+        lines.push(format!("{file}:\n"));
+        for status in rig.client.gather(&needs, Freshness::Normal).await.report {
+            let url = status.url.map_or("nowhere".into(), |url| url.replace(&rig.server.base, ""));
+            lines.push(format!("  {}: {url}\n", status.need));
+        }
+    }
+    expect![[r#"
+        snp/test-report.bin:
+          the VCEK certificate of Milan chip c38427a30d4c: /vcek/v1/Milan/c38427a30d4c7af9d96f7a15b97269825a64cb76a2352ffd5d18115d89ad473f8e8c0bcd9a5d9286612bad4aadfb4426205a3b9e4fea82301135a170e477524e?blSPL=3&teeSPL=0&snpSPL=8&ucodeSPL=115
+          the VCEK certificate of Genoa chip c38427a30d4c: /vcek/v1/Genoa/c38427a30d4c7af9d96f7a15b97269825a64cb76a2352ffd5d18115d89ad473f8e8c0bcd9a5d9286612bad4aadfb4426205a3b9e4fea82301135a170e477524e?blSPL=3&teeSPL=0&snpSPL=8&ucodeSPL=115
+          AMD's revocation list for vcek of Milan: /vcek/v1/Milan/crl
+          AMD's revocation list for vcek of Genoa: /vcek/v1/Genoa/crl
+        snp/test-vlek-report.bin:
+          the VLEK certificate of a Milan machine: nowhere
+          AMD's revocation list for vlek of Milan: /vlek/v1/Milan/crl
+        tdx/tdx_quote_4.dat:
+          the revocation list of Intel's root: /IntelSGXRootCA.der
+          Intel's identity of the quoting enclave for tdx: /tdx/certification/v4/qe/identity?update=standard
+          Intel's revocation list of the PCK platform CA: /sgx/certification/v4/pckcrl?ca=platform&encoding=der
+          Intel's TCB info for tdx of platform family 50806f000000: /tdx/certification/v4/tcb?fmspc=50806f000000&update=standard
+        tdx/tdx_quote_5.dat:
+          the revocation list of Intel's root: /IntelSGXRootCA.der
+          Intel's identity of the quoting enclave for tdx: /tdx/certification/v4/qe/identity?update=standard
+          Intel's revocation list of the PCK platform CA: /sgx/certification/v4/pckcrl?ca=platform&encoding=der
+          Intel's TCB info for tdx of platform family 90c06f000000: /tdx/certification/v4/tcb?fmspc=90c06f000000&update=standard
+        sgx/occlum_quote.dat:
+          the revocation list of Intel's root: /IntelSGXRootCA.der
+          Intel's identity of the quoting enclave for sgx: /sgx/certification/v4/qe/identity?update=standard
+          Intel's revocation list of the PCK platform CA: /sgx/certification/v4/pckcrl?ca=platform&encoding=der
+          Intel's TCB info for sgx of platform family 00606a000000: /sgx/certification/v4/tcb?fmspc=00606a000000&update=standard
+    "#]].assert_eq(&lines.concat());
 }
