@@ -12,7 +12,7 @@ use super::spdm::Transcript;
 use crate::VerifyError;
 use crate::context::Context;
 use crate::endorsements::Need;
-use crate::layer::{Outcome, demand_all};
+use crate::layer::{EXPECTED_NONCE, Outcome, demand_all};
 use crate::ocsp::{self, OcspError, Standing};
 use crate::time::UnixTime;
 use crate::x509::pem_chain;
@@ -122,7 +122,7 @@ pub(crate) fn examine(device: &DeviceEvidence, expected: Option<&Nonce>, context
     };
     let nonce = match (&transcript, expected) {
         (Err(_), _) => Outcome::Skipped { needs: "format" },
-        (Ok(_), None) => Outcome::Skipped { needs: "a nonce to compare with" },
+        (Ok(_), None) => Outcome::Skipped { needs: EXPECTED_NONCE },
         (Ok(transcript), Some(expected)) if expected.0 == transcript.nonce => Outcome::Holds,
         (Ok(transcript), Some(expected)) => {
             Err(NvidiaError::Nonce { got: Hex(transcript.nonce), expected: Hex(expected.0) }).into()
