@@ -308,6 +308,20 @@ fn header(reader: &mut Reader<'_>) -> Result<(Header, u32), QuoteError> {
     Ok((Header { version, qe_svn, pce_svn, user_data: protocol::digest::Hex(*user_data) }, tee))
 }
 
+/// Whose quote a header would be.
+pub(super) fn detect(header: &[u8; HEADER]) -> Option<Tee> {
+    let mut reader = Reader::new(header);
+    let version = reader.u16()?;
+    let _key_type = reader.u16()?;
+    let tee = match reader.u32()? {
+        TEE_SGX => Tee::Sgx,
+        TEE_TDX => Tee::Tdx,
+        _ => return None,
+    };
+    let _svns = reader.u32()?;
+    ((3..=5).contains(&version) && reader.array() == Some(&INTEL_QE_VENDOR)).then_some(tee)
+}
+
 fn enclave_report(reader: &mut Reader<'_>) -> Result<Body, QuoteError> {
     let bytes = take!(reader.array, "the enclave report", ENCLAVE_REPORT)?;
     Ok(Body::Sgx(Box::new(EnclaveReport::parse(bytes, "the enclave report")?)))

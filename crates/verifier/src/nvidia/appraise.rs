@@ -9,7 +9,6 @@ use protocol::reference::device::{
 
 use super::claims::{Claims, FwidCheck, RevocationCheck};
 use super::topology;
-use crate::ear::{TrustClaim, TrustVector};
 use crate::mismatch::{Comparison, Mismatch, Rule};
 use crate::value::Value;
 
@@ -17,20 +16,8 @@ use crate::value::Value;
 /// is demanded and not at hand.
 pub const COULD_NOT_TELL: &str = "ocsp";
 
-/// What accepted devices say of themselves in AR4SI's words: 2 for genuine hardware without known weakness, and for memory
-/// out of the operator's reach.
-fn vector() -> TrustVector {
-    TrustVector {
-        instance_identity: TrustClaim::TRUSTWORTHY_INSTANCE,
-        executables: TrustClaim::APPROVED_BOOT,
-        hardware: TrustClaim(2),
-        runtime_opaque: TrustClaim(2),
-        ..TrustVector::default()
-    }
-}
-
 /// Compares verified devices with one entry of the reference values: every mismatch of every device.
-pub(crate) fn appraise(devices: &[Claims], values: &DeviceReferenceValues) -> Result<TrustVector, Vec<Mismatch>> {
+pub(crate) fn appraise(devices: &[Claims], values: &DeviceReferenceValues) -> Result<(), Vec<Mismatch>> {
     let mut comparison = Comparison::default();
     let count = |kind| {
         let count = devices.iter().filter(|device| device.report.kind == kind).count();
@@ -47,7 +34,7 @@ pub(crate) fn appraise(devices: &[Claims], values: &DeviceReferenceValues) -> Re
             comparison.push(Mismatch::new("topology", Rule::Equals, error.to_string(), values.topology.name()));
         }
     }
-    comparison.finish().map(|()| vector())
+    comparison.finish()
 }
 
 fn appraise_one(comparison: &mut Comparison, device: &Claims, values: &DeviceReferenceValues, label: &str) {
