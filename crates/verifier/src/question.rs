@@ -89,8 +89,9 @@ impl Verifier {
                 certificates::explain_chain(std::slice::from_ref(der), &context)
             }
             Input::Endorsement(EndorsementKind::Crl, der) => certificates::explain_crl(der, &context),
-            Input::Endorsement(EndorsementKind::TcbInfo | EndorsementKind::QeIdentity, json) => {
-                dcap::explain_document(json, &context)
+            Input::Endorsement(kind @ (EndorsementKind::TcbInfo | EndorsementKind::QeIdentity), json) => {
+                let subject = if *kind == EndorsementKind::TcbInfo { "TCB info" } else { "QE identity" };
+                Explanation::new(subject, dcap::explain_document(json, &context))
             }
             Input::Endorsement(EndorsementKind::Rim, xml) => {
                 rim::explain(xml, context.anchors, context.endorsements, context.now)
@@ -287,7 +288,7 @@ fn device_comparison(set: &SetExamination, question: &Question<'_>) -> Vec<Secti
     for entry in &values.devices {
         let title = format!("reference values {}", entry.platform);
         match nvidia::appraise(&claims, entry) {
-            Ok(()) => return vec![Section::comparison(title, &[])],
+            Ok(_) => return vec![Section::comparison(title, &[])],
             Err(mismatches) => sections.push(Section::comparison(title, &mismatches)),
         }
     }

@@ -173,7 +173,7 @@ fn with_devices(
     let mut accepted = false;
     for entry in values.devices.iter().filter(|entry| entry.platform == platform) {
         match nvidia::appraise(&claims.devices, entry) {
-            Ok(()) => accepted = true,
+            Ok(_) => accepted = true,
             Err(mismatches) => {
                 if nearest.as_ref().is_none_or(|nearest| mismatches.len() < nearest.len()) {
                     nearest = Some(mismatches);

@@ -286,24 +286,25 @@ fn usize_of(len: u32) -> usize {
 
 fn header(reader: &mut Reader<'_>) -> Result<(Header, u32), QuoteError> {
     let version = take!(reader.u16, "the header", HEADER)?;
-    if !(3..=5).contains(&version) {
-        return Err(QuoteError::Version(version));
-    }
     let key_type = take!(reader.u16, "the header", HEADER)?;
     let tee = take!(reader.u32, "the header", HEADER)?;
     let qe_svn = take!(reader.u16, "the header", HEADER)?;
     let pce_svn = take!(reader.u16, "the header", HEADER)?;
     let vendor: &[u8; 16] = take!(reader.array, "the header", HEADER)?;
     let user_data: &[u8; 20] = take!(reader.array, "the header", HEADER)?;
+    // The vendor first: of bytes that are no quote at all it is no use to say that their version is unknown.
+    if *vendor != INTEL_QE_VENDOR {
+        return Err(QuoteError::Vendor(*vendor));
+    }
+    if !(3..=5).contains(&version) {
+        return Err(QuoteError::Version(version));
+    }
     let known = tee == TEE_SGX || (tee == TEE_TDX && version > 3);
     if !known {
         return Err(QuoteError::TeeType { tee, version });
     }
     if key_type != KEY_ECDSA_P256 {
         return Err(QuoteError::KeyType(key_type));
-    }
-    if *vendor != INTEL_QE_VENDOR {
-        return Err(QuoteError::Vendor(*vendor));
     }
     Ok((Header { version, qe_svn, pce_svn, user_data: protocol::digest::Hex(*user_data) }, tee))
 }

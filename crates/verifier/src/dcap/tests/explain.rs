@@ -139,7 +139,7 @@ fn what_is_no_quote_is_explained_as_that() {
     let problem = &sections[0].problems[0];
     assert_eq!(
         (problem.code, problem.message.as_str()),
-        ("quote-malformed", "quote of an Intel TEE: quote: quote ends within the header: 48 bytes needed, 5 left")
+        ("quote-malformed", "quote of an Intel TEE: quote: quote ends within the header: 48 bytes needed, 3 left")
     );
 }
 
