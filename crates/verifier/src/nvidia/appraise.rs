@@ -4,11 +4,12 @@ use protocol::Digest;
 use protocol::evidence::DeviceKind;
 use protocol::reference::Machines;
 use protocol::reference::device::{
-    Architecture, DeviceReferenceValues, FwidPolicy, GpuMode, OcspPolicy, Topology, Version, Versions,
+    Architecture, DeviceReferenceValues, FwidPolicy, Nvdec0, OcspPolicy, Topology, Version, Versions,
 };
 
 use super::claims::{Claims, FwidCheck, RevocationCheck};
 use super::topology;
+use crate::ear::{TrustClaim, TrustVector};
 use crate::mismatch::{Comparison, Mismatch, Rule};
 use crate::value::Value;
 
@@ -16,8 +17,20 @@ use crate::value::Value;
 /// is demanded and not at hand.
 pub const COULD_NOT_TELL: &str = "ocsp";
 
+/// What accepted devices say of themselves in AR4SI's words: 2 for genuine hardware without known weakness, and for memory
+/// out of the operator's reach.
+fn vector() -> TrustVector {
+    TrustVector {
+        instance_identity: TrustClaim::TRUSTWORTHY_INSTANCE,
+        executables: TrustClaim::APPROVED_BOOT,
+        hardware: TrustClaim(2),
+        runtime_opaque: TrustClaim(2),
+        ..TrustVector::default()
+    }
+}
+
 /// Compares verified devices with one entry of the reference values: every mismatch of every device.
-pub(crate) fn appraise(devices: &[Claims], values: &DeviceReferenceValues) -> Result<(), Vec<Mismatch>> {
+pub(crate) fn appraise(devices: &[Claims], values: &DeviceReferenceValues) -> Result<TrustVector, Vec<Mismatch>> {
     let mut comparison = Comparison::default();
     let count = |kind| {
         let count = devices.iter().filter(|device| device.report.kind == kind).count();
@@ -34,7 +47,7 @@ pub(crate) fn appraise(devices: &[Claims], values: &DeviceReferenceValues) -> Re
             comparison.push(Mismatch::new("topology", Rule::Equals, error.to_string(), values.topology.name()));
         }
     }
-    comparison.finish()
+    comparison.finish().map(|()| vector())
 }
 
 fn appraise_one(comparison: &mut Comparison, device: &Claims, values: &DeviceReferenceValues, label: &str) {
@@ -85,7 +98,7 @@ fn appraise_one(comparison: &mut Comparison, device: &Claims, values: &DeviceRef
         if let Some(accepted) = values.nvdec0
             && report.nvdec0 != Some(accepted)
         {
-            let reported = report.nvdec0.map(|state| state.name());
+            let reported = report.nvdec0.map(Nvdec0::name);
             differs("nvdec0", Rule::Equals, reported.into(), accepted.name().into());
         }
     }
@@ -151,7 +164,7 @@ pub(crate) fn reference_values(devices: &[Claims], platform: &str) -> DeviceRefe
         switch_bios_versions: versions(
             of(DeviceKind::Switch).map(|device| device.report.vbios_version.as_str()).collect(),
         ),
-        modes: once(of(DeviceKind::Gpu).map(|device| device.report.mode)) as Vec<GpuMode>,
+        modes: once(of(DeviceKind::Gpu).map(|device| device.report.mode)),
         rim_signers: signers(devices),
         ocsp: if established().all(|found| found.revocation != RevocationCheck::NotGiven) {
             OcspPolicy::Required

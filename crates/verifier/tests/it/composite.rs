@@ -230,7 +230,11 @@ fn a_missing_manifest_is_could_not_tell_for_the_whole() {
     machine[0].1.set(field::DRIVER_VERSION, b"590.48.01\0".to_vec());
     let error = rig.verify(rig.evidence(evidence_of(&machine))).unwrap_err();
     assert!(!error.is_refusal());
-    assert!(error.chain().ends_with("NVIDIA's manifest `NV_GPU_DRIVER_GH100_590.48.01` is not at hand"), "{}", error.chain());
+    assert!(
+        error.chain().ends_with("NVIDIA's manifest `NV_GPU_DRIVER_GH100_590.48.01` is not at hand"),
+        "{}",
+        error.chain()
+    );
 }
 
 #[test]

@@ -180,6 +180,12 @@ fn a_gpu_that_does_not_name_its_firmware_is_left_to_reference_values() {
 }
 
 #[test]
+fn accepted_devices_are_affirming() {
+    let (devices, values) = machine();
+    assert_eq!(appraise(&devices, &values).unwrap().tier(), crate::ear::TrustTier::Affirming);
+}
+
+#[test]
 fn a_fabric_that_is_demanded_names_what_is_wrong() {
     let (mut devices, mut values) = machine();
     devices[2].report.locked = Some(false);
