@@ -112,13 +112,11 @@ pub(crate) fn examine(device: &DeviceEvidence, expected: Option<&Nonce>, context
         Err(error) => Outcome::Fails(error.clone()),
     };
     // Both rest on the transcript alone: a forged report is refused also where a field of it is not known to this release.
-    let signature = match (&transcript, chain.as_ref().ok().and_then(|chain| chain.leaf())) {
+    let signature = match (&transcript, &chain) {
         (Err(_), _) => Outcome::Skipped { needs: "format" },
-        (Ok(_), None) => Outcome::Skipped { needs: "chain" },
-        (Ok(transcript), Some(leaf)) if leaf.key().verify_fixed(transcript.signed, transcript.signature) => {
-            Outcome::Holds
-        }
-        (Ok(_), Some(leaf)) => Err(NvidiaError::Signature { leaf: leaf.subject().to_owned() }).into(),
+        (Ok(_), Err(_)) => Outcome::Skipped { needs: "chain" },
+        (Ok(transcript), Ok(chain)) if chain.signed(transcript.signed, transcript.signature) => Outcome::Holds,
+        (Ok(_), Ok(chain)) => Err(NvidiaError::Signature { leaf: chain.leaf() }).into(),
     };
     let nonce = match (&transcript, expected) {
         (Err(_), _) => Outcome::Skipped { needs: "format" },
