@@ -334,8 +334,7 @@ impl Name {
 
     /// The encoding.
     pub fn der(&self) -> Vec<u8> {
-        let rdns: Vec<_> =
-            self.0.iter().map(|(kind, value)| set(&[sequence(&[oid(kind), value.clone()])])).collect();
+        let rdns: Vec<_> = self.0.iter().map(|(kind, value)| set(&[sequence(&[oid(kind), value.clone()])])).collect();
         sequence(&rdns)
     }
 }
@@ -544,11 +543,8 @@ impl Crl {
         let mut fields = vec![integer(1), issuer.algorithm(), self.issuer.der(), time(self.this_update)];
         fields.extend(self.next_update.map(time));
         if !self.revoked.is_empty() {
-            let entries: Vec<_> = self
-                .revoked
-                .iter()
-                .map(|serial| sequence(&[integer_bytes(serial), time(self.this_update)]))
-                .collect();
+            let entries: Vec<_> =
+                self.revoked.iter().map(|serial| sequence(&[integer_bytes(serial), time(self.this_update)])).collect();
             fields.push(sequence(&entries));
         }
         if !self.extensions.is_empty() {

@@ -2,7 +2,7 @@
 
 use aws_lc_rs::digest::{SHA1_FOR_LEGACY_USE_ONLY, SHA256, SHA384, digest};
 
-use crate::der::{self, Extension, Key, Name, NOT_AFTER, NOT_BEFORE};
+use crate::der::{self, Extension, Key, NOT_AFTER, NOT_BEFORE, Name};
 
 /// Which hash names the issuer.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -1,5 +1,7 @@
 //! Software Evidence through the whole Verifier: one yes, and a no with a name for every field.
 
+mod rim;
+
 use expect_test::expect;
 use proptest::prelude::*;
 use protocol::digest::Measurement;
