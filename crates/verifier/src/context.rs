@@ -27,8 +27,8 @@ pub(crate) struct Context<'a> {
 /// LIMIT: a chain, its revocation and a few documents for each of a thousand machines. At 100 bytes an entry this is
 /// under a megabyte; what does not fit is verified again.
 const ENTRIES: usize = 8_192;
-/// LIMIT: parsed documents (RIMs, TCB infos) are some 20 KiB each; a site has a handful of driver and firmware versions.
-const DOCUMENTS: usize = 64;
+/// LIMIT: parsed documents: a few RIMs and TCB infos of some 20 KiB, and for each machine its verified chain of some 6 KiB.
+const DOCUMENTS: usize = 2_048;
 
 /// A bounded memory of checks that held, each under a digest of **everything** that the check covered, so that a check
 /// is found again only for the same bytes. Only positive results of expensive checks are kept, for as long as they hold.
@@ -80,7 +80,8 @@ impl Cache {
         if documents.len() >= DOCUMENTS && !documents.contains_key(&key) {
             documents.clear();
         }
-        let value: Arc<dyn Any + Send + Sync> = Arc::clone(value) as _;
+        let value: Arc<T> = Arc::clone(value);
+        let value: Arc<dyn Any + Send + Sync> = value;
         documents.insert(key, Kept { from, until, value });
     }
 }

@@ -1,6 +1,6 @@
 //! Attestation Results as others read them: the AR4SI trustworthiness vector and the EAR claims-set.
 //!
-//! Pinned: `draft-ietf-rats-ear-03` (claim names with underscores, profile `tag:ietf.org,2026:rats/ear#03`) and
+//! Pinned: `draft-ietf-rats-ear-04` (profile `tag:ietf.org,2026:rats/ear#04`) and
 //! `draft-ietf-rats-ar4si-05`, section 2.3, for the values. Both are drafts: compare them again before this form is frozen.
 //!
 //! # What software Evidence gets
@@ -27,7 +27,7 @@ use serde::{Deserialize, Serialize};
 use crate::AttestationResult;
 
 /// The EAT profile of the pinned draft.
-pub const PROFILE: &str = "tag:ietf.org,2026:rats/ear#03";
+pub const PROFILE: &str = "tag:ietf.org,2026:rats/ear#04";
 
 /// The four tiers of AR4SI. The order is that of distrust, so that the tier of a whole is the maximum of the tiers of its
 /// parts; `None`, which is no statement, comes first and changes nothing.

@@ -4,6 +4,7 @@ use protocol::digest::Measurement;
 use protocol::software::ParseReportError;
 use protocol::{Digest, Identity, ReportData, Tee};
 
+use crate::dcap::DcapError;
 use crate::endorsements::Need;
 use crate::mismatch::Mismatch;
 use crate::x509::{CrlError, PathError};
@@ -82,6 +83,21 @@ pub enum VerifyError {
     /// The standing of a certificate is bad or unknown.
     #[error("revocation")]
     Crl(#[from] CrlError),
+    /// SEV-SNP Evidence does not hold.
+    #[error("SEV-SNP evidence")]
+    Snp(#[from] crate::snp::SnpError),
+    /// An Intel quote, or what Intel says about its platform.
+    #[error("quote of an Intel TEE")]
+    Dcap(#[from] DcapError),
+    /// Evidence of a GPU or switch does not hold.
+    #[error("device evidence")]
+    Nvidia(#[from] crate::nvidia::NvidiaError),
+    /// A reference integrity manifest cannot be used.
+    #[error("reference integrity manifest")]
+    Rim(#[from] crate::rim::RimError),
+    /// OCSP says that a certificate is bad, or cannot tell.
+    #[error("revocation")]
+    Ocsp(#[from] crate::ocsp::OcspError),
     /// Could not tell: an Endorsement is not at hand.
     #[error("{need} is not at hand")]
     MissingEndorsement {
@@ -236,6 +252,11 @@ impl VerifyError {
             Self::Unsupported { .. } | Self::NotJudged { .. } => Fault::Unsupported,
             Self::Path(error) => error.fault(),
             Self::Crl(error) => error.fault(),
+            Self::Snp(error) => error.fault(),
+            Self::Dcap(error) => error.fault(),
+            Self::Nvidia(error) => error.fault(),
+            Self::Rim(error) => error.fault(),
+            Self::Ocsp(error) => error.fault(),
             Self::MissingEndorsement { .. } => Fault::Missing,
         }
     }
@@ -258,6 +279,11 @@ impl VerifyError {
             Self::NotJudged { .. } => "not-judged",
             Self::Path(error) => error.code(),
             Self::Crl(error) => error.code(),
+            Self::Snp(error) => error.code(),
+            Self::Dcap(error) => error.code(),
+            Self::Nvidia(error) => error.code(),
+            Self::Rim(error) => error.code(),
+            Self::Ocsp(error) => error.code(),
             Self::MissingEndorsement { .. } => "endorsement-missing",
         }
     }
@@ -290,6 +316,11 @@ impl VerifyError {
             Self::Unsupported { tee } => Some(unsupported_hint(*tee)),
             Self::Path(error) => error.hint(),
             Self::Crl(error) => error.hint(),
+            Self::Snp(error) => error.hint(),
+            Self::Dcap(error) => error.hint(),
+            Self::Nvidia(error) => error.hint(),
+            Self::Rim(error) => error.hint(),
+            Self::Ocsp(error) => error.hint(),
             Self::MissingEndorsement { .. } => {
                 Some("fetch it with `casemate endorsements fetch`, or import a bundle that has it".to_owned())
             }

@@ -4,7 +4,7 @@ use protocol::digest::Measurement;
 use protocol::{Digest, Evidence, Identity, Tee};
 
 use crate::ear::{Ear, TrustVector};
-use crate::{AppraiseError, UnixTime, VerifyError};
+use crate::{AppraiseError, UnixTime, VerifyError, sgx, snp, tdx};
 
 /// Evidence of a peer, of a size that may be parsed. Nothing in it is believed.
 #[derive(Debug)]
@@ -56,7 +56,8 @@ pub struct Claims {
     pub measurement: Measurement,
     /// The digest of the initdata, as the TEE's host-data field has it.
     pub identity: Identity,
-    /// Which machine: the SHA-256 of the vendor's id of it; for the software TEE of the engine's root key.
+    /// Which machine: the SHA-256 of the vendor's id of it, or zero where the machine hides it; for the software TEE the
+    /// SHA-256 of the engine's root key.
     pub chip_id: Digest,
     /// Everything else that this kind of TEE says.
     pub detail: Detail,
@@ -68,6 +69,12 @@ pub struct Claims {
 pub enum Detail {
     /// Nothing.
     Software,
+    /// A report of SEV-SNP.
+    Snp(Box<snp::Claims>),
+    /// A quote of a TDX guest.
+    Tdx(Box<tdx::Claims>),
+    /// A quote of an SGX enclave.
+    Sgx(Box<sgx::Claims>),
 }
 
 /// Genuine Evidence, bound to what the verifying side demanded. The only value that [`appraise`] takes.

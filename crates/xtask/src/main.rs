@@ -11,6 +11,7 @@ mod check;
 mod ci;
 mod demo;
 mod failure;
+mod fuzz;
 mod images;
 mod packages;
 mod proc;
@@ -54,6 +55,8 @@ enum Task {
     /// Measurements that `docs/performance.md` reports
     #[command(subcommand)]
     Bench(Bench),
+    /// Throw bytes at one of the parsers; without a target, list them
+    Fuzz(fuzz::FuzzArgs),
     /// Exactly what CI runs
     Ci(ci::CiArgs),
 }
@@ -75,6 +78,7 @@ fn main() -> ExitCode {
         Task::Registry(args) => registry::run(&args),
         Task::Demo(args) => demo::run(&args),
         Task::Bench(Bench::StartUp(args)) => demo::start_up::run(&args),
+        Task::Fuzz(args) => fuzz::run(&args),
         Task::Ci(args) => ci::run(&args),
     });
     match done {

@@ -6,60 +6,11 @@
 
 use std::collections::BTreeSet;
 use std::fmt;
-use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use super::Machines;
+use super::{AmdProduct, Machines, TcbVersion};
 use crate::digest::{Hex, Measurement};
-
-/// AMD's product lines, each with a root key of its own.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
-pub enum Product {
-    /// EPYC 7003.
-    Milan,
-    /// EPYC 9004 and 8004 (also Bergamo and Siena).
-    Genoa,
-    /// EPYC 9005.
-    Turin,
-}
-
-impl Product {
-    /// All of them.
-    pub const ALL: [Self; 3] = [Self::Milan, Self::Genoa, Self::Turin];
-
-    /// AMD's name, as in certificates and in the addresses of its key service.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Milan => "Milan",
-            Self::Genoa => "Genoa",
-            Self::Turin => "Turin",
-        }
-    }
-
-    /// Whether TCB versions of this product have the FMC component (SNP firmware ABI, 56860, tables 3 and 4).
-    pub const fn has_fmc(self) -> bool {
-        matches!(self, Self::Turin)
-    }
-}
-
-impl fmt::Display for Product {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
-    }
-}
-
-/// Text that names no product.
-#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
-#[error("not one of Milan, Genoa, Turin")]
-pub struct UnknownProduct;
-
-impl FromStr for Product {
-    type Err = UnknownProduct;
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        Self::ALL.into_iter().find(|product| product.name() == text).ok_or(UnknownProduct)
-    }
-}
 
 /// Which key signs a report.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
@@ -87,52 +38,30 @@ impl fmt::Display for SigningKey {
     }
 }
 
-/// The security versions of a platform's firmware, one number for each component.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Tcb {
-    /// The first mutable code; Turin only.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub fmc: Option<u8>,
-    /// The boot loader of the secure processor.
-    pub boot_loader: u8,
-    /// Its operating system.
-    pub tee: u8,
-    /// The SNP firmware.
-    pub snp: u8,
-    /// The microcode of all cores, the lowest.
-    pub microcode: u8,
-}
-
-impl fmt::Display for Tcb {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if let Some(fmc) = self.fmc {
-            write!(f, "fmc {fmc}, ")?;
-        }
-        let Self { boot_loader, tee, snp, microcode, .. } = self;
-        write!(f, "boot loader {boot_loader}, tee {tee}, snp {snp}, microcode {microcode}")
-    }
-}
-
 /// The four TCB versions of a report, each against its own floor, component by component.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TcbFloors {
     /// What the signing key is derived from; the host may set it lower than what runs.
-    pub reported: Tcb,
+    pub reported: TcbVersion,
     /// What the host can no longer go back behind.
-    pub committed: Tcb,
+    pub committed: TcbVersion,
     /// What ran when the guest was launched.
-    pub launch: Tcb,
+    pub launch: TcbVersion,
     /// What runs.
-    pub current: Tcb,
+    pub current: TcbVersion,
 }
 
 impl TcbFloors {
     /// The same floor for all four.
-    pub const fn all(floor: Tcb) -> Self {
+    pub const fn all(floor: TcbVersion) -> Self {
         Self { reported: floor, committed: floor, launch: floor, current: floor }
     }
+}
+
+/// Whether TCB versions of a product have the FMC component (SNP firmware ABI, 56860, section 2.2).
+pub const fn has_fmc(product: AmdProduct) -> bool {
+    matches!(product, AmdProduct::Turin)
 }
 
 /// What one bit may be.
@@ -168,7 +97,7 @@ pub struct AbiVersion {
     pub minor: u8,
 }
 
-/// What the guest policy may be: the terms that the guest was launched on (56860, table 10).
+/// What the guest policy may be: the terms that the guest was launched on (SNP firmware ABI, 56860, section 4.3).
 ///
 /// There is no field for the debug bit. It lets the host read the guest's memory, so it is refused always.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -211,7 +140,7 @@ impl Default for GuestPolicyRules {
     }
 }
 
-/// What the machine may be set to (56860, table 24).
+/// What the machine may be set to (56860, PLATFORM_INFO).
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct PlatformInfoRules {
@@ -290,7 +219,7 @@ pub struct SnpReferenceValues {
     /// What this entry is for, in people's words.
     pub platform: String,
     /// The product line.
-    pub product: Product,
+    pub product: AmdProduct,
     /// Launch digests that may have been started.
     pub measurements: Vec<Measurement>,
     /// The chips that may answer, or `"any"`. A report that masks its chip is judged by the chip in its VCEK; one that
@@ -345,10 +274,10 @@ impl SnpReferenceValues {
     /// An entry with every default, for one product, its measurements, chips and one floor for all four TCB versions.
     pub fn new(
         platform: impl Into<String>,
-        product: Product,
+        product: AmdProduct,
         measurements: Vec<Measurement>,
         chip_ids: Machines<Hex<64>>,
-        floor: Tcb,
+        floor: TcbVersion,
     ) -> Self {
         Self {
             platform: platform.into(),
@@ -402,7 +331,7 @@ impl SnpReferenceValues {
             ("tcb.current.fmc", self.tcb.current),
         ];
         for (path, floor) in floors {
-            match (self.product.has_fmc(), floor.fmc) {
+            match (has_fmc(self.product), floor.fmc) {
                 (true, None) => return invalid(path, "missing: TCB versions of this product have an FMC component"),
                 (false, Some(_)) => return invalid(path, "TCB versions of this product have no FMC component"),
                 (true, Some(_)) | (false, None) => {}
@@ -425,7 +354,10 @@ impl SnpReferenceValues {
         // The firmware launches no guest whose policy its platform does not meet, so these could never be met together.
         let impossible = [
             ("platform_info.smt", policy.smt == Expect::Off && platform.smt == Expect::On),
-            ("platform_info.rapl_disabled", policy.rapl_disabled == Expect::On && platform.rapl_disabled == Expect::Off),
+            (
+                "platform_info.rapl_disabled",
+                policy.rapl_disabled == Expect::On && platform.rapl_disabled == Expect::Off,
+            ),
             (
                 "platform_info.ciphertext_hiding",
                 policy.ciphertext_hiding == Expect::On && platform.ciphertext_hiding == Expect::Off,
@@ -434,7 +366,8 @@ impl SnpReferenceValues {
         if let Some((path, _)) = impossible.into_iter().find(|(_, wrong)| *wrong) {
             return invalid(path, "contradicts `guest_policy`: no such guest can be launched on such a machine");
         }
-        for (path, list) in [("id_key_digests", &self.id_key_digests), ("author_key_digests", &self.author_key_digests)] {
+        for (path, list) in [("id_key_digests", &self.id_key_digests), ("author_key_digests", &self.author_key_digests)]
+        {
             if list.as_ref().is_some_and(BTreeSet::is_empty) {
                 return invalid(path, "empty: nothing could ever be accepted; leave it out not to compare it");
             }
@@ -452,25 +385,31 @@ impl SnpReferenceValues {
 mod tests {
     use super::*;
 
-    const FLOOR: Tcb = Tcb { fmc: None, boot_loader: 3, tee: 0, snp: 8, microcode: 115 };
+    const FLOOR: TcbVersion = TcbVersion { fmc: None, bootloader: 3, tee: 0, snp: 8, microcode: 115 };
 
     fn entry() -> SnpReferenceValues {
         let chips = Machines::Listed(vec![Hex([7; 64])]);
-        SnpReferenceValues::new("metal-qemu-snp", Product::Milan, vec![Measurement::from_bytes([1; 48])], chips, FLOOR)
+        SnpReferenceValues::new(
+            "metal-qemu-snp",
+            AmdProduct::Milan,
+            vec![Measurement::from_bytes([1; 48])],
+            chips,
+            FLOOR,
+        )
     }
 
     #[test]
     fn an_entry_with_what_is_required_has_the_strict_defaults() {
         let json = serde_json::json!({
             "platform": "metal-qemu-snp",
-            "product": "Milan",
+            "product": "milan",
             "measurements": ["01".repeat(48)],
             "chip_ids": ["07".repeat(64)],
             "tcb": {
-                "reported": { "boot_loader": 3, "tee": 0, "snp": 8, "microcode": 115 },
-                "committed": { "boot_loader": 3, "tee": 0, "snp": 8, "microcode": 115 },
-                "launch": { "boot_loader": 3, "tee": 0, "snp": 8, "microcode": 115 },
-                "current": { "boot_loader": 3, "tee": 0, "snp": 8, "microcode": 115 },
+                "reported": { "bootloader": 3, "tee": 0, "snp": 8, "microcode": 115 },
+                "committed": { "bootloader": 3, "tee": 0, "snp": 8, "microcode": 115 },
+                "launch": { "bootloader": 3, "tee": 0, "snp": 8, "microcode": 115 },
+                "current": { "bootloader": 3, "tee": 0, "snp": 8, "microcode": 115 },
             },
         });
         let read: SnpReferenceValues = serde_json::from_value(json.clone()).unwrap();
@@ -508,7 +447,7 @@ mod tests {
             ("signing_keys", |v| v.signing_keys.clear()),
             ("csp_ids", |v| _ = v.signing_keys.insert(SigningKey::Vlek)),
             ("csp_ids", |v| _ = v.csp_ids.insert("CN=cloud".to_owned())),
-            ("tcb.reported.fmc", |v| v.product = Product::Turin),
+            ("tcb.reported.fmc", |v| v.product = AmdProduct::Turin),
             ("tcb.reported.fmc", |v| v.tcb.reported.fmc = Some(1)),
             ("tcb.committed.fmc", |v| v.tcb.committed.fmc = Some(1)),
             ("tcb.launch.fmc", |v| v.tcb.launch.fmc = Some(1)),

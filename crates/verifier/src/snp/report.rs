@@ -1,16 +1,17 @@
 //! The attestation report as the firmware writes it, and the certificate table that may follow it.
 //!
-//! Layout: AMD, "SEV Secure Nested Paging Firmware ABI Specification" (56860), table 23, revisions 1.55 (version 2) to
-//! 1.58 (version 5). That document says of its reserved fields "must be zero"; here they are compared with zero, because a
+//! Layout: AMD, "SEV Secure Nested Paging Firmware ABI Specification" (56860), structure ATTESTATION_REPORT,
+//! revisions 1.51 (version 2) to 1.58 (version 5). That document says of its reserved fields "must be zero"; here they are compared with zero, because a
 //! field that a newer firmware gave a meaning to is a claim nobody appraised.
 
 use protocol::digest::{Hex, Measurement};
-use protocol::reference::snp::{AbiVersion, Product, SigningKey, Tcb};
+use protocol::reference::snp::{AbiVersion, SigningKey};
+use protocol::reference::{AmdProduct, TcbVersion};
 use serde::Serialize;
 
 use super::tcb::TcbLayout;
 
-/// The length of a report: 0x4A0 bytes (56860, table 23).
+/// The length of a report: 0x4A0 bytes (56860, ATTESTATION_REPORT).
 pub const REPORT_LEN: usize = 0x4a0;
 /// The part that the signature covers: bytes 0 to 0x29F.
 pub const SIGNED_LEN: usize = 0x2a0;
@@ -20,15 +21,15 @@ pub const VERSIONS: std::ops::RangeInclusive<u32> = 2..=5;
 const VERSION_WITH_CPUID: u32 = 3;
 /// From this version on a report has mitigation vectors.
 const VERSION_WITH_MITIGATIONS: u32 = 5;
-/// ECDSA on P-384 with SHA-384 (56860, table 138), the only algorithm there is.
+/// ECDSA on P-384 with SHA-384 (56860, "Encodings for Signature Algorithm"), the only algorithm there is.
 const ECDSA_P384_SHA384: u32 = 1;
-/// Guest policy bit 17, "reserved, must be one" (56860, table 10).
+/// Guest policy bit 17, "reserved, must be one" (56860, guest policy structure).
 const POLICY_ALWAYS_ONE: u64 = 1 << 17;
-/// Guest policy bits 63:26, reserved (56860, table 10).
+/// Guest policy bits 63:26, reserved (56860, guest policy structure).
 const POLICY_RESERVED: u64 = !((1 << 26) - 1);
-/// Platform information bits 63:8 and 6, reserved (56860, table 24).
+/// Platform information bits 63:8 and 6, reserved (56860, PLATFORM_INFO).
 const PLATFORM_RESERVED: u64 = !0b1011_1111;
-/// Key information bits 31:5, reserved (56860, table 23, offset 0x48).
+/// Key information bits 31:5, reserved (56860, ATTESTATION_REPORT, offset 0x48).
 const FLAGS_RESERVED: u32 = !0b1_1111;
 /// What the firmware writes for VMPL when the host asked for the report.
 const HOST_REQUEST: u32 = u32::MAX;
@@ -91,7 +92,7 @@ impl FormatError {
     }
 }
 
-/// The guest policy: the terms that the guest was launched on (56860, table 10).
+/// The guest policy: the terms that the guest was launched on (56860, guest policy structure).
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
 pub struct GuestPolicy(pub u64);
 
@@ -143,7 +144,7 @@ impl GuestPolicy {
     }
 }
 
-/// How the machine is set (56860, table 24).
+/// How the machine is set (56860, PLATFORM_INFO).
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
 pub struct PlatformInfo(pub u64);
 
@@ -182,7 +183,7 @@ impl PlatformInfo {
     }
 }
 
-/// Which key signed, as the report says (56860, table 23, offset 0x48, bits 4:2).
+/// Which key signed, as the report says (56860, ATTESTATION_REPORT, offset 0x48, bits 4:2).
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Signer {
@@ -235,11 +236,11 @@ pub struct Processor {
 
 impl Processor {
     /// The product line (AMD, "Processor Programming Reference" of family 19h models 01h, 11h, A0h and 1Ah models 02h, 11h).
-    pub const fn product(self) -> Option<Product> {
+    pub const fn product(self) -> Option<AmdProduct> {
         match (self.family, self.model) {
-            (0x19, 0x00..=0x0f) => Some(Product::Milan),
-            (0x19, 0x10..=0x1f | 0xa0..=0xaf) => Some(Product::Genoa),
-            (0x1a, 0x00..=0x11) => Some(Product::Turin),
+            (0x19, 0x00..=0x0f) => Some(AmdProduct::Milan),
+            (0x19, 0x10..=0x1f | 0xa0..=0xaf) => Some(AmdProduct::Genoa),
+            (0x1a, 0x00..=0x11) => Some(AmdProduct::Turin),
             _ => None,
         }
     }
@@ -261,7 +262,7 @@ pub struct Claims {
     /// The privilege level that asked; `u32::MAX` is the host.
     pub vmpl: u32,
     /// The TCB that runs.
-    pub current_tcb: Tcb,
+    pub current_tcb: TcbVersion,
     /// How the machine is set.
     pub platform_info: PlatformInfo,
     /// Whether an author key certified the ID key.
@@ -285,20 +286,20 @@ pub struct Claims {
     /// The name of its migration agent; all ones without one.
     pub report_id_ma: Hex<32>,
     /// The TCB that the signing key is derived from.
-    pub reported_tcb: Tcb,
+    pub reported_tcb: TcbVersion,
     /// Which processor this is; from version 3 on.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub processor: Option<Processor>,
     /// Which chip this is; zero where the machine masks it. Turin's ids are 8 bytes, followed by zeros.
     pub chip_id: Hex<64>,
     /// The TCB that the machine cannot go back behind.
-    pub committed_tcb: Tcb,
+    pub committed_tcb: TcbVersion,
     /// The firmware that runs.
     pub current_version: FirmwareVersion,
     /// The firmware that the machine cannot go back behind.
     pub committed_version: FirmwareVersion,
     /// The TCB when the guest was launched or taken in.
-    pub launch_tcb: Tcb,
+    pub launch_tcb: TcbVersion,
     /// Mitigations when the guest was launched; from version 5 on.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub launch_mitigations: Option<u64>,
@@ -307,7 +308,7 @@ pub struct Claims {
     pub current_mitigations: Option<u64>,
     /// The product line: from `processor`, else from the certificate of the key that signed, else unknown.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub product: Option<Product>,
+    pub product: Option<AmdProduct>,
     /// What the certificate of the signing key adds, once it is found.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub endorsed: Option<Endorsed>,
@@ -316,6 +317,8 @@ pub struct Claims {
 /// What AMD says of the key that signed.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
 pub struct Endorsed {
+    /// The product as the certificate spells it: `Milan-B0`.
+    pub product_name: String,
     /// The chip that a VCEK belongs to.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub chip_id: Option<Hex<64>>,
@@ -333,7 +336,7 @@ impl Claims {
         if self.chip_id == MASKED { self.endorsed.as_ref()?.chip_id } else { Some(self.chip_id) }
     }
 
-    /// Whether the chip id has the shape of Turin's: 8 bytes and zeros (AMD, KDS interface, 57230, section 4.1).
+    /// Whether the chip id has the shape of Turin's: 8 bytes and zeros (AMD, KDS interface, 57230, "hwID").
     pub(crate) fn chip_id_is_short(&self) -> bool {
         is_short(&self.chip_id.0)
     }
@@ -343,9 +346,9 @@ fn is_short(chip_id: &[u8; 64]) -> bool {
     *chip_id != [0; 64] && chip_id.iter().skip(8).all(|byte| *byte == 0)
 }
 
-/// The signature as the firmware writes it: r and s, little-endian, in 72 bytes each (56860, table 139).
+/// The signature as the firmware writes it: r and s, little-endian, in 72 bytes each (56860, "ECDSA P-384 with SHA-384 Signature").
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Signature {
+pub(crate) struct Signature {
     /// r, then s, each 48 bytes big-endian, as libraries take it.
     pub(crate) fixed: [u8; 96],
 }
@@ -401,7 +404,7 @@ impl<'a> RawReport<'a> {
         let (bytes, rest) = body.split_first_chunk::<REPORT_LEN>().ok_or(FormatError::Length { got: body.len() })?;
         let (signed, signature) = bytes.split_at_checked(SIGNED_LEN).ok_or(FormatError::Length { got: body.len() })?;
         let mut fields = Fields(signature);
-        // 56860, table 139: 72 bytes each, of which P-384 needs 48, and the rest of the 512 reserved.
+        // 56860, "ECDSA P-384 with SHA-384 Signature": 72 bytes each, of which P-384 needs 48, and the rest of the 512 reserved.
         let mut r: [u8; 48] = fields.take();
         fields.zero::<24>("signature.r")?;
         let mut s: [u8; 48] = fields.take();
@@ -416,9 +419,14 @@ impl<'a> RawReport<'a> {
         Ok((Self { signed, signature: Signature { fixed }, bytes }, rest))
     }
 
+    /// The fields that say which key signed: the reported TCB and the processor, with the reserved bytes after them.
+    pub(crate) fn signer_fields(&self) -> &'a [u8] {
+        self.bytes.get(0x180..0x1a0).unwrap_or_default()
+    }
+
     /// Reads the fields. `product` is that of the signing key's certificate, if one is known: a report of version 2 does
     /// not say which layout its TCB versions have.
-    pub(crate) fn claims(&self, product: Option<Product>) -> Result<Claims, FormatError> {
+    pub(crate) fn claims(&self, product: Option<AmdProduct>) -> Result<Claims, FormatError> {
         let mut fields = Fields(self.bytes);
         let version = fields.u32();
         if !VERSIONS.contains(&version) {
@@ -479,11 +487,6 @@ impl<'a> RawReport<'a> {
             }
             None => product,
         };
-        let layout = match product {
-            Some(product) => TcbLayout::of(product),
-            None if is_short(&chip_id) => TcbLayout::Turin,
-            None => TcbLayout::Legacy,
-        };
         let committed_tcb = fields.take();
         let current_version = fields.firmware();
         fields.zero::<1>("reserved at 0x1eb")?;
@@ -498,6 +501,22 @@ impl<'a> RawReport<'a> {
             fields.zero::<168>("reserved at 0x1f8")?;
             (None, None)
         };
+        let read = |layout: TcbLayout| -> Result<[TcbVersion; 4], FormatError> {
+            Ok([
+                layout.read("current_tcb", current_tcb)?,
+                layout.read("reported_tcb", reported_tcb)?,
+                layout.read("committed_tcb", committed_tcb)?,
+                layout.read("launch_tcb", launch_tcb)?,
+            ])
+        };
+        let tcbs = match product {
+            Some(product) => read(TcbLayout::of(product)),
+            None if is_short(&chip_id) => read(TcbLayout::Turin),
+            // A masked chip of an unknown product: the layout whose reserved bytes are zero, if there is one. The
+            // certificate decides later, and this is read again for its product.
+            None => read(TcbLayout::Legacy).or_else(|error| read(TcbLayout::Turin).map_err(|_| error)),
+        };
+        let [current_tcb, reported_tcb, committed_tcb, launch_tcb] = tcbs?;
         Ok(Claims {
             version,
             guest_svn,
@@ -505,7 +524,7 @@ impl<'a> RawReport<'a> {
             family_id,
             image_id,
             vmpl,
-            current_tcb: layout.read("current_tcb", current_tcb)?,
+            current_tcb,
             platform_info,
             author_key_enabled: flags & 1 == 1,
             mask_chip_key: flags >> 1 & 1 == 1,
@@ -517,13 +536,13 @@ impl<'a> RawReport<'a> {
             author_key_digest,
             report_id,
             report_id_ma,
-            reported_tcb: layout.read("reported_tcb", reported_tcb)?,
+            reported_tcb,
             processor,
             chip_id: Hex(chip_id),
-            committed_tcb: layout.read("committed_tcb", committed_tcb)?,
+            committed_tcb,
             current_version,
             committed_version,
-            launch_tcb: layout.read("launch_tcb", launch_tcb)?,
+            launch_tcb,
             launch_mitigations,
             current_mitigations,
             product,
@@ -538,4 +557,18 @@ pub fn parse(body: &[u8]) -> Result<Claims, FormatError> {
     let claims = report.claims(None)?;
     super::table::CertificateTable::parse(rest)?;
     Ok(claims)
+}
+
+/// LIMIT: report versions that a file may claim to be told apart as one, so that a newer report is named as such.
+const PLAUSIBLE_VERSIONS: std::ops::RangeInclusive<u32> = 1..=32;
+
+/// Whether bytes look like a report, known to this release or newer: for telling files apart, nothing else.
+pub(crate) fn looks_like(bytes: &[u8]) -> bool {
+    let Some(bytes) = bytes.first_chunk::<REPORT_LEN>() else { return false };
+    let word = |offset: usize| bytes.get(offset..).and_then(<[u8]>::first_chunk).map(|word| u32::from_le_bytes(*word));
+    // Version, the algorithm at 0x34, the reserved word at 0x4C, and bit 17 of the policy, which is always one.
+    word(0).is_some_and(|version| PLAUSIBLE_VERSIONS.contains(&version))
+        && word(0x34) == Some(ECDSA_P384_SHA384)
+        && word(0x4c) == Some(0)
+        && word(8).is_some_and(|policy| u64::from(policy) & POLICY_ALWAYS_ONE != 0)
 }

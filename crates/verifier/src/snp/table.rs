@@ -48,7 +48,7 @@ pub enum TableError {
     },
 }
 
-/// What an entry holds (56421, table 8, and the addition for VLEK and CRL).
+/// What an entry holds (56421, section 4.1.8.1).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Content {
     /// The certificate of the chip's key.
@@ -66,15 +66,15 @@ pub enum Content {
 }
 
 /// 63da758d-e664-4564-adc5-f4b93be8accd, written in the order of its text, as all GUIDs of this table are.
-pub const VCEK_GUID: [u8; 16] = 0x63da_758d_e664_4564_adc5_f4b9_3be8_accd_u128.to_be_bytes();
+const VCEK_GUID: [u8; 16] = 0x63da_758d_e664_4564_adc5_f4b9_3be8_accd_u128.to_be_bytes();
 /// a8074bc2-a25a-483e-aae6-39c045a0b8a1.
-pub const VLEK_GUID: [u8; 16] = 0xa807_4bc2_a25a_483e_aae6_39c0_45a0_b8a1_u128.to_be_bytes();
+const VLEK_GUID: [u8; 16] = 0xa807_4bc2_a25a_483e_aae6_39c0_45a0_b8a1_u128.to_be_bytes();
 /// 4ab7b379-bbac-4fe4-a02f-05aef327c782.
-pub const ASK_GUID: [u8; 16] = 0x4ab7_b379_bbac_4fe4_a02f_05ae_f327_c782_u128.to_be_bytes();
+const ASK_GUID: [u8; 16] = 0x4ab7_b379_bbac_4fe4_a02f_05ae_f327_c782_u128.to_be_bytes();
 /// c0b406a4-a803-4952-9743-3fb6014cd0ae.
-pub const ARK_GUID: [u8; 16] = 0xc0b4_06a4_a803_4952_9743_3fb6_014c_d0ae_u128.to_be_bytes();
+const ARK_GUID: [u8; 16] = 0xc0b4_06a4_a803_4952_9743_3fb6_014c_d0ae_u128.to_be_bytes();
 /// 92f81bc3-5811-4d3d-97ff-d19f88dc67ea.
-pub const CRL_GUID: [u8; 16] = 0x92f8_1bc3_5811_4d3d_97ff_d19f_88dc_67ea_u128.to_be_bytes();
+const CRL_GUID: [u8; 16] = 0x92f8_1bc3_5811_4d3d_97ff_d19f_88dc_67ea_u128.to_be_bytes();
 
 impl Content {
     const fn of(guid: [u8; 16]) -> Self {

@@ -11,7 +11,7 @@ mod path;
 pub use crl::{CrlError, CrlProblem};
 pub(crate) use crl::{next_update, standing};
 pub use key::UnsupportedAlgorithm;
-pub(crate) use key::{PublicKey, SignatureAlgorithm};
+pub(crate) use key::{PreparedKey, PublicKey, SignatureAlgorithm};
 pub use path::{PathError, PathProblem};
 pub(crate) use path::{VerifiedPath, build_path, verify_path};
 

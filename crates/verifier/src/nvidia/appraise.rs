@@ -1,0 +1,181 @@
+//! Devices against reference values.
+
+use protocol::Digest;
+use protocol::evidence::DeviceKind;
+use protocol::reference::Machines;
+use protocol::reference::device::{
+    Architecture, DeviceReferenceValues, FwidPolicy, GpuMode, OcspPolicy, Topology, Version, Versions,
+};
+
+use super::claims::{Claims, FwidCheck, RevocationCheck};
+use super::topology;
+use crate::mismatch::{Comparison, Mismatch, Rule};
+use crate::value::Value;
+
+/// The field of [`DeviceReferenceValues`] whose mismatch means "could not tell" and not "no": NVIDIA's word on revocation
+/// is demanded and not at hand.
+pub const COULD_NOT_TELL: &str = "ocsp";
+
+/// Compares verified devices with one entry of the reference values: every mismatch of every device.
+pub(crate) fn appraise(devices: &[Claims], values: &DeviceReferenceValues) -> Result<(), Vec<Mismatch>> {
+    let mut comparison = Comparison::default();
+    let count = |kind| {
+        let count = devices.iter().filter(|device| device.report.kind == kind).count();
+        u32::try_from(count).unwrap_or(u32::MAX)
+    };
+    comparison.equals("gpus", &count(DeviceKind::Gpu), &values.gpus);
+    comparison.equals("switches", &count(DeviceKind::Switch), &values.switches);
+    for (index, device) in devices.iter().enumerate() {
+        let label = format!("device {}, {}", index.saturating_add(1), device.label());
+        appraise_one(&mut comparison, device, values, &label);
+    }
+    if values.topology == Topology::Switched {
+        for error in topology::check(devices) {
+            comparison.push(Mismatch::new("topology", Rule::Equals, error.to_string(), values.topology.name()));
+        }
+    }
+    comparison.finish()
+}
+
+fn appraise_one(comparison: &mut Comparison, device: &Claims, values: &DeviceReferenceValues, label: &str) {
+    let mut differs = |field, rule, reported: Value, accepted: Value| {
+        comparison.push(Mismatch::new(field, rule, reported, accepted).part(label));
+    };
+    let report = &device.report;
+    let identity = device.identity.as_ref();
+
+    let device_id = identity.map(|identity| identity.device_id);
+    if let Machines::Listed(ids) = &values.device_ids
+        && !device_id.is_some_and(|id| ids.contains(&id))
+    {
+        differs("device_ids", Rule::OneOf, device_id.into(), ids.iter().copied().collect());
+    }
+    let architecture = identity.map(|identity| identity.architecture);
+    if !architecture.is_some_and(|architecture| values.architectures.contains(&architecture)) {
+        let accepted = values.architectures.iter().map(|architecture| architecture.name()).collect();
+        differs("architectures", Rule::OneOf, architecture.map(Architecture::name).into(), accepted);
+    }
+    let hwmodel = identity.map(|identity| identity.hwmodel.as_str());
+    if !hwmodel.is_some_and(|hwmodel| values.hwmodels.iter().any(|accepted| accepted == hwmodel)) {
+        let accepted = values.hwmodels.iter().map(String::as_str).collect();
+        differs("hwmodels", Rule::OneOf, hwmodel.map_or_else(Value::none, Value::peer_text), accepted);
+    }
+
+    let mut version = |field, reported: &str, accepted: &Versions| {
+        if !accepted.contains(reported) {
+            let (rule, accepted) = match accepted {
+                Versions::Listed(versions) => (Rule::OneOf, versions.iter().map(Version::text).collect()),
+                Versions::From(floor) => (Rule::AtLeast, Value::from(floor.text())),
+            };
+            differs(field, rule, Value::peer_text(reported), accepted);
+        }
+    };
+    match report.kind {
+        DeviceKind::Gpu => {
+            version("driver_versions", report.driver_version.as_deref().unwrap_or("none"), &values.driver_versions);
+            version("vbios_versions", &report.vbios_version, &values.vbios_versions);
+        }
+        DeviceKind::Switch => version("switch_bios_versions", &report.vbios_version, &values.switch_bios_versions),
+    }
+    if report.kind == DeviceKind::Gpu {
+        if !values.modes.contains(&report.mode) {
+            let accepted = values.modes.iter().map(|mode| mode.name()).collect();
+            differs("modes", Rule::OneOf, report.mode.name().into(), accepted);
+        }
+        if let Some(accepted) = values.nvdec0
+            && report.nvdec0 != Some(accepted)
+        {
+            let reported = report.nvdec0.map(|state| state.name());
+            differs("nvdec0", Rule::Equals, reported.into(), accepted.name().into());
+        }
+    }
+
+    if let Machines::Listed(signers) = &values.rim_signers {
+        for used in device.established.manifests.iter().filter(|used| !signers.contains(&used.signer)) {
+            differs("rim_signers", Rule::OneOf, used.signer.into(), signers.iter().copied().collect());
+        }
+    }
+    if values.ocsp == OcspPolicy::Required && device.established.revocation == RevocationCheck::NotGiven {
+        comparison.push(
+            Mismatch::new("ocsp", Rule::Equals, "not-given", OcspPolicy::Required.name())
+                .part(label)
+                .hint("fetch NVIDIA's responses with `casemate endorsements fetch`: this is no statement about the device"),
+        );
+    }
+    if values.fwid == FwidPolicy::Required && device.established.fwid != FwidCheck::Equal {
+        comparison.push(
+            Mismatch::new("fwid", Rule::Equals, device.established.fwid.name(), FwidPolicy::Required.name())
+                .part(label)
+                .hint("drivers before the 550 series and NVSwitches do not report it; `if-reported` accepts them"),
+        );
+    }
+}
+
+/// What would accept exactly these devices.
+pub(crate) fn reference_values(devices: &[Claims], platform: &str) -> DeviceReferenceValues {
+    fn once<T: PartialEq>(items: impl Iterator<Item = T>) -> Vec<T> {
+        let mut list: Vec<T> = Vec::new();
+        for item in items {
+            if !list.contains(&item) {
+                list.push(item);
+            }
+        }
+        list
+    }
+    let of = |kind| devices.iter().filter(move |device| device.report.kind == kind);
+    let count = |kind| u32::try_from(of(kind).count()).unwrap_or(u32::MAX);
+    let identities = || devices.iter().filter_map(|device| device.identity.as_ref());
+    let versions = |texts: Vec<&str>| {
+        Versions::Listed(once(texts.into_iter().filter_map(|text| text.parse::<Version>().ok())))
+    };
+    let established = || devices.iter().map(|device| &device.established);
+    let nvdec0 = once(of(DeviceKind::Gpu).map(|device| device.report.nvdec0));
+    DeviceReferenceValues {
+        platform: platform.to_owned(),
+        gpus: count(DeviceKind::Gpu),
+        switches: count(DeviceKind::Switch),
+        topology: if topology::check(devices).is_empty() && count(DeviceKind::Switch) > 0 {
+            Topology::Switched
+        } else {
+            Topology::Independent
+        },
+        device_ids: Machines::Listed(identities().map(|identity| identity.device_id).collect()),
+        architectures: once(identities().map(|identity| identity.architecture)),
+        hwmodels: once(identities().map(|identity| identity.hwmodel.clone())),
+        driver_versions: versions(
+            of(DeviceKind::Gpu).filter_map(|device| device.report.driver_version.as_deref()).collect(),
+        ),
+        vbios_versions: versions(of(DeviceKind::Gpu).map(|device| device.report.vbios_version.as_str()).collect()),
+        switch_bios_versions: versions(
+            of(DeviceKind::Switch).map(|device| device.report.vbios_version.as_str()).collect(),
+        ),
+        modes: once(of(DeviceKind::Gpu).map(|device| device.report.mode)) as Vec<GpuMode>,
+        rim_signers: signers(devices),
+        ocsp: if established().all(|found| found.revocation != RevocationCheck::NotGiven) {
+            OcspPolicy::Required
+        } else {
+            OcspPolicy::IfGiven
+        },
+        fwid: if established().all(|found| found.fwid == FwidCheck::Equal) {
+            FwidPolicy::Required
+        } else {
+            FwidPolicy::IfReported
+        },
+        nvdec0: match nvdec0.as_slice() {
+            [state] => *state,
+            _ => None,
+        },
+    }
+}
+
+/// The signers that were seen. NVIDIA signs its manifests anew with other certificates from time to time, so where none
+/// was seen any under its root is taken.
+fn signers(devices: &[Claims]) -> Machines<Digest> {
+    let mut signers: Vec<Digest> = Vec::new();
+    for used in devices.iter().flat_map(|device| &device.established.manifests) {
+        if !signers.contains(&used.signer) {
+            signers.push(used.signer);
+        }
+    }
+    if signers.is_empty() { Machines::Any } else { Machines::Listed(signers) }
+}
