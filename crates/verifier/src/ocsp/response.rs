@@ -127,10 +127,7 @@ impl<'a> Response<'a> {
         let (_, algorithm) =
             AlgorithmIdentifier::from_der(algorithm.raw).map_err(|_| malformed("signature algorithm"))?;
         let signature = outer.next(BIT_STRING)?.content;
-        let signature = match signature.split_first() {
-            Some((0, signature)) => signature,
-            _ => return Err(malformed("signature")),
-        };
+        let Some((0, signature)) = signature.split_first() else { return Err(malformed("signature")) };
         let mut certificates = Vec::new();
         if let Some(list) = outer.tagged(0)? {
             let mut list = Reader::new("certificates", list.content).only(SEQUENCE)?;

@@ -714,7 +714,12 @@ fn contents_that_are_signed_and_make_no_sense_are_refused() {
         ),
         ("another manufacturer", "\"5703\"", "\"5704\"", "rim-field"),
         ("no manufacturer", " ns1:FirmwareManufacturerId=\"5703\"", "", "rim-missing-field"),
-        ("a manufacturer under another name", "ns1:FirmwareManufacturerId", "ns1:FirmwareManufacturerIds", "rim-missing-field"),
+        (
+            "a manufacturer under another name",
+            "ns1:FirmwareManufacturerId",
+            "ns1:FirmwareManufacturerIds",
+            "rim-missing-field",
+        ),
         ("an indirect payload", "PayloadType=\"direct\"", "PayloadType=\"indirect\"", "rim-field"),
         ("no version", "colloquialVersion=\"550.144.03\" ", "", "rim-missing-field"),
         ("an empty version", "colloquialVersion=\"550.144.03\"", "colloquialVersion=\"\"", "rim-field"),
