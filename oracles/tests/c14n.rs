@@ -10,7 +10,8 @@ use xml_sec::c14n::{C14nAlgorithm, C14nMode, canonicalize_xml_with_backend};
 
 fn theirs(document: &str) -> Result<Vec<u8>, String> {
     let algorithm = C14nAlgorithm::new(C14nMode::Inclusive1_1, false);
-    canonicalize_xml_with_backend(document.as_bytes(), &algorithm, XmlBackend::Xmloxide).map_err(|error| error.to_string())
+    canonicalize_xml_with_backend(document.as_bytes(), &algorithm, XmlBackend::Xmloxide)
+        .map_err(|error| error.to_string())
 }
 
 #[track_caller]
@@ -51,7 +52,18 @@ const NAMES: [&str; 6] = ["x", "Resource", "index", "é", "Hash0", "Hash10"];
 /// No line end of another system in CDATA: `xml-sec` keeps its carriage return, which XML 1.0 (2.11) takes away before
 /// anything is parsed.
 const TEXTS: [&str; 12] = [
-    "t", " ", "\n", "\r\n", "\t", "&#13;", "&#xD;", "&lt;&amp;&gt;", "&#x1F600;é", "\"'", "<![CDATA[<&>\n]]>", "&#10;&#9;",
+    "t",
+    " ",
+    "\n",
+    "\r\n",
+    "\t",
+    "&#13;",
+    "&#xD;",
+    "&lt;&amp;&gt;",
+    "&#x1F600;é",
+    "\"'",
+    "<![CDATA[<&>\n]]>",
+    "&#10;&#9;",
 ];
 const VALUES: [&str; 9] = ["1", "", " a  b ", "\t\n", "\r\n", "&#13;&#10;&#9;", "&lt;&amp;>", "é&#x41;", "&apos;"];
 

@@ -66,6 +66,11 @@ enum Command {
     Verify(commands::verify::VerifyArgs),
     Recover(commands::recover::RecoverArgs),
     Sign(commands::sign::SignArgs),
+    Explain(commands::explain::ExplainArgs),
+    #[command(subcommand)]
+    ReferenceValues(commands::reference_values::ReferenceValuesCommand),
+    #[command(subcommand)]
+    Endorsements(commands::endorsements::EndorsementsCommand),
     #[command(subcommand)]
     Secret(commands::secret::SecretCommand),
     #[command(subcommand)]
@@ -133,6 +138,9 @@ async fn run(context: &Context, command: Command) -> Outcome {
         Command::Verify(args) => commands::verify::run(context, args).await,
         Command::Recover(args) => commands::recover::run(context, args).await,
         Command::Sign(args) => commands::sign::run(context, args),
+        Command::Explain(args) => commands::explain::run(context, args).await,
+        Command::ReferenceValues(command) => commands::reference_values::run(context, command).await,
+        Command::Endorsements(command) => commands::endorsements::run(context, command).await,
         Command::Secret(command) => commands::secret::run(context, command).await,
         Command::Model(command) => commands::model::run(context, command),
         Command::Infer(args) => commands::infer::infer(context, args).await,

@@ -93,11 +93,6 @@ impl TrustAnchors {
         self.amd.iter().find(|(known, _)| *known == product).map(|(_, root)| *root)
     }
 
-    /// The product whose ARK has this fingerprint.
-    pub(crate) fn amd_product(&self, root: &Digest) -> Option<AmdProduct> {
-        self.amd.iter().find(|(_, known)| known == root).map(|(product, _)| *product)
-    }
-
     /// The fingerprint of Intel SGX Root CA.
     pub(crate) fn intel(&self) -> Digest {
         self.intel
@@ -111,6 +106,12 @@ impl TrustAnchors {
     /// The fingerprint of NVIDIA CoRIM signing Root CA.
     pub(crate) fn nvidia_rim(&self) -> Digest {
         self.nvidia_rim
+    }
+
+    /// Every root that is pinned, of all vendors: to tell whose a certificate is, never to judge Evidence by.
+    pub(crate) fn all_roots(&self) -> Vec<Digest> {
+        let amd = self.amd.iter().map(|(_, root)| *root);
+        amd.chain([self.intel, self.nvidia_device, self.nvidia_rim]).collect()
     }
 
     /// Certificates that are compiled in, so that nobody has to present them: roots, and AMD's authorities below them.

@@ -118,6 +118,12 @@ pub enum VerifyError {
         /// How many came.
         got: usize,
     },
+    /// Unbound: devices where none were asked for, so that nobody knows which nonce they should answer.
+    #[error("evidence comes with {got} devices, and none were asked for")]
+    DevicesUnexpected {
+        /// How many came.
+        got: usize,
+    },
     /// Could not tell: a layer was not judged. A mistake of ours, answered by not trusting.
     #[error("layer `{layer}` was not judged")]
     NotJudged {
@@ -248,7 +254,7 @@ impl VerifyError {
         match self {
             Self::TooLong { .. } | Self::TooManyDevices { .. } | Self::Malformed(_) => Fault::Malformed,
             Self::NotGenuine(_) | Self::DevicesWithoutHardware { .. } => Fault::NotGenuine,
-            Self::Unbound { .. } => Fault::Unbound,
+            Self::Unbound { .. } | Self::DevicesUnexpected { .. } => Fault::Unbound,
             Self::Unsupported { .. } | Self::NotJudged { .. } => Fault::Unsupported,
             Self::Path(error) => error.fault(),
             Self::Crl(error) => error.fault(),
@@ -276,6 +282,7 @@ impl VerifyError {
             Self::NotGenuine(_) => "evidence-not-genuine",
             Self::Unbound { .. } => "evidence-unbound",
             Self::Unsupported { .. } => "evidence-unsupported",
+            Self::DevicesUnexpected { .. } => "evidence-devices-unexpected",
             Self::NotJudged { .. } => "not-judged",
             Self::Path(error) => error.code(),
             Self::Crl(error) => error.code(),
@@ -306,6 +313,7 @@ impl VerifyError {
             Self::TooLong { .. }
             | Self::TooManyDevices { .. }
             | Self::DevicesWithoutHardware { .. }
+            | Self::DevicesUnexpected { .. }
             | Self::Malformed(_)
             | Self::NotGenuine(_)
             | Self::NotJudged { .. } => None,
@@ -336,8 +344,11 @@ impl AppraiseError {
             | Self::OtherRoot { .. }
             | Self::OtherMeasurement { .. }
             | Self::NotAccepted { .. }
-            | Self::NoEntryAccepts { .. }
             | Self::OtherIdentity { .. } => true,
+            // An entry that lacks nothing but a vendor's word might accept the Evidence yet.
+            Self::NoEntryAccepts { tried } => {
+                !tried.iter().any(|entry| entry.mismatches.iter().all(Mismatch::could_not_tell))
+            }
             Self::Unsupported { .. } => false,
         }
     }

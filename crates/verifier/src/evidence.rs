@@ -4,7 +4,7 @@ use protocol::digest::Measurement;
 use protocol::{Digest, Evidence, Identity, Tee};
 
 use crate::ear::{Ear, TrustVector};
-use crate::{AppraiseError, UnixTime, VerifyError, sgx, snp, tdx};
+use crate::{AppraiseError, UnixTime, VerifyError, nvidia, sgx, snp, tdx};
 
 /// Evidence of a peer, of a size that may be parsed. Nothing in it is believed.
 #[derive(Debug)]
@@ -61,6 +61,8 @@ pub struct Claims {
     pub chip_id: Digest,
     /// Everything else that this kind of TEE says.
     pub detail: Detail,
+    /// The devices that it vouches for.
+    pub devices: Vec<nvidia::Claims>,
 }
 
 /// What each kind of TEE says beyond [`Claims`].
@@ -131,6 +133,16 @@ impl AttestationResult {
     /// The measurement that was found among the reference values.
     pub fn measurement(&self) -> Measurement {
         self.claims.measurement
+    }
+
+    /// The devices that the TEE vouches for; each of them was accepted too.
+    pub fn devices(&self) -> &[nvidia::Claims] {
+        &self.claims.devices
+    }
+
+    /// Everything that the TEE says of itself.
+    pub fn claims(&self) -> &Claims {
+        &self.claims
     }
 
     /// The machine.

@@ -93,11 +93,39 @@ impl Section {
     /// A section for a comparison with reference values.
     pub fn comparison(title: impl Into<String>, mismatches: &[Mismatch]) -> Self {
         let mut section = Self::note(title);
-        section.verdict = if mismatches.is_empty() { Verdict::Verified } else { Verdict::Refused };
+        section.verdict = match mismatches {
+            [] => Verdict::Verified,
+            _ if mismatches.iter().all(Mismatch::could_not_tell) => Verdict::Unknown,
+            _ => Verdict::Refused,
+        };
         section.problems = mismatches
             .iter()
             .map(|mismatch| Problem { code: "mismatch", message: mismatch.to_string(), hint: mismatch.hint.clone() })
             .collect();
+        section
+    }
+
+    /// A section for something that is wrong in its form.
+    pub fn failure(title: impl Into<String>, error: &crate::ccel::CcelError) -> Self {
+        let mut section = Self::note(title);
+        section.verdict = if error.fault().is_refusal() { Verdict::Refused } else { Verdict::Unknown };
+        section.problems.push(Problem { code: error.code(), message: error.to_string(), hint: error.hint() });
+        section
+    }
+
+    /// A section for an appraisal that was refused as a whole.
+    pub fn refusal(title: impl Into<String>, error: &crate::AppraiseError) -> Self {
+        let mut section = Self::note(title);
+        section.verdict = if error.is_refusal() { Verdict::Refused } else { Verdict::Unknown };
+        section.problems.push(Problem { code: "not-accepted", message: error.to_string(), hint: error.hint() });
+        section
+    }
+
+    /// A section for a refusal in words of our own.
+    pub fn refusal_text(title: impl Into<String>, code: &'static str, message: &str) -> Self {
+        let mut section = Self::note(title);
+        section.verdict = Verdict::Refused;
+        section.problems.push(Problem { code, message: message.to_owned(), hint: None });
         section
     }
 

@@ -69,6 +69,7 @@
 
 pub mod anchors;
 pub mod ccel;
+mod certificates;
 mod context;
 pub mod dcap;
 pub mod ear;

@@ -47,6 +47,11 @@ impl Mismatch {
         Self { field, rule, reported: reported.into(), accepted: accepted.into(), part: None, hint: None }
     }
 
+    /// Whether this says that something could not be told, rather than that it is wrong.
+    pub fn could_not_tell(&self) -> bool {
+        self.field == crate::nvidia::COULD_NOT_TELL
+    }
+
     /// The same, of a part of the field.
     #[must_use]
     pub fn part(mut self, part: impl Into<String>) -> Self {

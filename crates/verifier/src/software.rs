@@ -27,6 +27,7 @@ pub(crate) fn verify(body: &[u8], expected: &ReportData) -> Result<Claims, Verif
         identity: Identity(report.host_data),
         chip_id: root,
         detail: Detail::Software,
+        devices: Vec::new(),
     })
 }
 

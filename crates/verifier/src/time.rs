@@ -17,7 +17,7 @@ pub struct ParseTimeError {
 }
 
 /// Seconds of a day.
-pub const DAY: u64 = 86_400;
+pub(crate) const DAY: u64 = 86_400;
 
 /// LIMIT: 9999-12-31T23:59:59Z, the last second that X.509 and RFC 3339 can write.
 const LAST: u64 = 253_402_300_799;

@@ -5,16 +5,15 @@ use protocol::{Digest, Evidence, Expected, Identity, Tee};
 
 use crate::anchors::TrustAnchors;
 use crate::context::{Cache, Context};
-use crate::dcap::DcapError;
-use crate::dcap::quote::{Body, Quote};
-use crate::endorsements::{Endorsements, Need};
 use crate::ear::TrustVector;
+use crate::endorsements::{Endorsements, Need};
 use crate::error::Tried;
 use crate::evidence::{AttestationResult, Claims, Detail, UnverifiedEvidence, VerifiedEvidence};
 use crate::layer::demand_all;
-use crate::mismatch::Mismatch;
+use crate::mismatch::{Mismatch, Rule};
 use crate::time::UnixTime;
-use crate::{AppraiseError, VerifyError, sgx, snp, software, tdx};
+use crate::value::Value;
+use crate::{AppraiseError, VerifyError, nvidia, sgx, snp, software, tdx};
 
 /// Verifies Evidence under fixed trust anchors, and remembers chains and documents that it has verified before, so that
 /// a machine's second report costs the signatures that are new in it and no more. Cheap to share: every method takes
@@ -53,7 +52,7 @@ impl Verifier {
         let evidence = evidence.into_inner();
         let digest = evidence.digest();
         let report_data = &expected.report_data;
-        let claims = match evidence.tee {
+        let mut claims = match evidence.tee {
             Tee::Software if !evidence.devices.is_empty() => {
                 return Err(VerifyError::DevicesWithoutHardware { got: evidence.devices.len() });
             }
@@ -75,6 +74,13 @@ impl Verifier {
             }
             tee => return Err(VerifyError::Unsupported { tee }),
         };
+        if !evidence.devices.is_empty() {
+            // That the TEE vouches for exactly this set is in the report data, which covers their digest. What is left is
+            // that each is genuine, fresh and another one than the rest.
+            let got = evidence.devices.len();
+            let nonce = expected.device_nonce.as_ref().ok_or(VerifyError::DevicesUnexpected { got })?;
+            claims.devices = nvidia::examine_devices(&evidence.devices, Some(nonce), &context).verdict()?;
+        }
         Ok(VerifiedEvidence { claims, digest, verified_at: now })
     }
 
@@ -83,81 +89,147 @@ impl Verifier {
     }
 }
 
-fn snp_claims(claims: snp::Claims) -> Claims {
+pub(crate) fn snp_claims(claims: snp::Claims) -> Claims {
     Claims {
         tee: Tee::Snp,
         measurement: claims.measurement,
         identity: Identity(Digest::from_bytes(claims.host_data.0)),
         chip_id: claims.chip().map_or(Digest::ZERO, |chip| Digest::of(&chip.0)),
         detail: Detail::Snp(Box::new(claims)),
+        devices: Vec::new(),
     }
 }
 
-fn tdx_claims(claims: tdx::Claims) -> Claims {
+pub(crate) fn tdx_claims(claims: tdx::Claims) -> Claims {
     Claims {
         tee: Tee::Tdx,
         measurement: claims.report.mrtd,
         identity: claims.identity(),
         chip_id: claims.platform.chip_id().unwrap_or(Digest::ZERO),
         detail: Detail::Tdx(Box::new(claims)),
+        devices: Vec::new(),
     }
 }
 
-fn sgx_claims(claims: sgx::Claims) -> Claims {
+pub(crate) fn sgx_claims(claims: sgx::Claims) -> Claims {
     Claims {
         tee: Tee::Sgx,
         measurement: claims.measurement(),
         identity: claims.identity(),
         chip_id: claims.platform.chip_id().unwrap_or(Digest::ZERO),
         detail: Detail::Sgx(Box::new(claims)),
+        devices: Vec::new(),
     }
 }
 
 /// Appraises verified Evidence against reference values, at the time at which it was verified.
+///
+/// One entry has to accept the TEE whole. Entries for devices belong to the TEE's entries of the same `platform`: where
+/// there are some, one of them has to accept the devices, and a TEE without devices is refused; where there are none, a
+/// TEE with devices is.
 pub fn appraise(evidence: VerifiedEvidence, values: &ReferenceValues) -> Result<AttestationResult, AppraiseError> {
-    let VerifiedEvidence { claims, digest, verified_at: now } = evidence;
-    let vector = match &claims.detail {
-        Detail::Software => software::appraise(&claims, values)?,
-        Detail::Snp(snp) => {
-            let entries = values.snp.iter().map(|entry| (entry.platform.as_str(), snp::appraise(snp, entry, now)));
-            any_entry(claims.tee, entries)?
-        }
-        Detail::Tdx(tdx) => {
-            let entries = values.tdx.iter().map(|entry| (entry.platform.as_str(), tdx::appraise(tdx, entry, now)));
-            any_entry(claims.tee, entries)?
-        }
-        Detail::Sgx(sgx) => {
-            let entries = values.sgx.iter().map(|entry| (entry.platform.as_str(), sgx::appraise(sgx, entry, now)));
-            any_entry(claims.tee, entries)?
-        }
+    let VerifiedEvidence { claims, digest, verified_at } = evidence;
+    let vector = match compare(&claims, values, verified_at) {
+        Compared::Software => software::appraise(&claims, values)?,
+        Compared::Entries(tried) => accepted(claims.tee, tried)?,
     };
     Ok(AttestationResult { claims, digest, vector })
 }
 
+/// What every entry says of the claims.
+pub(crate) enum Compared {
+    /// The software TEE has no entries.
+    Software,
+    /// Each entry with its name.
+    Entries(Vec<(String, Result<TrustVector, Vec<Mismatch>>)>),
+}
+
+pub(crate) fn compare(claims: &Claims, values: &ReferenceValues, now: UnixTime) -> Compared {
+    let entry = |platform: &String, outcome: Result<TrustVector, Vec<Mismatch>>| {
+        (platform.clone(), with_devices(claims, outcome, platform, values))
+    };
+    Compared::Entries(match &claims.detail {
+        Detail::Software => return Compared::Software,
+        Detail::Snp(snp) => {
+            values.snp.iter().map(|values| entry(&values.platform, snp::appraise(snp, values, now))).collect()
+        }
+        Detail::Tdx(tdx) => {
+            values.tdx.iter().map(|values| entry(&values.platform, tdx::appraise(tdx, values, now))).collect()
+        }
+        Detail::Sgx(sgx) => {
+            values.sgx.iter().map(|values| entry(&values.platform, sgx::appraise(sgx, values, now))).collect()
+        }
+    })
+}
+
+/// An entry's verdict on the TEE together with that on its devices.
+fn with_devices(
+    claims: &Claims,
+    outcome: Result<TrustVector, Vec<Mismatch>>,
+    platform: &str,
+    values: &ReferenceValues,
+) -> Result<TrustVector, Vec<Mismatch>> {
+    let mut nearest: Option<Vec<Mismatch>> = None;
+    let mut accepted = false;
+    for entry in values.devices.iter().filter(|entry| entry.platform == platform) {
+        match nvidia::appraise(&claims.devices, entry) {
+            Ok(_) => accepted = true,
+            Err(mismatches) => {
+                if nearest.as_ref().is_none_or(|nearest| mismatches.len() < nearest.len()) {
+                    nearest = Some(mismatches);
+                }
+            }
+        }
+    }
+    let devices = match (accepted, nearest) {
+        (true, _) => Vec::new(),
+        (false, Some(mismatches)) => mismatches,
+        (false, None) if claims.devices.is_empty() => Vec::new(),
+        (false, None) => {
+            let reported: Value = claims.devices.iter().map(nvidia::Claims::label).collect();
+            vec![Mismatch::new("devices", Rule::Within, reported, Value::none())]
+        }
+    };
+    match outcome {
+        Ok(vector) if devices.is_empty() => Ok(vector),
+        Ok(_) => Err(devices),
+        Err(mut mismatches) => {
+            mismatches.extend(devices);
+            Err(mismatches)
+        }
+    }
+}
+
 /// The first entry that accepts, or what every one of them did not accept. One signature check serves all of them.
-pub(crate) fn any_entry<'a>(
+fn accepted(
     tee: Tee,
-    entries: impl Iterator<Item = (&'a str, Result<TrustVector, Vec<Mismatch>>)>,
+    entries: Vec<(String, Result<TrustVector, Vec<Mismatch>>)>,
 ) -> Result<TrustVector, AppraiseError> {
     let mut tried = Vec::new();
     for (platform, outcome) in entries {
         match outcome {
             Ok(vector) => return Ok(vector),
-            Err(mismatches) => tried.push(Tried { platform: platform.to_owned(), mismatches }),
+            Err(mismatches) => tried.push(Tried { platform, mismatches }),
         }
     }
-    if tried.is_empty() { Err(AppraiseError::NotAccepted { tee }) } else { Err(AppraiseError::NoEntryAccepts { tried }) }
+    if tried.is_empty() {
+        Err(AppraiseError::NotAccepted { tee })
+    } else {
+        Err(AppraiseError::NoEntryAccepts { tried })
+    }
 }
 
 /// Which Endorsements a piece of Evidence cannot be judged without. The answer rests on unverified claims: it says what
 /// to fetch, and nothing else.
 pub fn needs(evidence: &Evidence) -> Vec<Need> {
-    match evidence.tee {
+    let mut needs = match evidence.tee {
         Tee::Snp => snp::needs(&evidence.body),
         Tee::Tdx => tdx::needs(&evidence.body),
         Tee::Sgx => sgx::needs(&evidence.body),
         _ => Vec::new(),
-    }
+    };
+    needs.extend(nvidia::needs(&evidence.devices));
+    needs
 }
 
 /// The identity that Evidence claims, unverified. For **one's own** Evidence only: a pod learns so which initdata digest
@@ -172,17 +244,8 @@ pub fn claimed_identity(evidence: &Evidence) -> Result<Identity, VerifyError> {
             let claims = snp::parse(&evidence.body).map_err(snp::SnpError::from)?;
             Ok(snp_claims(claims).identity)
         }
-        Tee::Tdx | Tee::Sgx => {
-            let quote = Quote::parse(&evidence.body).map_err(DcapError::from)?;
-            let (tee, field): (_, &[u8]) = match &quote.body {
-                Body::Tdx(report) => (Tee::Tdx, report.mr_config_id.as_bytes()),
-                Body::Sgx(report) => (Tee::Sgx, &report.config_id.0),
-            };
-            match field.first_chunk::<32>() {
-                Some(digest) if tee == evidence.tee => Ok(Identity(Digest::from_bytes(*digest))),
-                _ => Err(DcapError::OtherTee { got: tee, expected: evidence.tee }.into()),
-            }
-        }
+        Tee::Tdx => tdx::claimed_identity(&evidence.body),
+        Tee::Sgx => sgx::claimed_identity(&evidence.body),
         tee => Err(VerifyError::Unsupported { tee }),
     }
 }

@@ -10,6 +10,7 @@ mod say;
 mod check;
 mod ci;
 mod demo;
+mod evidence;
 mod failure;
 mod fuzz;
 mod images;
@@ -40,6 +41,8 @@ enum Task {
     Tidy,
     /// All tests, and what was skipped
     Test(test::TestArgs),
+    /// Fetch the corpus of Evidence from real hardware, which is not in this repository
+    Evidence(evidence::EvidenceArgs),
     /// Install the system packages that tests and the demo need
     Packages {
         /// Install without asking
@@ -73,6 +76,7 @@ fn main() -> ExitCode {
         Task::Check => check::run(),
         Task::Tidy => tidy::run(),
         Task::Test(args) => test::run(&args),
+        Task::Evidence(args) => evidence::run(&args),
         Task::Packages { yes } => packages::ensure(yes),
         Task::Images(args) => images::run(&args),
         Task::Registry(args) => registry::run(&args),

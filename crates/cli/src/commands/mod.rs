@@ -1,10 +1,13 @@
 //! One module for each verb.
 
+pub(crate) mod endorsements;
+pub(crate) mod explain;
 pub(crate) mod generate;
 pub(crate) mod infer;
 pub(crate) mod local;
 pub(crate) mod model;
 pub(crate) mod recover;
+pub(crate) mod reference_values;
 pub(crate) mod secret;
 pub(crate) mod set;
 pub(crate) mod sign;

@@ -18,7 +18,10 @@ use std::str::FromStr;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::Machines;
+use super::tdx::invalid;
 use crate::digest::{Digest, Hex};
+use crate::evidence::Evidence;
+use crate::manifest::ManifestError;
 
 /// The identity that a device is born with: what NVIDIA calls its PDI. It is the serial number of the certificate of the
 /// device's boot ROM without its first byte, and the number under which switches and GPUs know each other.
@@ -57,13 +60,64 @@ pub struct DeviceReferenceValues {
     /// Whether NVIDIA's word on the standing of each certificate is needed. Absent: `required`.
     #[serde(default)]
     pub ocsp: OcspPolicy,
-    /// Whether a report that does not name its firmware is acceptable. Absent: `required`.
+    /// Whether a GPU's report that does not name its firmware is acceptable. Absent: `required`. Switches never name it, and
+    /// are not asked to; what any device names is always compared.
     #[serde(default)]
     pub fwid: FwidPolicy,
     /// What the state of the video decoder NVDEC0 has to be. Absent: not compared. That is safe, because the state is in
     /// the signed report and only decides whether measurement 35, which is that decoder's firmware, is compared.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub nvdec0: Option<Nvdec0>,
+}
+
+impl DeviceReferenceValues {
+    /// Whether the entry makes sense; `path` is where it stands in the manifest.
+    pub fn validate(&self, path: &str) -> Result<(), ManifestError> {
+        let Self { gpus, switches, .. } = self;
+        if self.platform.is_empty() {
+            return invalid(path, "platform", "empty");
+        }
+        let devices = gpus.saturating_add(*switches);
+        if devices == 0 {
+            return invalid(path, "gpus", "no GPU and no switch: leave the entry out");
+        }
+        if usize::try_from(devices).is_ok_and(|devices| devices > Evidence::MAX_DEVICES) {
+            return invalid(path, "gpus", "more devices than a machine holds");
+        }
+        match &self.device_ids {
+            Machines::Listed(ids) if ids.len() < usize::try_from(devices).unwrap_or(usize::MAX) => {
+                return invalid(path, "device_ids", "fewer than there are devices: nothing could ever be accepted");
+            }
+            Machines::Listed(_) | Machines::Any => {}
+        }
+        if self.topology == Topology::Switched && (*gpus == 0 || *switches == 0) {
+            return invalid(path, "topology", "`switched` needs GPUs and switches");
+        }
+        if self.topology == Topology::Switched && !self.modes.iter().any(|mode| mode.may_protect_pcie()) {
+            return invalid(path, "modes", "`switched` needs `ppcie`, or `unstated` for older drivers");
+        }
+        let architecture = |wanted: fn(&Architecture) -> bool| self.architectures.iter().any(wanted);
+        if *gpus > 0 && !architecture(|architecture| *architecture != Architecture::Ls10) {
+            return invalid(path, "architectures", "there are GPUs, and no architecture of a GPU");
+        }
+        if *switches > 0 && !architecture(|architecture| *architecture == Architecture::Ls10) {
+            return invalid(path, "architectures", "there are switches, and no architecture of a switch");
+        }
+        let nothing = "empty: nothing could ever be accepted";
+        for (field, is_empty) in [
+            ("hwmodels", self.hwmodels.is_empty()),
+            ("driver_versions", *gpus > 0 && self.driver_versions.is_empty()),
+            ("vbios_versions", *gpus > 0 && self.vbios_versions.is_empty()),
+            ("switch_bios_versions", *switches > 0 && self.switch_bios_versions.is_empty()),
+            ("modes", *gpus > 0 && self.modes.is_empty()),
+            ("rim_signers", matches!(&self.rim_signers, Machines::Listed(signers) if signers.is_empty())),
+        ] {
+            if is_empty {
+                return invalid(path, field, nothing);
+            }
+        }
+        Ok(())
+    }
 }
 
 /// Architectures of devices.
@@ -114,6 +168,11 @@ impl GpuMode {
             Self::Ppcie => "ppcie",
             Self::Unstated => "unstated",
         }
+    }
+
+    /// Whether a GPU in this mode can be one of a fabric.
+    const fn may_protect_pcie(self) -> bool {
+        matches!(self, Self::Ppcie | Self::Unstated)
     }
 }
 
@@ -166,7 +225,7 @@ pub enum FwidPolicy {
     /// It has to.
     #[default]
     Required,
-    /// It need not: drivers before the 550 series, and NVSwitches, leave it out.
+    /// It need not: drivers before the 550 series leave it out.
     IfReported,
 }
 
@@ -233,7 +292,7 @@ impl Versions {
 
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct From_ {
+struct Floor {
     from: Version,
 }
 
@@ -241,7 +300,7 @@ impl Serialize for Versions {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match self {
             Self::Listed(versions) => versions.serialize(serializer),
-            Self::From(from) => From_ { from: from.clone() }.serialize(serializer),
+            Self::From(from) => Floor { from: from.clone() }.serialize(serializer),
         }
     }
 }
@@ -252,11 +311,11 @@ impl<'de> Deserialize<'de> for Versions {
         #[serde(untagged, expecting = "expected a list of versions or `{\"from\": VERSION}`")]
         enum Form {
             List(Vec<Version>),
-            From(From_),
+            From(Floor),
         }
         Ok(match Form::deserialize(deserializer)? {
             Form::List(versions) => Self::Listed(versions),
-            Form::From(From_ { from }) => Self::From(from),
+            Form::From(Floor { from }) => Self::From(from),
         })
     }
 }
@@ -392,6 +451,42 @@ mod tests {
         assert!(read("[]").unwrap().is_empty());
         for wrong in ["null", r#""550""#, r#"{"from":"550","to":"560"}"#, "{}", r#"[""]"#] {
             assert!(read(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn entries_that_accept_nothing_are_refused_by_field() {
+        type Change = fn(&mut DeviceReferenceValues);
+        let cases: [(&str, Change); 15] = [
+            ("platform", |v| v.platform = String::new()),
+            ("gpus", |v| (v.gpus, v.switches) = (0, 0)),
+            ("gpus", |v| v.gpus = 16),
+            ("gpus", |v| v.gpus = u32::MAX),
+            ("device_ids", |v| v.device_ids = Machines::Listed(vec![Hex([1; 8]); 11])),
+            ("topology", |v| v.switches = 0),
+            ("topology", |v| v.gpus = 0),
+            ("modes", |v| v.modes = vec![GpuMode::Spt, GpuMode::Mpt]),
+            ("architectures", |v| v.architectures = vec![Architecture::Hopper]),
+            ("architectures", |v| v.architectures = vec![Architecture::Ls10]),
+            ("hwmodels", |v| v.hwmodels.clear()),
+            ("driver_versions", |v| v.driver_versions = Versions::default()),
+            ("vbios_versions", |v| v.vbios_versions = Versions::default()),
+            ("switch_bios_versions", |v| v.switch_bios_versions = Versions::default()),
+            ("rim_signers", |v| v.rim_signers = Machines::Listed(vec![])),
+        ];
+        let hgx: DeviceReferenceValues = serde_json::from_str(
+            r#"{"platform":"HGX","gpus":8,"switches":4,"topology":"switched","device_ids":"any",
+            "architectures":["hopper","ls10"],"hwmodels":["GH100 A01 GSP BROM","LS_10 A01 FSP BROM"],
+            "driver_versions":{"from":"590.12"},"vbios_versions":["96.00.A5.00.01"],
+            "switch_bios_versions":["96.10.73.00.01"],"modes":["ppcie"],"rim_signers":"any"}"#,
+        )
+        .unwrap();
+        assert_eq!(hgx.validate("devices[0]"), Ok(()));
+        for (field, change) in cases {
+            let mut changed = hgx.clone();
+            change(&mut changed);
+            let error = changed.validate("devices[0]").unwrap_err().to_string();
+            assert!(error.contains(&format!("devices[0].{field}`")), "{error}");
         }
     }
 

@@ -1,8 +1,13 @@
 //! Explanations of quotes: the sections that TDX and SGX share.
 
+use super::collateral::{self, QeIdentity, Statement, TcbInfo};
+use super::error::DcapError;
 use super::report::EnclaveReport;
 use super::{Layers, Level, Platform};
+use crate::context::Context;
+use crate::endorsements::{Document, EndorsementKind, Endorsements};
 use crate::explain::Section;
+use crate::layer::Outcome;
 use crate::value::Value;
 
 /// What a quote is, for people.
@@ -89,4 +94,65 @@ fn tcb_claims(mut section: Section, platform: &Platform) -> Section {
         section = level(section, "quoting_enclave", &qe.level).claim("qe_identity.next_update", qe.next_update);
     }
     section
+}
+
+/// The sections of TCB info or a QE identity: what it says, and whether Intel signed it.
+pub(crate) fn explain_document(bytes: &[u8], context: &Context<'_>) -> Vec<Section> {
+    let mut set = Endorsements::default();
+    // A document beyond the size that is read was refused where the file was read.
+    let _ = set.add(EndorsementKind::TcbInfo, bytes);
+    let Some(document) = set.tcb_infos().first() else { return Vec::new() };
+    match collateral::read::<QeIdentity>(bytes) {
+        Ok((identity, _)) => vec![judged::<QeIdentity>(document, context, |section| qe_identity(section, &identity))],
+        Err(_) => vec![judged::<TcbInfo>(document, context, |section| match collateral::read::<TcbInfo>(bytes) {
+            Ok((info, _)) => tcb_info(section, &info),
+            Err(_) => section,
+        })],
+    }
+}
+
+fn judged<T: Statement>(
+    document: &Document,
+    context: &Context<'_>,
+    claims: impl FnOnce(Section) -> Section,
+) -> Section {
+    let verified = collateral::verified::<T>(document, context);
+    let outcome = verified.map(drop).map_err(|(_, problem)| DcapError::Collateral { document: T::NAME, problem });
+    claims(Section::layer(T::NAME.to_lowercase(), &Outcome::from(outcome))).by("Intel SGX TCB Signing")
+}
+
+fn statement<T: Statement>(section: Section, statement: &T) -> Section {
+    let (issue_date, next_update) = statement.validity();
+    section
+        .claim("tee", statement.tee().map_or("another", |tee| tee.name()))
+        .claim("evaluation_data_number", statement.evaluation())
+        .claim("issue_date", issue_date)
+        .claim("next_update", next_update)
+}
+
+fn tcb_info(section: Section, info: &TcbInfo) -> Section {
+    let mut section = statement(section, info).claim("fmspc", info.fmspc).claim("pce_id", info.pce_id);
+    for (index, level) in info.tcb_levels.iter().enumerate() {
+        let components: Vec<u8> = level.tcb.sgx.iter().map(|component| component.svn).collect();
+        section = section
+            .claim(format!("level[{index}].status"), level.tcb_status.name())
+            .claim(format!("level[{index}].date"), level.tcb_date)
+            .claim(format!("level[{index}].components"), Value::from(components.as_slice()))
+            .claim(format!("level[{index}].pce_svn"), level.tcb.pce_svn);
+    }
+    info.tdx_module_identities.iter().fold(section, |section, module| {
+        module.tcb_levels.iter().fold(section, |section, level| {
+            let id = Value::peer_text(&module.id);
+            section.claim(format!("module[{id}].svn[{}]", level.tcb.isvsvn), level.tcb_status.name())
+        })
+    })
+}
+
+fn qe_identity(section: Section, identity: &QeIdentity) -> Section {
+    let section =
+        statement(section, identity).claim("mrsigner", identity.mrsigner).claim("product_id", identity.isvprodid);
+    identity
+        .tcb_levels
+        .iter()
+        .fold(section, |section, level| section.claim(format!("svn[{}]", level.tcb.isvsvn), level.tcb_status.name()))
 }

@@ -20,6 +20,8 @@ pub mod quote;
 mod read;
 pub mod report;
 mod tcb;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 
@@ -32,7 +34,7 @@ pub use pck::{PckError, PckExtension};
 pub use tcb::{Level, PlatformTcb, QeTcb, Tcb};
 
 pub(crate) use appraise::{Bounds, appraise_platform, bits, policy_for, trust_vector};
-pub(crate) use explain::{platform_sections, subject, tee_section};
+pub(crate) use explain::{explain_document, platform_sections, subject, tee_section};
 
 use crate::context::Context;
 use crate::endorsements::{Need, PckAuthority};
@@ -366,6 +368,13 @@ fn judge_platform(
     }
 }
 
+/// Which TEE's quote bytes look like, by version, TEE type and Intel's vendor id: enough to tell it from every other kind of
+/// file, and not so much that a broken quote would not be explained as one.
+pub(crate) fn detect(bytes: &[u8]) -> Option<Tee> {
+    let (header, _) = bytes.split_first_chunk::<48>()?;
+    quote::detect(header)
+}
+
 /// Which Endorsements a quote wants: read from it without believing anything in it. Empty for what is no quote.
 pub(crate) fn needs(bytes: &[u8]) -> Vec<Need> {
     let Ok(quote) = Quote::parse(bytes) else { return Vec::new() };
@@ -386,20 +395,4 @@ pub fn validity(document: &[u8]) -> Option<(UnixTime, UnixTime)> {
     use collateral::Statement as _;
     let tcb_info = collateral::read::<TcbInfo>(document).map(|(info, _)| info.validity());
     tcb_info.or_else(|_| collateral::read::<QeIdentity>(document).map(|(identity, _)| identity.validity())).ok()
-}
-
-/// Which TEE made a quote, if bytes look like one of a version that is read, or a newer one: for telling files apart.
-pub(crate) fn detect(bytes: &[u8]) -> Option<Tee> {
-    // Version, attestation key type and TEE type (Intel DCAP library API, appendix A.3 and A.4). A quote is longer than
-    // its header and body.
-    let (head, rest) = bytes.split_first_chunk::<8>()?;
-    let [version, 0, 2 | 3, 0, tee @ ..] = *head else { return None };
-    if !(3..=9).contains(&version) || rest.len() < 400 {
-        return None;
-    }
-    match tee {
-        [0, 0, 0, 0] => Some(Tee::Sgx),
-        [0x81, 0, 0, 0] => Some(Tee::Tdx),
-        _ => None,
-    }
 }

@@ -286,15 +286,19 @@ fn usize_of(len: u32) -> usize {
 
 fn header(reader: &mut Reader<'_>) -> Result<(Header, u32), QuoteError> {
     let version = take!(reader.u16, "the header", HEADER)?;
-    if !(3..=5).contains(&version) {
-        return Err(QuoteError::Version(version));
-    }
     let key_type = take!(reader.u16, "the header", HEADER)?;
     let tee = take!(reader.u32, "the header", HEADER)?;
     let qe_svn = take!(reader.u16, "the header", HEADER)?;
     let pce_svn = take!(reader.u16, "the header", HEADER)?;
     let vendor: &[u8; 16] = take!(reader.array, "the header", HEADER)?;
     let user_data: &[u8; 20] = take!(reader.array, "the header", HEADER)?;
+    // The vendor first: of bytes that are no quote at all it is no use to say that their version is unknown.
+    if *vendor != INTEL_QE_VENDOR {
+        return Err(QuoteError::Vendor(*vendor));
+    }
+    if !(3..=5).contains(&version) {
+        return Err(QuoteError::Version(version));
+    }
     let known = tee == TEE_SGX || (tee == TEE_TDX && version > 3);
     if !known {
         return Err(QuoteError::TeeType { tee, version });
@@ -302,10 +306,21 @@ fn header(reader: &mut Reader<'_>) -> Result<(Header, u32), QuoteError> {
     if key_type != KEY_ECDSA_P256 {
         return Err(QuoteError::KeyType(key_type));
     }
-    if *vendor != INTEL_QE_VENDOR {
-        return Err(QuoteError::Vendor(*vendor));
-    }
     Ok((Header { version, qe_svn, pce_svn, user_data: protocol::digest::Hex(*user_data) }, tee))
+}
+
+/// Whose quote a header would be.
+pub(super) fn detect(header: &[u8; HEADER]) -> Option<Tee> {
+    let mut reader = Reader::new(header);
+    let version = reader.u16()?;
+    let _key_type = reader.u16()?;
+    let tee = match reader.u32()? {
+        TEE_SGX => Tee::Sgx,
+        TEE_TDX => Tee::Tdx,
+        _ => return None,
+    };
+    let _svns = reader.u32()?;
+    ((3..=5).contains(&version) && reader.array() == Some(&INTEL_QE_VENDOR)).then_some(tee)
 }
 
 fn enclave_report(reader: &mut Reader<'_>) -> Result<Body, QuoteError> {

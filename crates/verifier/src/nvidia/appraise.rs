@@ -9,6 +9,7 @@ use protocol::reference::device::{
 
 use super::claims::{Claims, FwidCheck, RevocationCheck};
 use super::topology;
+use crate::ear::{TrustClaim, TrustVector};
 use crate::mismatch::{Comparison, Mismatch, Rule};
 use crate::value::Value;
 
@@ -16,8 +17,20 @@ use crate::value::Value;
 /// is demanded and not at hand.
 pub const COULD_NOT_TELL: &str = "ocsp";
 
+/// What accepted devices say of themselves in AR4SI's words: 2 for genuine hardware without known weakness, and for memory
+/// out of the operator's reach.
+fn vector() -> TrustVector {
+    TrustVector {
+        instance_identity: TrustClaim::TRUSTWORTHY_INSTANCE,
+        executables: TrustClaim::APPROVED_BOOT,
+        hardware: TrustClaim(2),
+        runtime_opaque: TrustClaim(2),
+        ..TrustVector::default()
+    }
+}
+
 /// Compares verified devices with one entry of the reference values: every mismatch of every device.
-pub(crate) fn appraise(devices: &[Claims], values: &DeviceReferenceValues) -> Result<(), Vec<Mismatch>> {
+pub(crate) fn appraise(devices: &[Claims], values: &DeviceReferenceValues) -> Result<TrustVector, Vec<Mismatch>> {
     let mut comparison = Comparison::default();
     let count = |kind| {
         let count = devices.iter().filter(|device| device.report.kind == kind).count();
@@ -34,7 +47,7 @@ pub(crate) fn appraise(devices: &[Claims], values: &DeviceReferenceValues) -> Re
             comparison.push(Mismatch::new("topology", Rule::Equals, error.to_string(), values.topology.name()));
         }
     }
-    comparison.finish()
+    comparison.finish().map(|()| vector())
 }
 
 fn appraise_one(comparison: &mut Comparison, device: &Claims, values: &DeviceReferenceValues, label: &str) {
@@ -97,16 +110,17 @@ fn appraise_one(comparison: &mut Comparison, device: &Claims, values: &DeviceRef
     }
     if values.ocsp == OcspPolicy::Required && device.established.revocation == RevocationCheck::NotGiven {
         comparison.push(
-            Mismatch::new("ocsp", Rule::Equals, "not-given", OcspPolicy::Required.name())
-                .part(label)
-                .hint("fetch NVIDIA's responses with `casemate endorsements fetch`: this is no statement about the device"),
+            Mismatch::new("ocsp", Rule::Equals, "not-given", OcspPolicy::Required.name()).part(label).hint(
+                "fetch NVIDIA's responses with `casemate endorsements fetch`: this is no statement about the device",
+            ),
         );
     }
-    if values.fwid == FwidPolicy::Required && device.established.fwid != FwidCheck::Equal {
+    let names_firmware = report.kind == DeviceKind::Gpu;
+    if values.fwid == FwidPolicy::Required && names_firmware && device.established.fwid != FwidCheck::Equal {
         comparison.push(
             Mismatch::new("fwid", Rule::Equals, device.established.fwid.name(), FwidPolicy::Required.name())
                 .part(label)
-                .hint("drivers before the 550 series and NVSwitches do not report it; `if-reported` accepts them"),
+                .hint("drivers before the 550 series do not report it; `if-reported` accepts them"),
         );
     }
 }
@@ -125,16 +139,17 @@ pub(crate) fn reference_values(devices: &[Claims], platform: &str) -> DeviceRefe
     let of = |kind| devices.iter().filter(move |device| device.report.kind == kind);
     let count = |kind| u32::try_from(of(kind).count()).unwrap_or(u32::MAX);
     let identities = || devices.iter().filter_map(|device| device.identity.as_ref());
-    let versions = |texts: Vec<&str>| {
-        Versions::Listed(once(texts.into_iter().filter_map(|text| text.parse::<Version>().ok())))
-    };
+    let versions =
+        |texts: Vec<&str>| Versions::Listed(once(texts.into_iter().filter_map(|text| text.parse::<Version>().ok())));
     let established = || devices.iter().map(|device| &device.established);
     let nvdec0 = once(of(DeviceKind::Gpu).map(|device| device.report.nvdec0));
     DeviceReferenceValues {
         platform: platform.to_owned(),
         gpus: count(DeviceKind::Gpu),
         switches: count(DeviceKind::Switch),
-        topology: if topology::check(devices).is_empty() && count(DeviceKind::Switch) > 0 {
+        topology: if topology::check(devices).is_empty()
+            && [DeviceKind::Gpu, DeviceKind::Switch].iter().all(|kind| count(*kind) > 0)
+        {
             Topology::Switched
         } else {
             Topology::Independent
@@ -156,7 +171,7 @@ pub(crate) fn reference_values(devices: &[Claims], platform: &str) -> DeviceRefe
         } else {
             OcspPolicy::IfGiven
         },
-        fwid: if established().all(|found| found.fwid == FwidCheck::Equal) {
+        fwid: if of(DeviceKind::Gpu).all(|device| device.established.fwid == FwidCheck::Equal) {
             FwidPolicy::Required
         } else {
             FwidPolicy::IfReported

@@ -428,7 +428,9 @@ impl NvidiaError {
                 "the firmware is not what NVIDIA released for the version that it reports; GPUs in developer tools mode \
                  also look like this"
             }
-            Self::Repeated { .. } => "each device has to speak for itself; somebody repeats a report to hide a missing one",
+            Self::Repeated { .. } => {
+                "each device has to speak for itself; somebody repeats a report to hide a missing one"
+            }
             Self::Device { error, .. } => return error.hint(),
             _ => return None,
         };

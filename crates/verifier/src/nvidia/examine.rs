@@ -1,8 +1,8 @@
 //! One device's Evidence, layer by layer.
 
+use protocol::Nonce;
 use protocol::digest::Hex;
 use protocol::evidence::{DeviceEvidence, DeviceKind};
-use protocol::Nonce;
 
 use super::claims::{Claims, Established, FwidCheck, Report, RevocationCheck};
 use super::error::NvidiaError;
@@ -111,11 +111,28 @@ pub(crate) fn examine(device: &DeviceEvidence, expected: Option<&Nonce>, context
         Ok(chain) => chain.path.as_ref().map(|_| ()).map_err(Clone::clone).into(),
         Err(error) => Outcome::Fails(error.clone()),
     };
+    // Both rest on the transcript alone: a forged report is refused also where a field of it is not known to this release.
+    let signature = match (&transcript, chain.as_ref().ok().and_then(|chain| chain.leaf())) {
+        (Err(_), _) => Outcome::Skipped { needs: "format" },
+        (Ok(_), None) => Outcome::Skipped { needs: "chain" },
+        (Ok(transcript), Some(leaf)) if leaf.key().verify_fixed(transcript.signed, transcript.signature) => {
+            Outcome::Holds
+        }
+        (Ok(_), Some(leaf)) => Err(NvidiaError::Signature { leaf: leaf.subject().to_owned() }).into(),
+    };
+    let nonce = match (&transcript, expected) {
+        (Err(_), _) => Outcome::Skipped { needs: "format" },
+        (Ok(_), None) => Outcome::Skipped { needs: "a nonce to compare with" },
+        (Ok(transcript), Some(expected)) if expected.0 == transcript.nonce => Outcome::Holds,
+        (Ok(transcript), Some(expected)) => {
+            Err(NvidiaError::Nonce { got: Hex(transcript.nonce), expected: Hex(expected.0) }).into()
+        }
+    };
     let endorsers = chain
         .as_ref()
         .map(|chain| chain.certificates.iter().map(|certificate| certificate.subject().to_owned()).collect())
         .unwrap_or_default();
-    let (Ok(transcript), Ok(report)) = (transcript, report) else {
+    let Ok(report) = report else {
         let skipped = || Outcome::Skipped { needs: "format" };
         let layers = Layers {
             format,
@@ -123,8 +140,8 @@ pub(crate) fn examine(device: &DeviceEvidence, expected: Option<&Nonce>, context
             identity: skipped(),
             ocsp,
             fwid: None,
-            signature: skipped(),
-            nonce: skipped(),
+            signature,
+            nonce,
             driver_rim: None,
             vbios_rim: skipped(),
             measurements: skipped(),
@@ -152,17 +169,8 @@ pub(crate) fn examine(device: &DeviceEvidence, expected: Option<&Nonce>, context
             Err(NvidiaError::Fwid { reported, certified: identity.fwid }).into()
         }
     });
-    let signature = match chain.as_ref().ok().and_then(|chain| chain.leaf()) {
-        None => Outcome::Skipped { needs: "chain" },
-        Some(leaf) if leaf.key().verify_fixed(transcript.signed, transcript.signature) => Outcome::Holds,
-        Some(leaf) => Err(NvidiaError::Signature { leaf: leaf.subject().to_owned() }).into(),
-    };
-    let nonce = match expected {
-        None => Outcome::Skipped { needs: "a nonce to compare with" },
-        Some(expected) if expected.0 == transcript.nonce => Outcome::Holds,
-        Some(expected) => Err(NvidiaError::Nonce { got: Hex(transcript.nonce), expected: Hex(expected.0) }).into(),
-    };
-    let firmware = Firmware::examine(&report, identity.map(|identity| identity.architecture), context, &mut established);
+    let firmware =
+        Firmware::examine(&report, identity.map(|identity| identity.architecture), context, &mut established);
     let layers = Layers {
         format,
         chain: chain_outcome,

@@ -13,11 +13,7 @@ use crate::value::Value;
 pub(crate) fn explain(set: &SetExamination) -> Vec<Section> {
     let mut sections = Vec::new();
     for (index, device) in set.devices.iter().enumerate() {
-        let prefix = if set.devices.len() > 1 {
-            format!("device {} ", index.saturating_add(1))
-        } else {
-            String::new()
-        };
+        let prefix = if set.devices.len() > 1 { format!("device {} ", index.saturating_add(1)) } else { String::new() };
         sections.extend(explain_one(device, &prefix));
     }
     if set.devices.len() > 1 {
@@ -134,8 +130,11 @@ fn fwid(claims: &Claims, outcome: Option<&Outcome>, title: String) -> Section {
     if claims.established.fwid == FwidCheck::NotReported && outcome.is_none() {
         section.problems.push(Problem {
             code: "device-fwid-not-reported",
-            message: "the report does not name its firmware, so it could not be compared with the certificate".to_owned(),
-            hint: Some("GPU drivers from the 550 series on report it; reference values say whether it is needed".to_owned()),
+            message: "the report does not name its firmware, so it could not be compared with the certificate"
+                .to_owned(),
+            hint: Some(
+                "GPU drivers from the 550 series on report it; reference values say whether it is needed".to_owned(),
+            ),
         });
     }
     section

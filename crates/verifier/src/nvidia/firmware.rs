@@ -97,7 +97,12 @@ fn key(wanted: &Wanted<'_>, context: &Context<'_>) -> Digest {
 
 /// Until when a manifest's signers are known to be good.
 fn until(rim: &Rim) -> UnixTime {
-    rim.standing().iter().filter_map(|(_, standing)| standing.until()).chain([rim.not_after()]).min().unwrap_or_default()
+    rim.standing()
+        .iter()
+        .filter_map(|(_, standing)| standing.until())
+        .chain([rim.not_after()])
+        .min()
+        .unwrap_or_default()
 }
 
 fn is_for(rim: &Rim, wanted: &Wanted<'_>) -> bool {

@@ -260,7 +260,8 @@ fn tcb_info(leaf: &Certificate) -> Result<Hex<48>, NvidiaError> {
     }
     let list = element(FWIDS)?.ok_or_else(|| no("it has no list of firmware ids"))?;
     let list = values(list.content).ok_or_else(|| no("its list of firmware ids cannot be read"))?;
-    let first = list.first().filter(|first| first.tag == 0x10).ok_or_else(|| no("its list of firmware ids is empty"))?;
+    let first =
+        list.first().filter(|first| first.tag == 0x10).ok_or_else(|| no("its list of firmware ids is empty"))?;
     fwid(first.content).ok_or_else(|| no("it holds no SHA-384 digest"))
 }
 

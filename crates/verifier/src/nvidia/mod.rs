@@ -44,6 +44,9 @@ pub use error::{Difference, NvidiaError};
 pub use examine::{Examination, Layers};
 pub(crate) use explain::explain;
 pub(crate) use read::looks_like;
-pub use read::{ReadError, claimed_kind, device, read_json};
+pub use read::{MAX_LIST, ReadError, claimed_kind, device, read_json};
 pub(crate) use set::examine_devices;
 pub use set::{SetExamination, examine_alone, needs};
+
+#[cfg(test)]
+mod tests;

@@ -72,8 +72,7 @@ pub fn read_json(text: &[u8]) -> Result<Vec<DeviceEvidence>, ReadError> {
     }
     let read = |(index, entry): (usize, Entry)| {
         let position = index.saturating_add(1);
-        let report =
-            decode(&entry.evidence).ok_or(ReadError::Member { member: "evidence", position })?;
+        let report = decode(&entry.evidence).ok_or(ReadError::Member { member: "evidence", position })?;
         let chain = if entry.certificate.contains("-----BEGIN ") && entry.certificate.len() <= Evidence::MAX_DEVICE {
             entry.certificate.into_bytes()
         } else {

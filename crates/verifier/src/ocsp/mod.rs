@@ -24,6 +24,7 @@ use self::response::{Answer, Response, Status};
 use crate::context::Cache;
 use crate::endorsements::Document;
 use crate::error::Fault;
+use crate::explain::Section;
 use crate::time::UnixTime;
 use crate::x509::{Certificate, OCSP_SIGNING};
 
@@ -401,4 +402,12 @@ fn authorize(response: &Response<'_>, issuer: &Certificate) -> Result<Option<Del
 /// Why a document is not one OCSP response that can be read, if it is not: for whoever looks at a file.
 pub fn read_alone(document: &[u8]) -> Result<(), Unusable> {
     Response::parse(document).map(|_| ())
+}
+
+/// An OCSP response by itself. It is judged only together with the certificate that it is about.
+pub(crate) fn explain(document: &[u8]) -> Section {
+    match read_alone(document) {
+        Ok(()) => Section::note("response").claim("readable", true),
+        Err(problem) => Section::refusal_text("response", "ocsp-unusable", &problem.to_string()),
+    }
 }

@@ -7,10 +7,11 @@ use protocol::reference::{Machines, SgxReferenceValues};
 use protocol::{Digest, Identity, ReportData, Tee};
 use serde::Serialize;
 
+use crate::VerifyError;
 use crate::context::Context;
-use crate::dcap::quote::Body;
+use crate::dcap::quote::{Body, Quote};
 use crate::dcap::report::EnclaveReport;
-use crate::dcap::{self, Bounds, Layers, Platform};
+use crate::dcap::{self, Bounds, DcapError, Layers, Platform};
 use crate::ear::TrustVector;
 use crate::endorsements::Need;
 use crate::explain::Section;
@@ -30,8 +31,7 @@ pub struct Claims {
 impl Claims {
     /// The identity of the pod: the first 32 bytes of CONFIGID. The appraisal refuses one whose other bytes are not zero.
     pub fn identity(&self) -> Identity {
-        let (head, _) = split(&self.report.config_id.0);
-        Identity(Digest::from_bytes(head))
+        identity_of(&self.report)
     }
 
     /// MRENCLAVE, with zeros on the right.
@@ -42,6 +42,11 @@ impl Claims {
         }
         Measurement::from_bytes(bytes)
     }
+}
+
+fn identity_of(report: &EnclaveReport) -> Identity {
+    let (head, _) = split(&report.config_id.0);
+    Identity(Digest::from_bytes(head))
 }
 
 /// The identity and what must be zero.
@@ -75,6 +80,16 @@ pub(crate) fn examine(body: &[u8], expected: Option<&ReportData>, context: &Cont
 /// Which Endorsements a quote wants.
 pub fn needs(body: &[u8]) -> Vec<Need> {
     dcap::needs(body)
+}
+
+/// The identity that a quote claims, unverified.
+pub(crate) fn claimed_identity(body: &[u8]) -> Result<Identity, VerifyError> {
+    let quote = Quote::parse(body).map_err(DcapError::from)?;
+    let got = quote.tee();
+    match quote.body {
+        Body::Sgx(report) => Ok(identity_of(&report)),
+        _ => Err(DcapError::OtherTee { got, expected: Tee::Sgx }.into()),
+    }
 }
 
 /// Compares claims with one entry: every mismatch, not the first.

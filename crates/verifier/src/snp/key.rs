@@ -9,6 +9,8 @@ use protocol::reference::{AmdProduct, TcbVersion};
 
 use super::error::{Difference, KeyCertificateError, tcb_differences};
 use super::report::{Claims, MASKED, RawReport};
+use super::tcb::show;
+use crate::value::Value;
 use crate::x509::{Certificate, PreparedKey};
 
 /// AMD's arc, as every key certificate contains it: 1.3.6.1.4.1.3704 in DER.
@@ -185,4 +187,14 @@ fn hardware_id(certificate: &Certificate) -> Result<Hex<64>, KeyCertificateError
         *to = *from;
     }
     Ok(Hex(chip))
+}
+
+/// What a certificate says of AMD's, if it is one of a chip's or a cloud's key: for whoever looks at a file.
+pub(crate) fn facts(certificate: &Certificate) -> Vec<(&'static str, Value)> {
+    let Ok(key) = KeyCertificate::read(certificate.clone()) else { return Vec::new() };
+    let holder = match &key.holder {
+        Holder::Chip(chip) => ("chip id", (*chip).into()),
+        Holder::Provider(csp) => ("cloud provider", Value::peer_text(csp)),
+    };
+    vec![("product", Value::peer_text(&key.product_name)), ("tcb", show(key.tcb).into()), holder]
 }

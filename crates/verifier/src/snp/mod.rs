@@ -45,4 +45,5 @@ pub use tcb::TcbLayout;
 pub(crate) use appraise::{appraise, reference_values};
 pub(crate) use examine::examine;
 pub(crate) use explain::explain;
+pub(crate) use key::{UNDERSTOOD, facts as key_facts};
 pub(crate) use report::looks_like;

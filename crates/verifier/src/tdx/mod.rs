@@ -6,10 +6,11 @@ use protocol::reference::{Machines, TdxReferenceValues};
 use protocol::{Digest, Identity, ReportData, Tee};
 use serde::Serialize;
 
+use crate::VerifyError;
 use crate::context::Context;
-use crate::dcap::quote::Body;
+use crate::dcap::quote::{Body, Quote};
 use crate::dcap::report::TdReport;
-use crate::dcap::{self, Bounds, Layers, Platform};
+use crate::dcap::{self, Bounds, DcapError, Layers, Platform};
 use crate::ear::TrustVector;
 use crate::endorsements::Need;
 use crate::explain::Section;
@@ -29,9 +30,13 @@ pub struct Claims {
 impl Claims {
     /// The identity of the pod: the first 32 bytes of MRCONFIGID. The appraisal refuses one whose other bytes are not zero.
     pub fn identity(&self) -> Identity {
-        let (head, _) = split(self.report.mr_config_id.as_bytes());
-        Identity(Digest::from_bytes(head))
+        identity_of(&self.report)
     }
+}
+
+fn identity_of(report: &TdReport) -> Identity {
+    let (head, _) = split(report.mr_config_id.as_bytes());
+    Identity(Digest::from_bytes(head))
 }
 
 /// The identity and what must be zero.
@@ -68,6 +73,16 @@ pub fn needs(body: &[u8]) -> Vec<Need> {
 }
 
 const ZERO: Measurement = Measurement::from_bytes([0; 48]);
+
+/// The identity that a quote claims, unverified.
+pub(crate) fn claimed_identity(body: &[u8]) -> Result<Identity, VerifyError> {
+    let quote = Quote::parse(body).map_err(DcapError::from)?;
+    let got = quote.tee();
+    match quote.body {
+        Body::Tdx(report) => Ok(identity_of(&report)),
+        _ => Err(DcapError::OtherTee { got, expected: Tee::Tdx }.into()),
+    }
+}
 
 /// Compares claims with one entry: every mismatch, not the first.
 pub(crate) fn appraise(

@@ -6,8 +6,10 @@ use x509_parser::prelude::{CertificateRevocationList, FromDer as _};
 use super::{Certificate, SignatureAlgorithm};
 use crate::context::Cache;
 use crate::endorsements::Document;
-use crate::error::Fault;
+use crate::error::{Fault, VerifyError};
+use crate::layer::Outcome;
 use crate::time::UnixTime;
+use crate::value::Value;
 
 /// Why a revocation list does not clear a certificate.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
@@ -200,8 +202,45 @@ fn same_number(a: &[u8], b: &[u8]) -> bool {
     a.get(trim(a)..) == b.get(trim(b)..)
 }
 
-/// Until when a list says that it holds: for whoever keeps it, to know when to fetch the next one.
-pub(crate) fn next_update(der: &[u8]) -> Option<UnixTime> {
-    let (_, list) = CertificateRevocationList::from_der(der).ok()?;
-    list.next_update().map(|time| UnixTime::from_signed(time.timestamp()))
+/// What a list says of itself, and whether the issuer that it names, if it is among `pool`, signed it and it is of this
+/// time: for whoever looks at a file.
+pub(crate) fn describe<'a>(
+    der: &[u8],
+    pool: impl Iterator<Item = &'a Certificate>,
+    now: UnixTime,
+) -> (Vec<(&'static str, Value)>, Outcome) {
+    let fails = |issuer: &str, problem| {
+        Outcome::Fails(VerifyError::Crl(CrlError { certificate: Value::peer_text(issuer).to_string(), problem }))
+    };
+    let Ok((rest, list)) = CertificateRevocationList::from_der(der) else {
+        let reason = "it is no revocation list".to_owned();
+        return (Vec::new(), fails("(none)", CrlProblem::Unusable { issuer: "(none)".to_owned(), reason }));
+    };
+    let issuer = super::common_name(list.issuer());
+    let this_update = UnixTime::from_signed(list.last_update().timestamp());
+    let next_update = list.next_update().map(|time| UnixTime::from_signed(time.timestamp()));
+    let revoked = u64::try_from(list.iter_revoked_certificates().count()).unwrap_or(u64::MAX);
+    let facts = vec![
+        ("issuer", Value::peer_text(&issuer)),
+        ("from", this_update.into()),
+        ("next update", next_update.into()),
+        ("revoked certificates", revoked.into()),
+    ];
+    let signed = |candidate: &&Certificate| {
+        candidate.subject_der() == list.issuer().as_raw()
+            && SignatureAlgorithm::parse(&list.signature_algorithm).is_ok_and(|algorithm| {
+                candidate.key().verify(algorithm, list.tbs_cert_list.as_ref(), &list.signature_value.data)
+            })
+    };
+    let outcome = match next_update {
+        _ if !rest.is_empty() => {
+            fails(&issuer, CrlProblem::Unusable { issuer: issuer.clone(), reason: "bytes follow it".to_owned() })
+        }
+        Some(next_update) if !(this_update..=next_update).contains(&now) => {
+            fails(&issuer, CrlProblem::Expired { issuer: issuer.clone(), this_update, next_update, now })
+        }
+        _ if pool.into_iter().any(|candidate| signed(&candidate)) => Outcome::Holds,
+        _ => fails(&issuer, CrlProblem::Signature { issuer: issuer.clone() }),
+    };
+    (facts, outcome)
 }

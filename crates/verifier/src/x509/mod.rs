@@ -9,7 +9,7 @@ mod key;
 mod path;
 
 pub use crl::{CrlError, CrlProblem};
-pub(crate) use crl::{next_update, standing};
+pub(crate) use crl::{describe as describe_crl, standing};
 pub use key::UnsupportedAlgorithm;
 pub(crate) use key::{PreparedKey, PublicKey, SignatureAlgorithm};
 pub use path::{PathError, PathProblem};

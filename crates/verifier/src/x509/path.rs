@@ -164,7 +164,6 @@ impl PathError {
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) struct VerifiedPath {
     certificates: Vec<Certificate>,
-    digest: Digest,
     until: UnixTime,
 }
 
@@ -177,16 +176,6 @@ impl VerifiedPath {
     /// The leaf.
     pub(crate) fn leaf(&self) -> Option<&Certificate> {
         self.certificates.first()
-    }
-
-    /// The root.
-    pub(crate) fn root(&self) -> Option<&Certificate> {
-        self.certificates.last()
-    }
-
-    /// A digest of the whole path, for keys of the cache.
-    pub(crate) fn digest(&self) -> Digest {
-        self.digest
     }
 
     /// When the first of its certificates expires.
@@ -279,7 +268,7 @@ pub(crate) fn verify_path(
     if !roots.contains(&fingerprint) {
         return Err(PathError::of(root, PathProblem::UntrustedRoot { fingerprint }));
     }
-    Ok(VerifiedPath { certificates: path, digest, until })
+    Ok(VerifiedPath { certificates: path, until })
 }
 
 fn check_authority(issuer: &Certificate, below: usize) -> Result<(), PathError> {

@@ -1,7 +1,10 @@
 //! The Verifier through its public door, one file for each kind of Evidence.
 
 mod ccel;
+mod dcap;
 mod launch;
+mod nvidia_corpus;
+mod ocsp_openssl;
 mod replay;
 mod rim;
 mod software;

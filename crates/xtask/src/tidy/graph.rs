@@ -64,6 +64,11 @@ const BOUNDARIES: &[Boundary] = &[
         never: &["attester", "channel", "engine", "axum"],
         why: "the only network that this crate knows is the registry client's",
     },
+    Boundary {
+        crates: &["endorsements"],
+        never: &["attester", "channel", "pki", "policy", "coordinator", "mesh", "engine", "cli"],
+        why: "whoever fetches documents does not know who asks, nor what for",
+    },
     Boundary { crates: &["coordinator"], never: &["mesh", "inference", "node", "engine", "policy"], why: SERVICES },
     Boundary { crates: &["mesh"], never: &["coordinator", "inference", "node", "engine", "policy"], why: SERVICES },
     Boundary { crates: &["inference"], never: &["coordinator", "mesh", "node", "engine", "policy"], why: SERVICES },

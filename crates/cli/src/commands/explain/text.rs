@@ -1,0 +1,330 @@
+//! An explanation as text: a headline, a line for each section, problems below their section, hints at the end.
+//!
+//! Nothing in it depends on colour. Everything that is printed goes through [`safe`], whoever wrote it: Evidence and
+//! certificates are a peer's, and a peer does not write on the user's terminal.
+
+use std::io::IsTerminal as _;
+
+use verifier::explain::{Claim, Explanation, Section, Verdict};
+
+/// Columns of a text that goes to no terminal.
+const PIPED: usize = 100;
+/// Columns that are used at most: longer lines are hard to follow.
+const WIDEST: usize = 120;
+/// Columns that are used at least; a narrower terminal wraps by itself.
+const NARROWEST: usize = 40;
+/// Where the facts of a section would have fewer columns than this, they go below its title.
+const FACTS: usize = 36;
+/// Sections that the headline names.
+const NAMED: usize = 3;
+/// Claims that are shown of a section that has none of [`IMPORTANT`].
+const FIRST: usize = 3;
+
+/// The claims that most readers look for, in sections of any kind.
+const IMPORTANT: &[&str] = &[
+    // What runs.
+    "measurement",
+    "mrtd",
+    "mrenclave",
+    "mrsigner",
+    "product_id",
+    "svn",
+    "host data",
+    "host_data",
+    "mr_config_id",
+    "mrconfigid",
+    "config_id",
+    "vmpl",
+    "debug",
+    "vcpus",
+    // On what.
+    "key",
+    "product",
+    "chip id",
+    "platform_instance_id",
+    "fmspc",
+    "model",
+    "pdi",
+    "driver version",
+    "vbios version",
+    "firmware version",
+    "mode",
+    // In which state.
+    "reported",
+    "status",
+    "platform.advisories",
+    "certificates",
+    "good until",
+    "nonce",
+    "report data",
+    "report_data",
+    "measurements compared",
+    "events",
+    "replayed",
+];
+
+/// How a text is to look.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Style {
+    /// Columns.
+    pub(crate) width: usize,
+    /// Whether verdicts are coloured.
+    pub(crate) colour: bool,
+    /// Whether every claim is shown.
+    pub(crate) all: bool,
+}
+
+impl Style {
+    /// As standard output is.
+    pub(crate) fn of_stdout(all: bool) -> Self {
+        let stdout = std::io::stdout();
+        let terminal = stdout.is_terminal();
+        let columns = || rustix::termios::tcgetwinsize(&stdout).ok().map(|size| usize::from(size.ws_col));
+        let width = if terminal { columns().filter(|columns| *columns > 0) } else { None };
+        let set = |name: &str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
+        let dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
+        let colour = terminal && !set("NO_COLOR") && !dumb;
+        Self { width: width.unwrap_or(PIPED).clamp(NARROWEST, WIDEST), colour, all }
+    }
+}
+
+/// Text without characters that move the cursor or change the order of others.
+pub(crate) fn safe(text: &str) -> String {
+    text.chars().map(|c| if is_harmless(c) { c } else { '?' }).collect()
+}
+
+/// The same for JSON, in which such characters can stand in strings alone, and have another spelling there.
+pub(crate) fn safe_json(json: &str) -> String {
+    let mut text = String::with_capacity(json.len());
+    for c in json.chars() {
+        if is_harmless(c) || c == '\n' {
+            text.push(c);
+        } else {
+            let mut units = [0; 2];
+            for unit in c.encode_utf16(&mut units) {
+                text.push_str(&format!("\\u{unit:04x}"));
+            }
+        }
+    }
+    text
+}
+
+fn is_harmless(c: char) -> bool {
+    let reorders = matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    !c.is_control() && !reorders
+}
+
+/// `SEV-SNP report, version 3: could not tell (revocation)`
+pub(crate) fn headline(explanation: &Explanation) -> String {
+    let verdict = explanation.verdict;
+    let subject = safe(&explanation.subject);
+    if verdict == Verdict::Note {
+        return format!("{subject}: nothing in it was judged");
+    }
+    let titles: Vec<String> = explanation
+        .sections
+        .iter()
+        .filter(|section| section.verdict == verdict && verdict != Verdict::Verified)
+        .map(|section| safe(&section.title))
+        .collect();
+    let more = titles.len().saturating_sub(NAMED);
+    let mut named = titles.into_iter().take(NAMED).collect::<Vec<_>>().join(", ");
+    if more > 0 {
+        named.push_str(&format!(" and {more} more"));
+    }
+    let word = verdict.name();
+    if named.is_empty() { format!("{subject}: {word}") } else { format!("{subject}: {word} ({named})") }
+}
+
+/// The whole text, without a newline at its end. `notes` say how it was judged, a line each.
+pub(crate) fn render(explanation: &Explanation, notes: &[String], style: Style) -> String {
+    let mut lines = wrap(&headline(explanation), style.width, style.width, 2);
+    for note in notes {
+        lines.extend(wrap(&safe(note), style.width - 2, style.width - 2, 2).into_iter().map(|line| format!("  {line}")));
+    }
+    let titles = explanation.sections.iter().map(|section| safe(&section.title).chars().count()).max().unwrap_or(0);
+    let words = explanation.sections.iter().map(|section| section.verdict.name().len()).max().unwrap_or(0);
+    let mut page = Page { style, titles, words, lines, numbered: numbered(explanation), number: 0, hidden: 0 };
+    if !explanation.sections.is_empty() {
+        page.lines.push(String::new());
+    }
+    for section in &explanation.sections {
+        page.section(section);
+    }
+    let total: usize = explanation.sections.iter().map(|section| section.claims.len()).sum();
+    if page.hidden > 0 {
+        let text = format!("{} of {total} claims are not shown: `--all` shows them", page.hidden);
+        page.lines.push(String::new());
+        page.lines.extend(wrap(&text, style.width, style.width, 0));
+    }
+    page.hints(explanation);
+    page.lines.iter().map(|line| line.trim_end()).collect::<Vec<_>>().join("\n")
+}
+
+/// Whether problems get numbers: where there are several, a hint says to which it belongs.
+fn numbered(explanation: &Explanation) -> bool {
+    explanation.sections.iter().map(|section| section.problems.len()).sum::<usize>() > 1
+}
+
+/// The text in the making.
+struct Page {
+    style: Style,
+    titles: usize,
+    words: usize,
+    lines: Vec<String>,
+    numbered: bool,
+    number: usize,
+    hidden: usize,
+}
+
+impl Page {
+    /// Where the facts of a section begin.
+    fn column(&self) -> usize {
+        let beside = 2 + self.titles + 2 + self.words + 2;
+        if beside + FACTS <= self.style.width { beside } else { 4 }
+    }
+
+    fn section(&mut self, section: &Section) {
+        let title = safe(&section.title);
+        let word = section.verdict.name();
+        let coloured = if self.style.colour { colour(section.verdict, word) } else { word.to_owned() };
+        let gap = " ".repeat(self.words - word.len() + 2);
+        let head = format!("  {title:<titles$}  {coloured}{gap}", titles = self.titles);
+        let column = self.column();
+        let mut facts = self.facts(section, self.style.width - column).into_iter();
+        if column == 4 {
+            self.lines.push(head);
+        } else {
+            self.lines.push(head + &facts.next().unwrap_or_default());
+        }
+        self.indented(facts, column);
+        for problem in &section.problems {
+            self.number += 1;
+            let text = if self.numbered {
+                format!("{}. {}", self.number, safe(&problem.message))
+            } else {
+                safe(&problem.message)
+            };
+            let hanging = if self.numbered { self.number.to_string().len() + 2 } else { 0 };
+            let lines = wrap(&text, self.style.width - column, self.style.width - column, hanging);
+            self.indented(lines.into_iter(), column);
+        }
+    }
+
+    fn indented(&mut self, lines: impl Iterator<Item = String>, column: usize) {
+        let space = " ".repeat(column);
+        self.lines.extend(lines.map(|line| format!("{space}{line}")));
+    }
+
+    /// What a section says, in lines of this width: one for each claim where all are shown, else as many as fit.
+    fn facts(&mut self, section: &Section, width: usize) -> Vec<String> {
+        let endorsed = section.endorsed_by.as_ref().map(|endorser| format!("endorsed by {}", safe(endorser)));
+        if self.style.all {
+            let widest = section.claims.iter().map(|claim| safe(&claim.name).chars().count()).max().unwrap_or(0);
+            // A name that is much longer than others, as of an event, must not push all values to the right.
+            let names = widest.min(width / 2);
+            let claims = section.claims.iter().flat_map(|claim| {
+                let text = format!("{:<names$}  {}", safe(&claim.name), safe(&claim.value.to_string()));
+                wrap(&text, width, width, (names + 2).min(width / 2))
+            });
+            return endorsed.iter().flat_map(|text| wrap(text, width, width, 2)).chain(claims).collect();
+        }
+        let shown = important(&section.claims);
+        self.hidden += section.claims.len() - shown.len();
+        let facts: Vec<String> = shown
+            .into_iter()
+            .map(|claim| format!("{} {}", safe(&claim.name), safe(&claim.value.to_string())))
+            .chain(endorsed)
+            .collect();
+        fill(&facts, width)
+    }
+
+    /// The hints, each once, with the numbers of the problems that it is for.
+    fn hints(&mut self, explanation: &Explanation) {
+        let mut hints: Vec<(String, Vec<String>)> = Vec::new();
+        let problems = explanation.sections.iter().flat_map(|section| &section.problems);
+        for (number, problem) in (1..).zip(problems) {
+            let Some(hint) = &problem.hint else { continue };
+            let (hint, number) = (safe(hint), format!("{number}"));
+            match hints.iter_mut().find(|(known, _)| *known == hint) {
+                Some((_, numbers)) => numbers.push(number),
+                None => hints.push((hint, vec![number])),
+            }
+        }
+        for (index, (hint, numbers)) in hints.into_iter().enumerate() {
+            if index == 0 {
+                self.lines.push(String::new());
+            }
+            let place = if self.numbered { format!(" ({})", numbers.join(", ")) } else { String::new() };
+            let width = self.style.width;
+            self.lines.extend(wrap(&format!("hint: {hint}{place}"), width, width, 6));
+        }
+    }
+}
+
+fn colour(verdict: Verdict, word: &str) -> String {
+    let code = match verdict {
+        Verdict::Verified => 32,
+        Verdict::Refused => 31,
+        Verdict::Unknown => 33,
+        Verdict::Note => 2,
+    };
+    format!("\u{1b}[{code}m{word}\u{1b}[0m")
+}
+
+/// The claims that are shown unless all are asked for.
+fn important(claims: &[Claim]) -> Vec<&Claim> {
+    let known: Vec<&Claim> = claims.iter().filter(|claim| IMPORTANT.contains(&claim.name.as_str())).collect();
+    if known.is_empty() { claims.iter().take(FIRST).collect() } else { known }
+}
+
+/// Facts with semicolons between them, as many on a line as fit; one that is longer than a line is wrapped.
+fn fill(facts: &[String], width: usize) -> Vec<String> {
+    let mut lines: Vec<String> = Vec::new();
+    for (index, fact) in facts.iter().enumerate() {
+        let fact = if index + 1 < facts.len() { format!("{fact};") } else { fact.clone() };
+        match lines.last_mut() {
+            Some(last) if last.chars().count() + 1 + fact.chars().count() <= width => {
+                last.push(' ');
+                last.push_str(&fact);
+            }
+            _ => lines.extend(wrap(&fact, width, width, 2)),
+        }
+    }
+    lines
+}
+
+/// Wraps at spaces. A word that is longer than a line is cut: digests have no spaces.
+pub(crate) fn wrap(text: &str, first: usize, rest: usize, hanging: usize) -> Vec<String> {
+    let mut lines = Vec::new();
+    let mut line = String::new();
+    let mut length = 0;
+    let mut is_empty = true;
+    for word in text.split(' ') {
+        let width = if lines.is_empty() { first } else { rest };
+        let mut word: Vec<char> = word.chars().collect();
+        if !is_empty && length + 1 + word.len() > width {
+            lines.push(std::mem::replace(&mut line, " ".repeat(hanging)));
+            (length, is_empty) = (hanging, true);
+        }
+        if !is_empty {
+            line.push(' ');
+            length += 1;
+        }
+        while length + word.len() > rest.max(hanging + 8) {
+            let rest_of_word = word.split_off((rest.max(hanging + 8) - length).min(word.len()));
+            line.extend(word);
+            lines.push(std::mem::replace(&mut line, " ".repeat(hanging)));
+            length = hanging;
+            word = rest_of_word;
+        }
+        length += word.len();
+        line.extend(word);
+        is_empty = false;
+    }
+    lines.push(line);
+    lines
+}
+
+#[cfg(test)]
+mod tests;
