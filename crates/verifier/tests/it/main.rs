@@ -5,6 +5,8 @@ mod composite;
 mod dcap;
 mod launch;
 mod nvidia_corpus;
+mod ocsp_openssl;
 mod replay;
+mod rim;
 mod software;
 mod targets;
