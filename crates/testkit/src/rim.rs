@@ -85,7 +85,8 @@ fn resource(measurement: &TestMeasurement) -> String {
     let mut hashes: Vec<_> = digests.iter().enumerate().map(|(n, digest)| (format!("Hash{n}"), hex(digest))).collect();
     // Canonical order is by name, and `Hash10` goes before `Hash2`.
     hashes.sort();
-    let hashes: String = hashes.iter().map(|(name, digest)| format!(" ns2:{name}=\"{digest}\"")).collect();
+    let hashes: Vec<_> = hashes.iter().map(|(name, digest)| format!(" ns2:{name}=\"{digest}\"")).collect();
+    let hashes = hashes.concat();
     let active = if *active { "True" } else { "False" };
     format!(
         "        <ns0:Resource active=\"{active}\" alternatives=\"{count}\" index=\"{index}\" \
@@ -134,8 +135,9 @@ impl Default for TestReference {
 
 impl TestReference {
     fn xml(&self, digest: &[u8; 48]) -> String {
-        let transforms: String =
+        let transforms: Vec<_> =
             self.transforms.iter().map(|uri| format!("<ds:Transform Algorithm=\"{uri}\"></ds:Transform>")).collect();
+        let transforms = transforms.concat();
         format!(
             "<ds:Reference{attributes}><ds:Transforms>{transforms}</ds:Transforms><ds:DigestMethod \
              Algorithm=\"{method}\"></ds:DigestMethod><ds:DigestValue>{value}</ds:DigestValue></ds:Reference>",
@@ -239,11 +241,12 @@ impl RimAuthority {
     pub fn signature_over(&self, inner: &str, namespaces: &str, signing: &Signing) -> String {
         let canonical = format!("<ds:SignedInfo{namespaces}>{inner}</ds:SignedInfo>");
         let value = base64(&self.signer.sign_fixed(canonical.as_bytes()));
-        let certificates: String = signing
+        let certificates: Vec<_> = signing
             .certificates
             .iter()
             .map(|der| format!("<ds:X509Certificate>{}</ds:X509Certificate>", base64(der)))
             .collect();
+        let certificates = certificates.concat();
         format!(
             "<ds:Signature xmlns:ds=\"{DSIG}\"><ds:SignedInfo>{inner}</ds:SignedInfo><ds:SignatureValue>{value}\
              </ds:SignatureValue><ds:KeyInfo><ds:X509Data>{certificates}</ds:X509Data>{more}</ds:KeyInfo></ds:Signature>",
@@ -258,7 +261,8 @@ pub fn sha384(bytes: &[u8]) -> [u8; 48] {
 }
 
 fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    let digits: Vec<_> = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+    digits.concat()
 }
 
 /// Base64 without line ends.

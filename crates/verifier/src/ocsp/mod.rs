@@ -11,6 +11,8 @@
 //! its name (`id-kp-OCSPSigning`). Whoever else signed it, it is passed over as a revocation list by a stranger would be.
 
 mod response;
+#[cfg(test)]
+mod tests;
 
 use std::fmt;
 

@@ -119,13 +119,15 @@ impl<'a> Response<'a> {
         let mut outer = Reader::new("basic response", basic).only(SEQUENCE)?;
         let tbs = outer.next(SEQUENCE)?;
         let algorithm = outer.next(SEQUENCE)?;
+        // The next parser takes other types for an identifier too, and one whose last arc does not end (X.690, 8.19.2).
+        let oid = Reader::new("signature algorithm", algorithm.content).next(OBJECT_IDENTIFIER)?;
+        if oid.content.last().is_none_or(|last| last & 0x80 != 0) {
+            return Err(malformed("signature algorithm"));
+        }
         let (_, algorithm) =
             AlgorithmIdentifier::from_der(algorithm.raw).map_err(|_| malformed("signature algorithm"))?;
         let signature = outer.next(BIT_STRING)?.content;
-        let signature = match signature.split_first() {
-            Some((0, signature)) => signature,
-            _ => return Err(malformed("signature")),
-        };
+        let Some((0, signature)) = signature.split_first() else { return Err(malformed("signature")) };
         let mut certificates = Vec::new();
         if let Some(list) = outer.tagged(0)? {
             let mut list = Reader::new("certificates", list.content).only(SEQUENCE)?;
@@ -198,7 +200,7 @@ fn basic(der: &[u8]) -> Result<&[u8], Unusable> {
 
 impl<'a> Answer<'a> {
     fn parse(answer: Element<'a>) -> Result<Self, Unusable> {
-        if answer.class != Class::Universal || answer.tag != SEQUENCE {
+        if !answer.is(SEQUENCE) {
             return Err(malformed("answer"));
         }
         let mut reader = Reader::new("answer", answer.content);
@@ -217,9 +219,12 @@ impl<'a> Answer<'a> {
         id.end()?;
 
         let status = reader.more()?.ok_or(malformed("status"))?;
-        let status = match (status.class, status.tag, status.content) {
-            (Class::ContextSpecific, 0, []) => Status::Good,
-            (Class::ContextSpecific, 1, revoked) => {
+        if status.class != Class::ContextSpecific {
+            return Err(malformed("status"));
+        }
+        let status = match (status.tag, status.constructed, status.content) {
+            (0, false, []) => Status::Good,
+            (1, true, revoked) => {
                 let mut revoked = Reader::new("revocation", revoked);
                 let since = time(revoked.next(GENERALIZED_TIME)?.content)?;
                 let reason = match revoked.tagged(0)? {
@@ -232,7 +237,7 @@ impl<'a> Answer<'a> {
                 revoked.end()?;
                 Status::Revoked { since, reason }
             }
-            (Class::ContextSpecific, 2, []) => Status::Unknown,
+            (2, false, []) => Status::Unknown,
             _ => return Err(malformed("status")),
         };
         let this_update = time(reader.next(GENERALIZED_TIME)?.content)?;
@@ -255,10 +260,10 @@ fn critical(extensions: Option<Element<'_>>) -> Result<Option<String>, Unusable>
     while let Some(extension) = list.more()? {
         count = count.saturating_add(1);
         limit("extensions", count, MAX_EXTENSIONS)?;
-        let mut extension = Reader::new("extension", extension.content);
+        let mut extension = Reader::new("extension", extension.raw).only(SEQUENCE)?;
         let oid = extension.next(OBJECT_IDENTIFIER)?;
         let next = extension.more()?.ok_or(malformed("extension"))?;
-        let is_critical = next.class == Class::Universal && next.tag == BOOLEAN && next.content != [0];
+        let is_critical = next.is(BOOLEAN) && next.content != [0];
         if is_critical && found.is_none() {
             let (_, any) = Any::from_der(oid.raw).map_err(|_| malformed("extension"))?;
             found = Some(any.oid().map_err(|_| malformed("extension"))?.to_id_string());
@@ -306,8 +311,16 @@ fn time(content: &[u8]) -> Result<UnixTime, Unusable> {
 struct Element<'a> {
     class: Class,
     tag: u32,
+    constructed: bool,
     content: &'a [u8],
     raw: &'a [u8],
+}
+
+impl Element<'_> {
+    /// Whether it is of a universal type, encoded as DER encodes it: only sequences are made of elements.
+    fn is(&self, tag: u32) -> bool {
+        self.class == Class::Universal && self.tag == tag && self.constructed == (tag == SEQUENCE)
+    }
 }
 
 /// Elements one after another.
@@ -337,13 +350,14 @@ impl<'a> Reader<'a> {
         let length = self.rest.len().saturating_sub(rest.len());
         let raw = self.rest.get(..length).ok_or(malformed(self.what))?;
         self.rest = rest;
-        Ok(Some(Element { class: any.class(), tag: any.tag().0, content: any.data, raw }))
+        let (class, tag, constructed) = (any.class(), any.tag().0, any.header.constructed());
+        Ok(Some(Element { class, tag, constructed, content: any.data, raw }))
     }
 
     /// The next element, which must be of this universal type.
     fn next(&mut self, tag: u32) -> Result<Element<'a>, Unusable> {
         match self.more()? {
-            Some(element) if element.class == Class::Universal && element.tag == tag => Ok(element),
+            Some(element) if element.is(tag) => Ok(element),
             _ => Err(malformed(self.what)),
         }
     }
@@ -352,7 +366,9 @@ impl<'a> Reader<'a> {
     fn tagged(&mut self, tag: u32) -> Result<Option<Element<'a>>, Unusable> {
         let before = self.rest;
         match self.more()? {
-            Some(element) if element.class == Class::ContextSpecific && element.tag == tag => Ok(Some(element)),
+            Some(element) if element.class == Class::ContextSpecific && element.constructed && element.tag == tag => {
+                Ok(Some(element))
+            }
             _ => {
                 self.rest = before;
                 Ok(None)

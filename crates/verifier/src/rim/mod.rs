@@ -24,6 +24,8 @@ mod explain;
 mod signature;
 mod signer;
 mod swid;
+#[cfg(test)]
+mod tests;
 mod xml;
 
 use std::sync::Arc;

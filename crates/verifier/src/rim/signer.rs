@@ -79,7 +79,7 @@ fn problem(leaf: &Certificate) -> Option<SignerProblem> {
     }
     // KeyUsage (4.2.1.3): a BIT STRING whose first bit is digitalSignature. The first two bytes are tag and length, the
     // third says how many bits are unused.
-    if !leaf.extension(KEY_USAGE).and_then(|value| value.get(3)).is_some_and(|bits| bits & 0x80 != 0) {
+    if leaf.extension(KEY_USAGE).and_then(|value| value.get(3)).is_none_or(|bits| bits & 0x80 == 0) {
         return Some(SignerProblem::KeyUsage);
     }
     // NVIDIA's signers have no extended key usage. Its OCSP responders have one, are under the same root and sign too.

@@ -1,9 +1,12 @@
 //! The Verifier through its public door, one file for each kind of Evidence.
 
 mod ccel;
+mod composite;
 mod dcap;
 mod launch;
 mod nvidia_corpus;
+mod ocsp_openssl;
 mod replay;
+mod rim;
 mod software;
 mod targets;
