@@ -86,7 +86,7 @@ fn every_field_of_a_tdx_entry_is_compared() {
         (|v| v.rtmr3 = Register::Free, ""),
         (|v| v.mrtd.push(m(1)), ""),
         (|v| v.xfam = Bits { required: Hex([3, 0, 0, 0, 0, 0, 0, 0]), allowed: Hex([0xff; 8]) }, ""),
-        (|v| drop(v.tcb.statuses.insert(TcbStatus::OutOfDate)), ""),
+        (|v| assert!(v.tcb.statuses.insert(TcbStatus::OutOfDate)), ""),
         (|v| v.tcb.min_evaluation_data_number = 0, ""),
     ];
     let claims = td_claims(&Td::v15());
