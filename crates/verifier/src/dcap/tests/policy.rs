@@ -105,7 +105,8 @@ fn what_a_td_may_never_be_is_refused_whatever_the_entry_says() {
         values.td_attributes = Bits { required: Hex([0; 8]), allowed: Hex([0xff; 8]) };
         values
     };
-    let cases: [(fn(&mut Td), &str); 5] = [
+    type Change = fn(&mut Td);
+    let cases: [(Change, &str); 5] = [
         (|td| td.td_attributes[0] = 1, "td_attributes: 010000100000, accepted is no debug"),
         // Profiling is of the same group.
         (|td| td.td_attributes[0] = 0x10, "td_attributes: 100000100000, accepted is no debug"),
@@ -220,7 +221,8 @@ fn every_field_of_an_sgx_entry_is_compared() {
 
 #[test]
 fn what_an_enclave_may_never_be_is_refused_whatever_the_entry_says() {
-    let cases: [(fn(&mut Enclave), &str); 3] = [
+    type Change = fn(&mut Enclave);
+    let cases: [(Change, &str); 3] = [
         (|enclave| enclave.attributes[0] |= 2, "attributes: 870000000000, accepted is no debug"),
         (|enclave| enclave.config_id[32] = 1, "config_id: 010000000000, accepted is 000000000000"),
         (|enclave| enclave.config_id[63] = 1, "config_id: 000000000000, accepted is 000000000000"),
