@@ -16,6 +16,17 @@
 //! contraindicated, because the owners have named that very root; where they have not, the appraisal ends in an error
 //! and there is no result at all. A reader who wants hardware asks for an affirming `hardware` claim and finds none.
 //!
+//! # What hardware gets
+//!
+//! | claim | value | why |
+//! |---|---|---|
+//! | instance-identity | 2, affirming | a machine, or any machine, that the reference values name |
+//! | executables | 3, affirming | measured from its start, and the measurement is among the reference values |
+//! | hardware | 2 or 32 | genuine at a TCB that the policy accepts; a warning where it accepts less than up to date |
+//! | runtime-opaque | 2, affirming | memory is out of the operator's reach |
+//!
+//! Devices have a submodule each, with a vector of their own: what they say is signed by their own keys.
+//!
 //! `configuration` is none for every TEE: which initdata a pod may have is for the manifest to say, not for the Verifier.
 
 use std::collections::BTreeMap;
@@ -173,15 +184,18 @@ pub struct Appraisal {
     /// Whether this proves nothing about hardware.
     #[serde(rename = "casemate.dev/insecure")]
     pub insecure: bool,
-    /// The identity of the pod.
-    #[serde(rename = "casemate.dev/identity")]
-    pub identity: Identity,
-    /// What was started.
-    #[serde(rename = "casemate.dev/measurement")]
-    pub measurement: Measurement,
+    /// The identity of the pod; a device has none.
+    #[serde(rename = "casemate.dev/identity", skip_serializing_if = "Option::is_none", default)]
+    pub identity: Option<Identity>,
+    /// What was started; a device's measurements are many.
+    #[serde(rename = "casemate.dev/measurement", skip_serializing_if = "Option::is_none", default)]
+    pub measurement: Option<Measurement>,
     /// The machine.
-    #[serde(rename = "casemate.dev/chip-id")]
-    pub chip_id: Digest,
+    #[serde(rename = "casemate.dev/chip-id", skip_serializing_if = "Option::is_none", default)]
+    pub chip_id: Option<Digest>,
+    /// The device, by NVIDIA's identity of it.
+    #[serde(rename = "casemate.dev/device", skip_serializing_if = "Option::is_none", default)]
+    pub device: Option<String>,
     /// The Evidence that this rests on, as the log names it.
     #[serde(rename = "casemate.dev/evidence")]
     pub evidence: Digest,
@@ -189,25 +203,40 @@ pub struct Appraisal {
 
 impl Ear {
     pub(crate) fn new(result: &AttestationResult, issued_at: u64) -> Self {
-        let tier = result.trust_vector().tier();
-        let appraisal = Appraisal {
-            ear_status: tier,
+        let tee = Appraisal {
+            ear_status: result.trust_vector().tier(),
             ear_trustworthiness_vector: result.trust_vector().clone(),
             insecure: result.is_insecure(),
-            identity: result.identity(),
-            measurement: result.measurement(),
-            chip_id: result.chip_id(),
+            identity: Some(result.identity()),
+            measurement: Some(result.measurement()),
+            chip_id: Some(result.chip_id()),
+            device: None,
             evidence: result.evidence_digest(),
         };
+        let mut submods = BTreeMap::from([(result.tee().name().to_owned(), tee)]);
+        for (index, device) in result.devices().iter().enumerate() {
+            let vector = result.device_vector.clone().unwrap_or_default();
+            let appraisal = Appraisal {
+                ear_status: vector.tier(),
+                ear_trustworthiness_vector: vector,
+                insecure: false,
+                identity: None,
+                measurement: None,
+                chip_id: None,
+                device: Some(device.label()),
+                evidence: result.evidence_digest(),
+            };
+            submods.insert(format!("{}-{index}", device.report.kind.name()), appraisal);
+        }
         Self {
             eat_profile: PROFILE.to_owned(),
-            ear_status: tier,
+            ear_status: submods.values().map(|appraisal| appraisal.ear_status).max().unwrap_or_default(),
             iat: issued_at,
             ear_verifier_id: VerifierId {
                 developer: "https://casemate.dev".to_owned(),
                 build: concat!("casemate ", env!("CARGO_PKG_VERSION")).to_owned(),
             },
-            submods: BTreeMap::from([(result.tee().name().to_owned(), appraisal)]),
+            submods,
         }
     }
 }

@@ -108,6 +108,7 @@ pub struct AttestationResult {
     pub(crate) claims: Claims,
     pub(crate) digest: Digest,
     pub(crate) vector: TrustVector,
+    pub(crate) device_vector: Option<TrustVector>,
 }
 
 impl AttestationResult {

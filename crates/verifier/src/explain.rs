@@ -4,7 +4,7 @@
 
 use serde::Serialize;
 
-use crate::layer::Outcome;
+use crate::layer::{EXPECTED_NONCE, EXPECTED_REPORT_DATA, Outcome};
 use crate::mismatch::Mismatch;
 use crate::value::Value;
 
@@ -44,6 +44,11 @@ pub struct Problem {
     /// What to do about it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub hint: Option<String>,
+}
+
+/// Whether a layer was left open by the person who asks, who is told so and nothing worse.
+fn not_asked(needs: &str) -> bool {
+    [EXPECTED_REPORT_DATA, EXPECTED_NONCE].contains(&needs)
 }
 
 /// One claim of a document.
@@ -135,6 +140,7 @@ impl Section {
             Outcome::Holds => Verdict::Verified,
             Outcome::Fails(error) if error.is_refusal() => Verdict::Refused,
             Outcome::Fails(_) => Verdict::Unknown,
+            Outcome::Skipped { needs } if not_asked(needs) => Verdict::Note,
             Outcome::Skipped { .. } => Verdict::Unknown,
         };
         self.verdict = self.verdict.max(verdict);
@@ -143,6 +149,11 @@ impl Section {
             Outcome::Fails(error) => {
                 self.problems.push(Problem { code: error.code(), message: error.chain(), hint: error.hint() })
             }
+            Outcome::Skipped { needs } if not_asked(needs) => self.problems.push(Problem {
+                code: "not-compared",
+                message: format!("not compared: {needs} was not given"),
+                hint: None,
+            }),
             Outcome::Skipped { needs } => self.problems.push(Problem {
                 code: "not-judged",
                 message: format!("not judged: it needs {needs}"),

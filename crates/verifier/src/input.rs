@@ -3,7 +3,7 @@
 
 use base64::Engine as _;
 use protocol::software::SoftwareReport;
-use protocol::{DeviceEvidence, DeviceKind, Evidence, Tee};
+use protocol::{DeviceEvidence, Evidence, Tee};
 
 use crate::endorsements::{EndorsementKind, MAX_DOCUMENTS};
 use crate::x509;
@@ -140,8 +140,7 @@ fn raw(bytes: &[u8]) -> Option<Input> {
         return Some(Input::Evidence(Evidence::new(tee, bytes.to_vec())));
     }
     if crate::nvidia::looks_like(bytes) {
-        let device = DeviceEvidence { kind: DeviceKind::Gpu, report: bytes.to_vec(), chain: Vec::new() };
-        return Some(Input::Devices(vec![device]));
+        return Some(Input::Devices(vec![crate::nvidia::device(bytes.to_vec(), Vec::new())]));
     }
     if crate::snp::looks_like(bytes) {
         return Some(Input::Evidence(Evidence::new(Tee::Snp, bytes.to_vec())));

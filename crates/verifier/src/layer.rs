@@ -2,6 +2,12 @@
 
 use crate::error::VerifyError;
 
+/// What [`Outcome::Skipped`] needs where nobody said which report data to expect: only a person who looks at a file may
+/// leave that open.
+pub(crate) const EXPECTED_REPORT_DATA: &str = "the report data to expect";
+/// Likewise for the nonce of devices.
+pub(crate) const EXPECTED_NONCE: &str = "a nonce to compare with";
+
 /// What came of one layer.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Outcome {

@@ -70,6 +70,7 @@ impl Verifier {
         match question.input {
             Input::Evidence(evidence) => {
                 let mut examined = examine(evidence, question, &context);
+                examined.sections.extend(debug(&examined));
                 examined.sections.extend(event_log(&examined, question));
                 examined.sections.extend(comparison(&examined, question));
                 Explanation::new(examined.subject, examined.sections)
@@ -243,6 +244,18 @@ fn examine_software(body: &[u8], question: &Question<'_>) -> Examined {
         devices: Vec::new(),
     };
     Examined { subject, sections: vec![section], claims: Some(claims), format: Outcome::Holds }
+}
+
+/// A guest whose memory its host may read: genuine or not, no reference value accepts it, and a reader is told first.
+fn debug(examined: &Examined) -> Option<Section> {
+    let is_debug = match &examined.claims.as_ref()?.detail {
+        Detail::Software => false,
+        Detail::Snp(snp) => snp.policy.debug(),
+        Detail::Tdx(tdx) => tdx.report.is_debug(),
+        Detail::Sgx(sgx) => sgx.report.is_debug(),
+    };
+    let message = "its host may read and write its memory: no reference value accepts that";
+    is_debug.then(|| Section::refusal_text("debug", "debug", message))
 }
 
 /// The event log beside a quote.

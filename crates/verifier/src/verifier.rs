@@ -129,35 +129,52 @@ pub(crate) fn sgx_claims(claims: sgx::Claims) -> Claims {
 /// TEE with devices is.
 pub fn appraise(evidence: VerifiedEvidence, values: &ReferenceValues) -> Result<AttestationResult, AppraiseError> {
     let VerifiedEvidence { claims, digest, verified_at } = evidence;
-    let vector = match compare(&claims, values, verified_at) {
-        Compared::Software => software::appraise(&claims, values)?,
-        Compared::Entries(tried) => accepted(claims.tee, tried)?,
+    let vectors = match compare(&claims, values, verified_at) {
+        Compared::Software => Vectors { tee: software::appraise(&claims, values)?, devices: None },
+        Compared::Entries(entries) => accepted(claims.tee, entries)?,
     };
-    Ok(AttestationResult { claims, digest, vector })
+    Ok(AttestationResult { claims, digest, vector: vectors.tee, device_vector: vectors.devices })
 }
 
+/// What an entry that accepts says of the TEE, and of the devices if there are any.
+pub(crate) struct Vectors {
+    tee: TrustVector,
+    devices: Option<TrustVector>,
+}
+
+/// An entry's name and its verdict.
+pub(crate) type Entry<'a> = (&'a str, Result<Vectors, Vec<Mismatch>>);
+
 /// What every entry says of the claims.
-pub(crate) enum Compared {
+pub(crate) enum Compared<'a> {
     /// The software TEE has no entries.
     Software,
     /// Each entry with its name.
-    Entries(Vec<(String, Result<TrustVector, Vec<Mismatch>>)>),
+    Entries(Vec<Entry<'a>>),
 }
 
-pub(crate) fn compare(claims: &Claims, values: &ReferenceValues, now: UnixTime) -> Compared {
-    let entry = |platform: &String, outcome: Result<TrustVector, Vec<Mismatch>>| {
-        (platform.clone(), with_devices(claims, outcome, platform, values))
-    };
+pub(crate) fn compare<'a>(claims: &Claims, values: &'a ReferenceValues, now: UnixTime) -> Compared<'a> {
+    fn entry<'a>(
+        claims: &Claims,
+        values: &ReferenceValues,
+        platform: &'a str,
+        outcome: Result<TrustVector, Vec<Mismatch>>,
+    ) -> Entry<'a> {
+        (platform, with_devices(claims, outcome, platform, values))
+    }
     Compared::Entries(match &claims.detail {
         Detail::Software => return Compared::Software,
         Detail::Snp(snp) => {
-            values.snp.iter().map(|values| entry(&values.platform, snp::appraise(snp, values, now))).collect()
+            let entries = values.snp.iter();
+            entries.map(|one| entry(claims, values, &one.platform, snp::appraise(snp, one, now))).collect()
         }
         Detail::Tdx(tdx) => {
-            values.tdx.iter().map(|values| entry(&values.platform, tdx::appraise(tdx, values, now))).collect()
+            let entries = values.tdx.iter();
+            entries.map(|one| entry(claims, values, &one.platform, tdx::appraise(tdx, one, now))).collect()
         }
         Detail::Sgx(sgx) => {
-            values.sgx.iter().map(|values| entry(&values.platform, sgx::appraise(sgx, values, now))).collect()
+            let entries = values.sgx.iter();
+            entries.map(|one| entry(claims, values, &one.platform, sgx::appraise(sgx, one, now))).collect()
         }
     })
 }
@@ -168,48 +185,48 @@ fn with_devices(
     outcome: Result<TrustVector, Vec<Mismatch>>,
     platform: &str,
     values: &ReferenceValues,
-) -> Result<TrustVector, Vec<Mismatch>> {
-    let mut nearest: Option<Vec<Mismatch>> = None;
-    let mut accepted = false;
-    for entry in values.devices.iter().filter(|entry| entry.platform == platform) {
-        match nvidia::appraise(&claims.devices, entry) {
-            Ok(_) => accepted = true,
-            Err(mismatches) => {
-                if nearest.as_ref().is_none_or(|nearest| mismatches.len() < nearest.len()) {
-                    nearest = Some(mismatches);
-                }
-            }
-        }
-    }
-    let devices = match (accepted, nearest) {
-        (true, _) => Vec::new(),
-        (false, Some(mismatches)) => mismatches,
-        (false, None) if claims.devices.is_empty() => Vec::new(),
-        (false, None) => {
-            let reported: Value = claims.devices.iter().map(nvidia::Claims::label).collect();
-            vec![Mismatch::new("devices", Rule::Within, reported, Value::none())]
+) -> Result<Vectors, Vec<Mismatch>> {
+    let devices = match devices_of(claims, platform, values) {
+        Ok(devices) => devices,
+        Err(mut mismatches) => {
+            // The TEE's own mismatches come first: they are about the guest, and the devices are the guest's.
+            let mut all = outcome.err().unwrap_or_default();
+            all.append(&mut mismatches);
+            return Err(all);
         }
     };
-    match outcome {
-        Ok(vector) if devices.is_empty() => Ok(vector),
-        Ok(_) => Err(devices),
-        Err(mut mismatches) => {
-            mismatches.extend(devices);
-            Err(mismatches)
+    outcome.map(|tee| Vectors { tee, devices })
+}
+
+/// What the entries for devices of a platform say: the first that accepts them, or what the nearest did not accept.
+fn devices_of(claims: &Claims, platform: &str, values: &ReferenceValues) -> Result<Option<TrustVector>, Vec<Mismatch>> {
+    let mut nearest: Option<Vec<Mismatch>> = None;
+    for entry in values.devices.iter().filter(|entry| entry.platform == platform) {
+        match nvidia::appraise(&claims.devices, entry) {
+            Ok(vector) => return Ok(Some(vector)),
+            Err(mismatches) if nearest.as_ref().is_none_or(|nearest| mismatches.len() < nearest.len()) => {
+                nearest = Some(mismatches);
+            }
+            Err(_) => {}
+        }
+    }
+    match nearest {
+        Some(mismatches) => Err(mismatches),
+        None if claims.devices.is_empty() => Ok(None),
+        None => {
+            let reported: Value = claims.devices.iter().map(nvidia::Claims::label).collect();
+            Err(vec![Mismatch::new("devices", Rule::Within, reported, Value::none())])
         }
     }
 }
 
 /// The first entry that accepts, or what every one of them did not accept. One signature check serves all of them.
-fn accepted(
-    tee: Tee,
-    entries: Vec<(String, Result<TrustVector, Vec<Mismatch>>)>,
-) -> Result<TrustVector, AppraiseError> {
+fn accepted(tee: Tee, entries: Vec<Entry<'_>>) -> Result<Vectors, AppraiseError> {
     let mut tried = Vec::new();
     for (platform, outcome) in entries {
         match outcome {
-            Ok(vector) => return Ok(vector),
-            Err(mismatches) => tried.push(Tried { platform, mismatches }),
+            Ok(vectors) => return Ok(vectors),
+            Err(mismatches) => tried.push(Tried { platform: platform.to_owned(), mismatches }),
         }
     }
     if tried.is_empty() {

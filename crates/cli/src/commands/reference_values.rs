@@ -25,7 +25,8 @@ pub(crate) enum ReferenceValuesCommand {
 
 /// Write the reference values that would accept this Evidence and nothing else
 #[derive(clap::Args)]
-#[command(after_help = "The result is the `reference_values` member of a manifest. It says what this machine runs, not what is good: read it.
+#[command(
+    after_help = "The result is the `reference_values` member of a manifest. It says what this machine runs, not what is good: read it.
 
 The Evidence is verified first. Evidence that is refused, or whose signature could not be traced to the vendor, gives no values
 without `--unverified`. Where revocation, the vendor's word on the TCB or a nonce alone could not be told, the values are
@@ -36,7 +37,8 @@ Exit code 0: written. 1: refused, or wrong input. 2: could not tell, nothing was
 Examples:
   casemate reference-values from report.bin --endorsement vcek.der --output values.json
   casemate reference-values from quote.dat --fetch --chip any --platform metal-qemu-tdx
-  casemate reference-values from gpu.txt gpu-chain.txt driver-rim.xml vbios-rim.xml")]
+  casemate reference-values from gpu.txt gpu-chain.txt driver-rim.xml vbios-rim.xml"
+)]
 pub(crate) struct FromArgs {
     #[command(flatten)]
     subject: SubjectArgs,
@@ -140,7 +142,9 @@ fn judge(explanation: &Explanation, unverified: bool, path: &Path) -> Outcome<Ve
     let hint = format!("`casemate explain {}` says why; `--unverified` writes the values all the same", path.display());
     if !refused.is_empty() {
         let what = refused.join(", ");
-        return Err(Failure::refuse(format!("the Evidence is refused ({what}): its claims are nobody's word")).hint(hint));
+        return Err(
+            Failure::refuse(format!("the Evidence is refused ({what}): its claims are nobody's word")).hint(hint)
+        );
     }
     let grave = titles(&|title, verdict| verdict == Verdict::Unknown && !is_apart(title));
     // An explanation in which nothing was verified says nothing of the claims either.
@@ -237,8 +241,7 @@ pub(super) fn refuse_existing(path: &Path, force: bool) -> Outcome {
         return Err(Failure::refuse(format!("`{}` is a folder", path.display())).hint("name a file in it"));
     }
     if !force && path.symlink_metadata().is_ok() {
-        return Err(Failure::refuse(format!("`{}` is there already", path.display()))
-            .hint("`--force` replaces it"));
+        return Err(Failure::refuse(format!("`{}` is there already", path.display())).hint("`--force` replaces it"));
     }
     Ok(())
 }

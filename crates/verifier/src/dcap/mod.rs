@@ -39,7 +39,7 @@ pub(crate) use explain::{explain_document, platform_sections, subject, tee_secti
 use crate::context::Context;
 use crate::endorsements::{Need, PckAuthority};
 use crate::error::VerifyError;
-use crate::layer::Outcome;
+use crate::layer::{EXPECTED_REPORT_DATA, Outcome};
 use crate::time::UnixTime;
 use crate::value::Value;
 use crate::x509::{
@@ -290,7 +290,7 @@ fn check_signature(quote: &Quote<'_>) -> Result<(), DcapError> {
 
 fn check_binding(quote: &Quote<'_>, expected: Option<&ReportData>) -> Outcome {
     let Some(expected) = expected else {
-        return Outcome::Skipped { needs: "the report data to expect" };
+        return Outcome::Skipped { needs: EXPECTED_REPORT_DATA };
     };
     let got = ReportData(quote.report_data());
     if got == *expected {

@@ -4,7 +4,7 @@ use protocol::Digest;
 use protocol::evidence::DeviceKind;
 use protocol::reference::Machines;
 use protocol::reference::device::{
-    Architecture, DeviceReferenceValues, FwidPolicy, GpuMode, OcspPolicy, Topology, Version, Versions,
+    Architecture, DeviceReferenceValues, FwidPolicy, Nvdec0, OcspPolicy, Topology, Version, Versions,
 };
 
 use super::claims::{Claims, FwidCheck, RevocationCheck};
@@ -98,7 +98,7 @@ fn appraise_one(comparison: &mut Comparison, device: &Claims, values: &DeviceRef
         if let Some(accepted) = values.nvdec0
             && report.nvdec0 != Some(accepted)
         {
-            let reported = report.nvdec0.map(|state| state.name());
+            let reported = report.nvdec0.map(Nvdec0::name);
             differs("nvdec0", Rule::Equals, reported.into(), accepted.name().into());
         }
     }
@@ -164,7 +164,7 @@ pub(crate) fn reference_values(devices: &[Claims], platform: &str) -> DeviceRefe
         switch_bios_versions: versions(
             of(DeviceKind::Switch).map(|device| device.report.vbios_version.as_str()).collect(),
         ),
-        modes: once(of(DeviceKind::Gpu).map(|device| device.report.mode)) as Vec<GpuMode>,
+        modes: once(of(DeviceKind::Gpu).map(|device| device.report.mode)),
         rim_signers: signers(devices),
         ocsp: if established().all(|found| found.revocation != RevocationCheck::NotGiven) {
             OcspPolicy::Required

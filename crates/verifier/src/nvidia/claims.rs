@@ -234,7 +234,7 @@ impl Report {
         if let Some(unknown) = transcript.fields.iter().find(|field| !is_known(kind, field.kind)) {
             return Err(NvidiaError::UnknownField { kind: unknown.kind });
         }
-        let fields_version = transcript.field(FIELDS_VERSION).map(number).unwrap_or(Ok(0))?;
+        let fields_version = transcript.field(FIELDS_VERSION).map_or(Ok(0), number)?;
         if fields_version > 1 {
             return Err(NvidiaError::OpaqueVersion { got: fields_version });
         }
@@ -282,7 +282,7 @@ impl Report {
     fn read_gpu(&mut self, transcript: &Transcript<'_>) -> Result<(), NvidiaError> {
         self.driver_version = Some(text(needed(transcript, DRIVER_VERSION, "driver version")?, "driver version")?);
         let vbios = exact(needed(transcript, VBIOS_VERSION, "VBIOS version")?, "VBIOS version", "8")?;
-        self.vbios_version = vbios_text(&vbios);
+        self.vbios_version = vbios_text(vbios);
         let optional = |kind, field| transcript.field(kind).map(|data| text(data, field)).transpose();
         self.board = Board {
             board_id: transcript
@@ -449,7 +449,7 @@ fn set(pdis: impl Iterator<Item = [u8; 8]>) -> Vec<DeviceId> {
 }
 
 /// A VBIOS version as people write it: bytes 3, 2, 1, 0 and 4 in hex, so that `00 5e 00 96 01 …` is `96.00.5E.00.01`.
-fn vbios_text(bytes: &[u8; 8]) -> String {
+fn vbios_text(bytes: [u8; 8]) -> String {
     let [fourth, third, second, first, fifth, ..] = bytes;
     format!("{first:02X}.{second:02X}.{third:02X}.{fourth:02X}.{fifth:02X}")
 }
@@ -460,8 +460,8 @@ mod tests {
 
     #[test]
     fn a_vbios_version_reads_as_people_write_it() {
-        assert_eq!(vbios_text(&[0x00, 0x5e, 0x00, 0x96, 0x01, 0, 0, 0]), "96.00.5E.00.01");
-        assert_eq!(vbios_text(&[0x00, 0x88, 0x00, 0x97, 0x0f, 0, 0, 0]), "97.00.88.00.0F");
+        assert_eq!(vbios_text([0x00, 0x5e, 0x00, 0x96, 0x01, 0, 0, 0]), "96.00.5E.00.01");
+        assert_eq!(vbios_text([0x00, 0x88, 0x00, 0x97, 0x0f, 0, 0, 0]), "97.00.88.00.0F");
     }
 
     #[test]

@@ -12,7 +12,7 @@ use super::spdm::Transcript;
 use crate::VerifyError;
 use crate::context::Context;
 use crate::endorsements::Need;
-use crate::layer::{Outcome, demand_all};
+use crate::layer::{EXPECTED_NONCE, Outcome, demand_all};
 use crate::ocsp::{self, OcspError, Standing};
 use crate::time::UnixTime;
 use crate::x509::pem_chain;
@@ -112,17 +112,15 @@ pub(crate) fn examine(device: &DeviceEvidence, expected: Option<&Nonce>, context
         Err(error) => Outcome::Fails(error.clone()),
     };
     // Both rest on the transcript alone: a forged report is refused also where a field of it is not known to this release.
-    let signature = match (&transcript, chain.as_ref().ok().and_then(|chain| chain.leaf())) {
+    let signature = match (&transcript, &chain) {
         (Err(_), _) => Outcome::Skipped { needs: "format" },
-        (Ok(_), None) => Outcome::Skipped { needs: "chain" },
-        (Ok(transcript), Some(leaf)) if leaf.key().verify_fixed(transcript.signed, transcript.signature) => {
-            Outcome::Holds
-        }
-        (Ok(_), Some(leaf)) => Err(NvidiaError::Signature { leaf: leaf.subject().to_owned() }).into(),
+        (Ok(_), Err(_)) => Outcome::Skipped { needs: "chain" },
+        (Ok(transcript), Ok(chain)) if chain.signed(transcript.signed, transcript.signature) => Outcome::Holds,
+        (Ok(_), Ok(chain)) => Err(NvidiaError::Signature { leaf: chain.leaf() }).into(),
     };
     let nonce = match (&transcript, expected) {
         (Err(_), _) => Outcome::Skipped { needs: "format" },
-        (Ok(_), None) => Outcome::Skipped { needs: "a nonce to compare with" },
+        (Ok(_), None) => Outcome::Skipped { needs: EXPECTED_NONCE },
         (Ok(transcript), Some(expected)) if expected.0 == transcript.nonce => Outcome::Holds,
         (Ok(transcript), Some(expected)) => {
             Err(NvidiaError::Nonce { got: Hex(transcript.nonce), expected: Hex(expected.0) }).into()

@@ -1,6 +1,7 @@
 //! Examinations of devices in the form in which they are shown.
 
 use protocol::evidence::DeviceKind;
+use protocol::reference::device::Nvdec0;
 
 use super::claims::{Claims, FwidCheck, Report, RevocationCheck};
 use super::examine::Examination;
@@ -73,7 +74,7 @@ fn report_claims(report: &Report, section: Section) -> Section {
                 .claim("chip", text(&board.chip))
                 .claim("mode", report.mode.name())
                 .claim("protects pcie", report.protected_pcie)
-                .claim("nvdec0", report.nvdec0.map(|state| state.name()))
+                .claim("nvdec0", report.nvdec0.map(Nvdec0::name))
                 .claim("linked switches", report.peers.iter().copied().collect::<Value>())
         }
         DeviceKind::Switch => section

@@ -22,7 +22,7 @@ use super::claims::{Identity, Report};
 use super::error::NvidiaError;
 use crate::VerifyError;
 use crate::context::Context;
-use crate::x509::{Certificate, PathError, VerifiedPath, pem_chain, verify_path};
+use crate::x509::{Certificate, PathError, PreparedKey, VerifiedPath, pem_chain, verify_path};
 use x509_parser::asn1_rs::{Any, FromDer as _, Oid};
 
 /// Leaf to root.
@@ -39,12 +39,20 @@ const SHA384: &str = "2.16.840.1.101.3.4.2.2";
 pub(super) struct Chain {
     pub certificates: Vec<Certificate>,
     pub path: Result<VerifiedPath, VerifyError>,
+    /// The leaf's key, ready for a report's signature; `None` when it is of no curve.
+    pub signer: Option<PreparedKey>,
     pub identity: Result<Identity, NvidiaError>,
 }
 
 impl Chain {
-    pub(super) fn leaf(&self) -> Option<&Certificate> {
-        self.certificates.first()
+    /// The name of the key that signs reports.
+    pub(super) fn leaf(&self) -> String {
+        self.certificates.first().map(|leaf| leaf.subject().to_owned()).unwrap_or_default()
+    }
+
+    /// Whether that key made a signature.
+    pub(super) fn signed(&self, message: &[u8], signature: &[u8]) -> bool {
+        self.signer.as_ref().is_some_and(|key| key.verify_fixed(message, signature))
     }
 }
 
@@ -62,7 +70,8 @@ pub(super) fn read(pem: &[u8], context: &Context<'_>) -> Result<Arc<Chain>, Veri
         Err(NvidiaError::ChainLength { got: certificates.len() }.into())
     };
     let identity = identify(&certificates);
-    let chain = Arc::new(Chain { certificates, path, identity });
+    let signer = certificates.first().and_then(|leaf| leaf.key().prepare_fixed());
+    let chain = Arc::new(Chain { certificates, path, signer, identity });
     if let Ok(path) = &chain.path {
         context.cache.keep(key, context.now, path.until(), &chain);
     }

@@ -13,7 +13,7 @@ use super::table::{CertificateTable, Content};
 use crate::context::Context;
 use crate::endorsements::{AmdKey, Document, EndorsementKind, Endorsements, Need};
 use crate::error::VerifyError;
-use crate::layer::Outcome;
+use crate::layer::{EXPECTED_REPORT_DATA, Outcome};
 use crate::x509::{Certificate, VerifiedPath, build_path, standing, verify_path};
 
 /// The layers, one field each, so that forgetting one does not compile.
@@ -101,7 +101,7 @@ fn examine_report(
     context: &Context<'_>,
 ) -> Examination {
     let binding = match expected {
-        None => Outcome::Skipped { needs: "expected report data" },
+        None => Outcome::Skipped { needs: EXPECTED_REPORT_DATA },
         Some(expected) if claims.report_data.0 == expected.0 => Outcome::Holds,
         Some(expected) => Outcome::Fails(VerifyError::Unbound {
             expected: Box::new(*expected),

@@ -1,6 +1,7 @@
 //! The Verifier through its public door, one file for each kind of Evidence.
 
 mod ccel;
+mod composite;
 mod dcap;
 mod launch;
 mod nvidia_corpus;

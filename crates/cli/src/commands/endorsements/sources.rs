@@ -90,10 +90,7 @@ fn tcb_channel(text: &str) -> Result<Channel, String> {
     match text {
         "standard" => Ok(Channel::Standard),
         "early" => Ok(Channel::Early),
-        number => number
-            .parse()
-            .map(Channel::Number)
-            .map_err(|_| "it is `standard`, `early` or a number".to_owned()),
+        number => number.parse().map(Channel::Number).map_err(|_| "it is `standard`, `early` or a number".to_owned()),
     }
 }
 
@@ -143,9 +140,8 @@ pub(super) fn folder(context: &Context) -> PathBuf {
 
 /// The cache, which is made if need be.
 pub(super) fn cache(context: &Context) -> Outcome<Cache> {
-    Cache::open(&folder(context)).map_err(|error| {
-        Failure::could_not_tell(error).hint("another work folder can be named with `--workspace-dir`")
-    })
+    Cache::open(&folder(context))
+        .map_err(|error| Failure::could_not_tell(error).hint("another work folder can be named with `--workspace-dir`"))
 }
 
 /// What was gathered for some Evidence.

@@ -45,7 +45,8 @@ pub(crate) fn sort(paths: &[PathBuf], chains: &[PathBuf], event_log: Option<&Pat
     if paths.len() > MAX_FILES {
         return Err(Failure::refuse(format!("{} files; at most {MAX_FILES} are read at once", paths.len())));
     }
-    let mut from_stdin = paths.iter().chain(chains).map(PathBuf::as_path).chain(event_log).filter(|path| is_stdin(path));
+    let mut from_stdin =
+        paths.iter().chain(chains).map(PathBuf::as_path).chain(event_log).filter(|path| is_stdin(path));
     if from_stdin.nth(1).is_some() {
         return Err(Failure::refuse("`-` is named twice, and standard input can be read once"));
     }
@@ -88,7 +89,8 @@ fn take_event_log(files: &mut Files, evidence: &[Named], devices: &[Named], logs
     if let Some(second) = logs.next() {
         return Err(Failure::refuse(format!("two event logs: {} and {}", log.describe(), second.describe())));
     }
-    let tdx = evidence.iter().any(|named| matches!(&named.input, Input::Evidence(evidence) if evidence.tee == Tee::Tdx));
+    let tdx =
+        evidence.iter().any(|named| matches!(&named.input, Input::Evidence(evidence) if evidence.tee == Tee::Tdx));
     match (tdx, evidence.first().or(devices.first())) {
         (true, _) => {
             if let Input::EventLog(bytes) = log.input {
@@ -110,7 +112,11 @@ fn take_event_log(files: &mut Files, evidence: &[Named], devices: &[Named], logs
 
 /// Gives each device without a certificate chain the next chain: those of `--chain` first, then files with more than one
 /// certificate, each in the order in which they were named.
-fn with_chains(devices: Vec<Named>, chains: &[PathBuf], others: &[Named]) -> Outcome<Vec<(PathBuf, Vec<DeviceEvidence>)>> {
+fn with_chains(
+    devices: Vec<Named>,
+    chains: &[PathBuf],
+    others: &[Named],
+) -> Outcome<Vec<(PathBuf, Vec<DeviceEvidence>)>> {
     let mut named = Vec::new();
     for path in chains {
         let file = read_named(path)?;
@@ -312,11 +318,8 @@ pub(crate) fn read_at_most(path: &Path, limit: usize) -> Outcome<Vec<u8>> {
         return Err(Failure::refuse(format!("`{}` is a folder", path.display()))
             .hint("name the file; `--endorsement` takes folders"));
     }
-    let reader: Box<dyn std::io::Read> = if is_stdin(path) {
-        Box::new(std::io::stdin())
-    } else {
-        Box::new(std::fs::File::open(path).map_err(context)?)
-    };
+    let reader: Box<dyn std::io::Read> =
+        if is_stdin(path) { Box::new(std::io::stdin()) } else { Box::new(std::fs::File::open(path).map_err(context)?) };
     let mut bytes = Vec::new();
     reader.take(limit as u64 + 1).read_to_end(&mut bytes).map_err(context)?;
     if bytes.len() > limit {

@@ -140,7 +140,8 @@ pub(crate) fn headline(explanation: &Explanation) -> String {
 pub(crate) fn render(explanation: &Explanation, notes: &[String], style: Style) -> String {
     let mut lines = wrap(&headline(explanation), style.width, style.width, 2);
     for note in notes {
-        lines.extend(wrap(&safe(note), style.width - 2, style.width - 2, 2).into_iter().map(|line| format!("  {line}")));
+        lines
+            .extend(wrap(&safe(note), style.width - 2, style.width - 2, 2).into_iter().map(|line| format!("  {line}")));
     }
     let titles = explanation.sections.iter().map(|section| safe(&section.title).chars().count()).max().unwrap_or(0);
     let words = explanation.sections.iter().map(|section| section.verdict.name().len()).max().unwrap_or(0);

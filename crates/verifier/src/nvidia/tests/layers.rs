@@ -505,15 +505,15 @@ fn responses(rig: &Rig, provisioner: TestStatus, family: TestStatus) -> Vec<Vec<
     let root = Name::common("NVIDIA Device Identity CA");
     let family_name = Name::common("NVIDIA GH100 Identity");
     let provisioner_name = Name::common("NVIDIA GH100 Provisioner ICA 1");
-    let answer = |issuer: &Name, key: &Key, subject: &Name, status: &TestStatus| {
+    let answer = |issuer: &Name, key: &Key, subject: &Name, status: TestStatus| {
         let mut answer = TestAnswer::good(issuer.clone(), key, 0);
         answer.serial = protocol::Digest::of(&subject.der()).as_bytes()[..8].to_vec();
-        answer.status = status.clone();
+        answer.status = status;
         TestOcsp::by_issuer(answer).sign(key)
     };
     vec![
-        answer(&family_name, family_key, &provisioner_name, &provisioner),
-        answer(&root, root_key, &family_name, &family),
+        answer(&family_name, family_key, &provisioner_name, provisioner),
+        answer(&root, root_key, &family_name, family),
     ]
 }
 
@@ -549,11 +549,11 @@ fn revocation_is_known_when_every_certificate_is_spoken_for() {
 #[test]
 fn a_revoked_authority_is_a_no_and_an_unknown_one_is_left_to_reference_values() {
     let revoked = TestStatus::Revoked { at: NOW.0 - 1, reason: Some(1) };
-    for (provisioner, family) in [(revoked.clone(), TestStatus::Good), (TestStatus::Good, revoked)] {
+    for (provisioner, family) in [(revoked, TestStatus::Good), (TestStatus::Good, revoked)] {
         let mut rig = Rig::new();
         let evidence = rig.device(Chip::Gh100).evidence(&report(Chip::Gh100));
         rig.accept(&evidence);
-        for response in responses(&rig, provisioner.clone(), family.clone()) {
+        for response in responses(&rig, provisioner, family) {
             rig.endorsements.add(EndorsementKind::OcspResponse, &response).unwrap();
         }
         let error = rig.refuse(&evidence);

@@ -412,7 +412,7 @@ fn a_report_for_another_channel_is_unbound() {
     let layers = shown(&examine(&body, Some(&ReportData([0; 64])), &context));
     assert_eq!(layers, ALL_HOLD.replace("binding +", "binding evidence-unbound!"));
     let layers = shown(&examine(&body, None, &context));
-    assert_eq!(layers, ALL_HOLD.replace("binding +", "binding (needs expected report data)"));
+    assert_eq!(layers, ALL_HOLD.replace("binding +", "binding (needs the report data to expect)"));
 }
 
 #[test]
