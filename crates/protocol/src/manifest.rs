@@ -107,7 +107,8 @@ pub struct ReferenceValues {
     /// Intel SGX, likewise.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub sgx: Vec<SgxReferenceValues>,
-    /// GPUs and switches that the CPU's Evidence vouches for, likewise. Empty: Evidence with devices is refused.
+    /// GPUs and switches that the CPU's Evidence vouches for. An entry goes with the TEE's entries of the same `platform`:
+    /// that platform must have devices, and these; a platform without an entry here must have none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub devices: Vec<DeviceReferenceValues>,
 }
@@ -116,6 +117,39 @@ impl ReferenceValues {
     /// Reference values for the software TEE and nothing else.
     pub fn software(values: SoftwareReferenceValues) -> Self {
         Self { software: Some(values), ..Self::default() }
+    }
+
+    /// Checks every entry for hardware, and that each entry for devices has a TEE's entry to go with.
+    pub fn validate(&self) -> Result<(), ManifestError> {
+        for (index, entry) in self.snp.iter().enumerate() {
+            entry.validate().map_err(|(path, reason)| ManifestError::Invalid {
+                path: format!("reference_values.snp[{index}].{path}"),
+                reason: reason.to_owned(),
+            })?;
+        }
+        for (index, entry) in self.tdx.iter().enumerate() {
+            entry.validate(&format!("reference_values.tdx[{index}]"))?;
+        }
+        for (index, entry) in self.sgx.iter().enumerate() {
+            entry.validate(&format!("reference_values.sgx[{index}]"))?;
+        }
+        for (index, entry) in self.devices.iter().enumerate() {
+            let path = format!("reference_values.devices[{index}]");
+            entry.validate(&path)?;
+            let snp = self.snp.iter().map(|entry| &entry.platform);
+            let mut tees =
+                snp.chain(self.tdx.iter().map(|entry| &entry.platform)).chain(self.sgx.iter().map(|e| &e.platform));
+            if !tees.any(|platform| *platform == entry.platform) {
+                return Err(ManifestError::Invalid {
+                    path: format!("{path}.platform"),
+                    reason: format!(
+                        "no entry for a TEE has the platform `{}`: nobody would vouch for them",
+                        entry.platform
+                    ),
+                });
+            }
+        }
+        Ok(())
     }
 
     /// The name of the first field with reference values for hardware.
@@ -232,6 +266,7 @@ impl Manifest {
             }
             (Some(_), None) | (None, Some(_)) => {}
         }
+        self.reference_values.validate()?;
         if let Some(software) = &self.reference_values.software
             && software.measurements.is_empty()
         {

@@ -1,7 +1,7 @@
 //! The Verifier: one function from Evidence to [`VerifiedEvidence`], and one from there to an [`AttestationResult`].
 
 use protocol::manifest::ReferenceValues;
-use protocol::{Digest, Evidence, Expected, Identity, Tee};
+use protocol::{Digest, Evidence, Expected, Identity, ReportData, Tee};
 
 use crate::anchors::TrustAnchors;
 use crate::context::{Cache, Context};
@@ -9,7 +9,7 @@ use crate::ear::TrustVector;
 use crate::endorsements::{Endorsements, Need};
 use crate::error::Tried;
 use crate::evidence::{AttestationResult, Claims, Detail, UnverifiedEvidence, VerifiedEvidence};
-use crate::layer::demand_all;
+use crate::layer::{Outcome, demand_all};
 use crate::mismatch::{Mismatch, Rule};
 use crate::time::UnixTime;
 use crate::value::Value;
@@ -51,42 +51,66 @@ impl Verifier {
         let context = self.context(endorsements, now);
         let evidence = evidence.into_inner();
         let digest = evidence.digest();
-        let report_data = &expected.report_data;
-        let mut claims = match evidence.tee {
-            Tee::Software if !evidence.devices.is_empty() => {
-                return Err(VerifyError::DevicesWithoutHardware { got: evidence.devices.len() });
-            }
-            Tee::Software => software::verify(&evidence.body, report_data)?,
-            Tee::Snp => {
-                let examination = snp::examine(&evidence.body, Some(report_data), &context);
-                demand_all(&examination.layers.list())?;
-                snp_claims(examination.claims.ok_or(VerifyError::NotJudged { layer: "format" })?)
-            }
-            Tee::Tdx => {
-                let examination = tdx::examine(&evidence.body, Some(report_data), &context);
-                demand_all(&examination.layers.list())?;
-                tdx_claims(examination.claims.ok_or(VerifyError::NotJudged { layer: "format" })?)
-            }
-            Tee::Sgx => {
-                let examination = sgx::examine(&evidence.body, Some(report_data), &context);
-                demand_all(&examination.layers.list())?;
-                sgx_claims(examination.claims.ok_or(VerifyError::NotJudged { layer: "format" })?)
-            }
-            tee => return Err(VerifyError::Unsupported { tee }),
-        };
-        if !evidence.devices.is_empty() {
-            // That the TEE vouches for exactly this set is in the report data, which covers their digest. What is left is
-            // that each is genuine, fresh and another one than the rest.
-            let got = evidence.devices.len();
-            let nonce = expected.device_nonce.as_ref().ok_or(VerifyError::DevicesUnexpected { got })?;
-            claims.devices = nvidia::examine_devices(&evidence.devices, Some(nonce), &context).verdict()?;
+        let tee = verify_tee(&evidence, &expected.report_data, &context);
+        if let (Err(unbound @ VerifyError::Unbound { .. }), false) = (&tee, evidence.devices.is_empty()) {
+            // The report data covers the devices, so a set that was changed on its way is unbound. Where a device by itself
+            // shows why, stale or standing twice, that says more.
+            let changed = verify_devices(&evidence, expected, &context).err();
+            return Err(changed.filter(VerifyError::is_refusal).unwrap_or_else(|| unbound.clone()));
         }
+        let mut claims = tee?;
+        claims.devices = verify_devices(&evidence, expected, &context)?;
         Ok(VerifiedEvidence { claims, digest, verified_at: now })
     }
 
     pub(crate) fn context<'a>(&'a self, endorsements: &'a Endorsements, now: UnixTime) -> Context<'a> {
         Context { anchors: &self.anchors, endorsements, now, cache: &self.cache }
     }
+}
+
+fn verify_tee(evidence: &Evidence, report_data: &ReportData, context: &Context<'_>) -> Result<Claims, VerifyError> {
+    let body = &evidence.body;
+    match evidence.tee {
+        Tee::Software if !evidence.devices.is_empty() => {
+            Err(VerifyError::DevicesWithoutHardware { got: evidence.devices.len() })
+        }
+        Tee::Software => software::verify(body, report_data),
+        Tee::Snp => {
+            let examination = snp::examine(body, Some(report_data), context);
+            proven(&examination.layers.list(), examination.claims).map(snp_claims)
+        }
+        Tee::Tdx => {
+            let examination = tdx::examine(body, Some(report_data), context);
+            proven(&examination.layers.list(), examination.claims).map(tdx_claims)
+        }
+        Tee::Sgx => {
+            let examination = sgx::examine(body, Some(report_data), context);
+            proven(&examination.layers.list(), examination.claims).map(sgx_claims)
+        }
+        tee => Err(VerifyError::Unsupported { tee }),
+    }
+}
+
+/// The claims, if every layer holds.
+fn proven<C>(layers: &[(&'static str, &Outcome)], claims: Option<C>) -> Result<C, VerifyError> {
+    demand_all(layers)?;
+    claims.ok_or(VerifyError::NotJudged { layer: "format" })
+}
+
+/// That the TEE vouches for exactly this set is in the report data, which covers their digest. What is left is that each
+/// device is genuine, fresh, and another one than the rest.
+fn verify_devices(
+    evidence: &Evidence,
+    expected: &Expected,
+    context: &Context<'_>,
+) -> Result<Vec<nvidia::Claims>, VerifyError> {
+    let devices = &evidence.devices;
+    if devices.is_empty() {
+        return Ok(Vec::new());
+    }
+    let unexpected = VerifyError::DevicesUnexpected { got: devices.len() };
+    let nonce = expected.device_nonce.as_ref().ok_or(unexpected)?;
+    nvidia::examine_devices(devices, Some(nonce), context).verdict()
 }
 
 pub(crate) fn snp_claims(claims: snp::Claims) -> Claims {

@@ -136,7 +136,7 @@ mod tests {
             (|v| v.attributes.allowed.0[0] |= 2, "sgx[0].attributes"),
             (|v| v.xfrm.required = Hex([0xff; 8]), "sgx[0].xfrm"),
             (|v| v.misc_select.required = Hex([1, 0, 0, 0]), "sgx[0].misc_select"),
-            (|v| drop(v.tcb.statuses.insert(TcbStatus::Revoked)), "sgx[0].tcb.statuses"),
+            (|v| assert!(v.tcb.statuses.insert(TcbStatus::Revoked)), "sgx[0].tcb.statuses"),
         ];
         for (mutate, path) in cases {
             let mut changed = values();

@@ -433,10 +433,10 @@ mod tests {
             (|v| v.td_attributes.allowed.0[0] = 1, "tdx[0].td_attributes"),
             (|v| v.td_attributes.allowed.0[0] = 0x40, "tdx[0].td_attributes"),
             (|v| v.tcb.statuses.clear(), "tdx[0].tcb.statuses"),
-            (|v| drop(v.tcb.statuses.insert(TcbStatus::Revoked)), "tdx[0].tcb.statuses"),
+            (|v| assert!(v.tcb.statuses.insert(TcbStatus::Revoked)), "tdx[0].tcb.statuses"),
             (|v| v.tcb.grace_days = 3_651, "tdx[0].tcb.grace_days"),
-            (|v| drop(v.tcb.advisories.insert("SA-1".into())), "tdx[0].tcb.advisories"),
-            (|v| drop(v.tcb.advisories.insert("INTEL-SA-0061x".into())), "tdx[0].tcb.advisories"),
+            (|v| assert!(v.tcb.advisories.insert("SA-1".into())), "tdx[0].tcb.advisories"),
+            (|v| assert!(v.tcb.advisories.insert("INTEL-SA-0061x".into())), "tdx[0].tcb.advisories"),
         ];
         for (mutate, path) in cases {
             let mut changed = values();

@@ -88,7 +88,7 @@ pub(crate) fn claimed_identity(body: &[u8]) -> Result<Identity, VerifyError> {
     let got = quote.tee();
     match quote.body {
         Body::Sgx(report) => Ok(identity_of(&report)),
-        _ => Err(DcapError::OtherTee { got, expected: Tee::Sgx }.into()),
+        Body::Tdx(_) => Err(DcapError::OtherTee { got, expected: Tee::Sgx }.into()),
     }
 }
 

@@ -80,7 +80,7 @@ pub(crate) fn claimed_identity(body: &[u8]) -> Result<Identity, VerifyError> {
     let got = quote.tee();
     match quote.body {
         Body::Tdx(report) => Ok(identity_of(&report)),
-        _ => Err(DcapError::OtherTee { got, expected: Tee::Tdx }.into()),
+        Body::Sgx(_) => Err(DcapError::OtherTee { got, expected: Tee::Tdx }.into()),
     }
 }
 

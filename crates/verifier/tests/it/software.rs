@@ -5,12 +5,12 @@ use proptest::prelude::*;
 use protocol::digest::Measurement;
 use protocol::manifest::ReferenceValues;
 use protocol::software::{LEN, ParseReportError, SIGNED, SoftwareReport};
-use protocol::{Digest, Evidence, Identity, ReportData, Tee};
+use protocol::{DeviceEvidence, DeviceKind, Digest, Evidence, Identity, ReportData, Tee};
 use testkit::SoftwareTee;
 use testkit::software::seal;
 use verifier::ear::TrustTier;
 use verifier::{
-    AppraiseError, AttestationResult, Endorsements, NotGenuine, UnixTime, UnverifiedEvidence, VerifiedEvidence,
+    AppraiseError, AttestationResult, Endorsements, Fault, NotGenuine, UnixTime, UnverifiedEvidence, VerifiedEvidence,
     Verifier, VerifyError, appraise, claimed_identity,
 };
 
@@ -187,15 +187,19 @@ fn evidence_beyond_the_limit_is_refused_before_it_is_parsed() {
 }
 
 #[test]
-fn hardware_evidence_is_could_not_tell_and_never_yes() {
+fn a_software_report_under_the_name_of_hardware_is_malformed() {
     for tee in [Tee::Snp, Tee::Tdx, Tee::Sgx] {
-        // Even a good software report under another name is not accepted.
         let error = check(Evidence::new(tee, evidence().body)).unwrap_err();
-        assert_eq!(error, VerifyError::Unsupported { tee });
-        assert!(!error.is_refusal());
-        assert!(error.to_string().contains("could not be checked"), "{error}");
-        assert_eq!(claimed_identity(&Evidence::new(tee, vec![])), Err(VerifyError::Unsupported { tee }));
+        assert_eq!((error.fault(), error.is_refusal()), (Fault::Malformed, true), "{error}");
+        assert!(claimed_identity(&Evidence::new(tee, vec![])).is_err());
     }
+}
+
+#[test]
+fn a_software_tee_vouches_for_no_device() {
+    let device = DeviceEvidence { kind: DeviceKind::Gpu, report: vec![1], chain: vec![2] };
+    let error = check(Evidence { devices: vec![device], ..evidence() }).unwrap_err();
+    assert_eq!(error, VerifyError::DevicesWithoutHardware { got: 1 });
 }
 
 #[test]

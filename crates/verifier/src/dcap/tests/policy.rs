@@ -86,7 +86,7 @@ fn every_field_of_a_tdx_entry_is_compared() {
         (|v| v.rtmr3 = Register::Free, ""),
         (|v| v.mrtd.push(m(1)), ""),
         (|v| v.xfam = Bits { required: Hex([3, 0, 0, 0, 0, 0, 0, 0]), allowed: Hex([0xff; 8]) }, ""),
-        (|v| drop(v.tcb.statuses.insert(TcbStatus::OutOfDate)), ""),
+        (|v| assert!(v.tcb.statuses.insert(TcbStatus::OutOfDate)), ""),
         (|v| v.tcb.min_evaluation_data_number = 0, ""),
     ];
     let claims = td_claims(&Td::v15());
@@ -105,7 +105,8 @@ fn what_a_td_may_never_be_is_refused_whatever_the_entry_says() {
         values.td_attributes = Bits { required: Hex([0; 8]), allowed: Hex([0xff; 8]) };
         values
     };
-    let cases: [(fn(&mut Td), &str); 5] = [
+    type Change = fn(&mut Td);
+    let cases: [(Change, &str); 5] = [
         (|td| td.td_attributes[0] = 1, "td_attributes: 010000100000, accepted is no debug"),
         // Profiling is of the same group.
         (|td| td.td_attributes[0] = 0x10, "td_attributes: 100000100000, accepted is no debug"),
@@ -220,7 +221,8 @@ fn every_field_of_an_sgx_entry_is_compared() {
 
 #[test]
 fn what_an_enclave_may_never_be_is_refused_whatever_the_entry_says() {
-    let cases: [(fn(&mut Enclave), &str); 3] = [
+    type Change = fn(&mut Enclave);
+    let cases: [(Change, &str); 3] = [
         (|enclave| enclave.attributes[0] |= 2, "attributes: 870000000000, accepted is no debug"),
         (|enclave| enclave.config_id[32] = 1, "config_id: 010000000000, accepted is 000000000000"),
         (|enclave| enclave.config_id[63] = 1, "config_id: 000000000000, accepted is 000000000000"),

@@ -39,6 +39,7 @@ fn pck(components: u8) -> Pck {
     Pck { components: [components; 16], ..Pck::default() }
 }
 
+#[expect(clippy::unnecessary_wraps, reason = "what it is compared with may be none")]
 fn time(text: &str) -> Option<UnixTime> {
     Some(text.parse().unwrap())
 }
