@@ -201,6 +201,27 @@ impl fmt::Display for Reason {
     }
 }
 
+impl Unusable {
+    /// The stable name.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Malformed { .. } => "ocsp-malformed",
+            Self::TooMuch { .. } => "ocsp-too-much",
+            Self::NotSuccessful { .. } => "ocsp-not-successful",
+            Self::NotBasic => "ocsp-not-basic",
+            Self::Version => "ocsp-version",
+            Self::CriticalExtension { .. } => "ocsp-critical-extension",
+            Self::NoNextUpdate => "ocsp-no-next-update",
+            Self::Ambiguous { .. } => "ocsp-ambiguous",
+            Self::NoResponder => "ocsp-no-responder",
+            Self::OtherResponder { .. } => "ocsp-other-responder",
+            Self::NoPurpose { .. } => "ocsp-responder-purpose",
+            Self::Signature { .. } => "ocsp-signature",
+            Self::Algorithm(_) => "ocsp-algorithm",
+        }
+    }
+}
+
 impl OcspError {
     /// Whose fault it is. A response that cannot be used is as good as none: "could not tell".
     pub fn fault(&self) -> Fault {
@@ -214,21 +235,7 @@ impl OcspError {
     /// The stable name.
     pub fn code(&self) -> &'static str {
         match &self.problem {
-            OcspProblem::Unusable(unusable) => match unusable {
-                Unusable::Malformed { .. } => "ocsp-malformed",
-                Unusable::TooMuch { .. } => "ocsp-too-much",
-                Unusable::NotSuccessful { .. } => "ocsp-not-successful",
-                Unusable::NotBasic => "ocsp-not-basic",
-                Unusable::Version => "ocsp-version",
-                Unusable::CriticalExtension { .. } => "ocsp-critical-extension",
-                Unusable::NoNextUpdate => "ocsp-no-next-update",
-                Unusable::Ambiguous { .. } => "ocsp-ambiguous",
-                Unusable::NoResponder => "ocsp-no-responder",
-                Unusable::OtherResponder { .. } => "ocsp-other-responder",
-                Unusable::NoPurpose { .. } => "ocsp-responder-purpose",
-                Unusable::Signature { .. } => "ocsp-signature",
-                Unusable::Algorithm(_) => "ocsp-algorithm",
-            },
+            OcspProblem::Unusable(unusable) => unusable.code(),
             OcspProblem::Expired { .. } => "ocsp-expired",
             OcspProblem::ResponderExpired { .. } => "ocsp-responder-expired",
             OcspProblem::Unknown => "ocsp-unknown",
@@ -399,15 +406,21 @@ fn authorize(response: &Response<'_>, issuer: &Certificate) -> Result<Option<Del
     Err(problem)
 }
 
-/// Why a document is not one OCSP response that can be read, if it is not: for whoever looks at a file.
-pub fn read_alone(document: &[u8]) -> Result<(), Unusable> {
-    Response::parse(document).map(|_| ())
-}
-
-/// An OCSP response by itself. It is judged only together with the certificate that it is about.
+/// An OCSP response by itself: what it says, unverified. It is judged only together with the certificate that it is about.
 pub(crate) fn explain(document: &[u8]) -> Section {
-    match read_alone(document) {
-        Ok(()) => Section::note("response").claim("readable", true),
-        Err(problem) => Section::refusal_text("response", "ocsp-unusable", &problem.to_string()),
-    }
+    let response = match Response::parse(document) {
+        Ok(response) => response,
+        Err(problem) => return Section::refusal_text("response", problem.code(), &problem.to_string()),
+    };
+    let section = Section::note("response").claim("responder", response.responder_shown());
+    response.answers.iter().fold(section, |section, answer| {
+        let until = answer.next_update.map_or_else(|| "without an end".to_owned(), |until| format!("to {until}"));
+        let says = match answer.status {
+            Status::Good => "good".to_owned(),
+            Status::Unknown => "not known".to_owned(),
+            Status::Revoked { since, reason } => format!("revoked since {since} ({reason})"),
+        };
+        let name = format!("serial number {}", answer.serial_shown());
+        section.claim(name, format!("{says}; said from {} {until}", answer.this_update))
+    })
 }

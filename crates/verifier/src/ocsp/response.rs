@@ -3,10 +3,11 @@
 use aws_lc_rs::digest::{SHA1_FOR_LEGACY_USE_ONLY, SHA256, SHA384, digest};
 use x509_parser::asn1_rs::{Any, Class, FromDer as _};
 use x509_parser::prelude::X509Certificate;
-use x509_parser::x509::AlgorithmIdentifier;
+use x509_parser::x509::{AlgorithmIdentifier, X509Name};
 
 use super::{Reason, Unusable};
 use crate::time::UnixTime;
+use crate::value::Value;
 use crate::x509::{Certificate, SignatureAlgorithm};
 
 /// LIMIT: a response about one certificate, with the responder's, has 1 to 3 KiB.
@@ -86,7 +87,15 @@ pub(super) enum Status {
     Unknown,
 }
 
+/// LIMIT: a serial number has at most 20 bytes (RFC 5280, 4.1.2.2).
+const SERIAL_SHOWN: usize = 20;
+
 impl Answer<'_> {
+    /// The serial number of the certificate, for people.
+    pub(super) fn serial_shown(&self) -> String {
+        hex::encode(self.serial.get(..SERIAL_SHOWN).unwrap_or(self.serial))
+    }
+
     /// Whether it is about `certificate`, as one of `issuer`'s.
     ///
     /// SHA-1 is what NVIDIA's responder takes, and safe here: the hashes only pick among answers. That an answer is the
@@ -175,6 +184,19 @@ impl<'a> Response<'a> {
         match self.responder {
             Responder::Name(name) => name == certificate.subject_der(),
             Responder::Key(key) => digest(&SHA1_FOR_LEGACY_USE_ONLY, certificate.key().bytes()).as_ref() == key,
+        }
+    }
+}
+
+impl Response<'_> {
+    /// Who answers, as the response names them, for people.
+    pub(super) fn responder_shown(&self) -> Value {
+        match self.responder {
+            Responder::Key(key) => Value::from(key),
+            Responder::Name(name) => match X509Name::from_der(name) {
+                Ok((_, name)) => Value::peer_text(&name.to_string()),
+                Err(_) => Value::from(name),
+            },
         }
     }
 }

@@ -4,7 +4,7 @@ use testkit::der::{self, Certificate as Template, Extension, Key, KeyKind, NOT_A
 use testkit::ocsp::{IssuerHash, TestAnswer, TestOcsp, TestResponder, TestStatus, response};
 
 use super::response::Response;
-use super::{OcspError, OcspProblem, Reason, Standing, Unusable, check, looks_like};
+use super::{OcspError, OcspProblem, Reason, Standing, Unusable, check, explain, looks_like};
 use crate::context::Cache;
 use crate::endorsements::{Document, EndorsementKind, Endorsements};
 use crate::error::Fault;
@@ -266,6 +266,22 @@ fn two_answers_and_critical_extensions_are_refused() {
     rig.fails("of the response", &[ocsp.sign(&rig.issuer_key)], "ocsp-critical-extension", Fault::Missing);
     let single = rig.with(|answer| answer.extensions = vec![critical]);
     rig.fails("of the answer", &[single], "ocsp-critical-extension", Fault::Missing);
+}
+
+#[test]
+fn an_explanation_says_what_a_response_says() {
+    let rig = Rig::new();
+    let shown = explain(&rig.with(|answer| answer.status = TestStatus::Revoked { at: NOT_BEFORE, reason: Some(1) }));
+    let claims: Vec<_> = shown.claims.iter().map(|claim| format!("{}: {}", claim.name, claim.value)).collect();
+    assert_eq!(
+        claims,
+        [
+            "responder: CN=issuer",
+            "serial number 00c0ffee: revoked since 2020-01-01T00:00:00Z (its key was compromised); said from \
+             2020-01-01T00:00:00Z to 2050-01-01T00:00:00Z"
+        ]
+    );
+    assert_eq!(explain(&response(3, None)).problems[0].code, "ocsp-not-successful");
 }
 
 #[test]

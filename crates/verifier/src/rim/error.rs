@@ -5,6 +5,7 @@ use std::fmt;
 use super::MAX_INDEX;
 use crate::error::Fault;
 use crate::ocsp::OcspError;
+use crate::value::Value;
 use crate::x509::PathError;
 
 /// Where in the document, counted from 1 as editors do.
@@ -429,11 +430,11 @@ const QUOTE_CHARS: usize = 80;
 
 /// Text of the document as a message quotes it: short, and nothing that a terminal obeys.
 pub(super) fn cut(text: &str) -> String {
-    let mut quote: String = text.chars().take(QUOTE_CHARS).map(|c| if c.is_control() { '?' } else { c }).collect();
+    let mut quote: String = text.chars().take(QUOTE_CHARS).collect();
     if text.chars().nth(QUOTE_CHARS).is_some() {
         quote.push('…');
     }
-    quote
+    Value::peer_text(&quote).to_string()
 }
 
 fn short(digest: &[u8; 48]) -> String {
