@@ -18,14 +18,16 @@ use sources::{cache, folder, gather, line};
 
 /// Keep what vendors say about their hardware at hand, also where no network is
 #[derive(clap::Subcommand)]
-#[command(after_help = "They are kept in `.casemate/endorsements` of the work folder. Nothing in there is believed for being there: each document
+#[command(
+    after_help = "They are kept in `.casemate/endorsements` of the work folder. Nothing in there is believed for being there: each document
 is verified where it is used.
 
 A machine with no way out:
   casemate endorsements fetch report.bin             on a machine that has one
   casemate endorsements export --output site.json    there
   casemate endorsements import site.json             here
-  casemate explain report.bin                        asks nobody")]
+  casemate explain report.bin                        asks nobody"
+)]
 pub(crate) enum EndorsementsCommand {
     Fetch(FetchArgs),
     List(ListArgs),
@@ -155,7 +157,8 @@ async fn refresh(context: &Context, args: &RefreshArgs) -> Outcome {
 
 /// Prints what became of each need; what could not be had is "could not tell".
 fn conclude(context: &Context, report: &[Status], nothing: &str) -> Outcome {
-    let failed: Vec<&Status> = report.iter().filter(|status| status.error().is_some()).collect();
+    let failed: Vec<&Status> =
+        report.iter().filter(|status| status.error().is_some() && !is_answered_otherwise(status, report)).collect();
     if context.json {
         let report: Vec<serde_json::Value> = report.iter().map(status_json).collect();
         output::result(&text::safe_json(&serde_json::json!({ "endorsements": report }).to_string()));
@@ -170,7 +173,11 @@ fn conclude(context: &Context, report: &[Status], nothing: &str) -> Outcome {
     let hint = failed.iter().find_map(|status| status.error().and_then(endorsements::FetchError::hint));
     let missing = failed.iter().filter(|status| status.is_missing()).count();
     let what = if missing == 0 {
-        format!("{} of {} could not be renewed, and the cache has older ones", failed.len(), noun(report.len(), "document"))
+        format!(
+            "{} of {} could not be renewed, and the cache has older ones",
+            failed.len(),
+            noun(report.len(), "document")
+        )
     } else {
         format!("{missing} of {} could not be had", noun(report.len(), "document"))
     };
@@ -179,6 +186,14 @@ fn conclude(context: &Context, report: &[Status], nothing: &str) -> Outcome {
         failure = Failure::could_not_tell(anyhow::anyhow!("{what}: {}", text::safe(&first.need.to_string())));
     }
     Err(failure.maybe_hint(hint.map(|hint| text::safe(&hint))).told(context.json))
+}
+
+/// A report of version 2 does not say its product, so every product is asked for its chip, and one has it.
+fn is_answered_otherwise(status: &Status, report: &[Status]) -> bool {
+    let Need::Vcek { chip_id: wanted, .. } = &status.need else { return false };
+    report
+        .iter()
+        .any(|other| matches!(&other.need, Need::Vcek { chip_id, .. } if chip_id == wanted && !other.is_missing()))
 }
 
 fn status_json(status: &Status) -> serde_json::Value {
@@ -243,11 +258,8 @@ fn list(context: &Context, args: &ListArgs) -> Outcome {
 fn row(entry: &Entry, now: UnixTime) -> Vec<String> {
     let until = entry.next_update.map_or_else(|| "not said".to_owned(), |time| time.to_string());
     let state = if entry.is_stale(now) { "stale" } else { "good" };
-    let what = if entry.variant.is_empty() {
-        entry.need.to_string()
-    } else {
-        format!("{} ({})", entry.need, entry.variant)
-    };
+    let what =
+        if entry.variant.is_empty() { entry.need.to_string() } else { format!("{} ({})", entry.need, entry.variant) };
     vec![id(entry), age(entry.age(now)), until, state.to_owned(), text::safe(&what)]
 }
 

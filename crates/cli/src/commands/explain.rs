@@ -25,7 +25,8 @@ use text::{Style, render, safe_json};
 
 /// Explain Evidence layer by layer: what it claims, who vouches for it, what does not hold
 #[derive(clap::Args)]
-#[command(after_help = "What a file is, is found out: SEV-SNP reports, TDX and SGX quotes, NVIDIA's reports of GPUs and switches, \
+#[command(
+    after_help = "What a file is, is found out: SEV-SNP reports, TDX and SGX quotes, NVIDIA's reports of GPUs and switches, \
 CCEL event logs, certificates, revocation lists, TCB info, QE identities and RIMs; raw, in hex, base64, PEM or JSON. Nothing is \
 fetched without `--fetch`.
 
@@ -38,7 +39,8 @@ Examples:
   casemate explain gpu.txt gpu-chain.txt driver-rim.xml      a GPU's report with what goes with it
   casemate explain quote.dat --event-log CCEL --all          which event made an RTMR differ
   casemate explain report.bin --manifest manifest.json       would this deployment accept it?
-  casemate explain report.bin --at 2025-06-01 --json | jq .verdict")]
+  casemate explain report.bin --at 2025-06-01 --json | jq .verdict"
+)]
 pub(crate) struct ExplainArgs {
     #[command(flatten)]
     subject: SubjectArgs,
@@ -164,7 +166,8 @@ impl Subject {
 }
 
 fn supply(given: usize, gathered: usize) -> String {
-    let documents = |count: usize| if count == 1 { "1 Endorsement".to_owned() } else { format!("{count} Endorsements") };
+    let documents =
+        |count: usize| if count == 1 { "1 Endorsement".to_owned() } else { format!("{count} Endorsements") };
     match (given, gathered) {
         (given, 0) => format!("{} from files", documents(given)),
         (0, gathered) => format!("{} from the cache", documents(gathered)),
@@ -228,5 +231,5 @@ pub(crate) fn now() -> Outcome<UnixTime> {
 fn hex_bytes<const N: usize>(text: &str) -> Result<[u8; N], String> {
     let digits = text.strip_prefix("0x").unwrap_or(text);
     let bytes = hex::decode(digits).map_err(|_| format!("not hex: {N} bytes are {} hex digits", 2 * N))?;
-    <[u8; N]>::try_from(bytes).map_err(|bytes| format!("{} bytes, and it has {N}", bytes.len()))
+    <[u8; N]>::try_from(bytes).map_err(|bytes| format!("it has {N} bytes, and these are {}", bytes.len()))
 }

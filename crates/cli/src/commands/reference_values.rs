@@ -25,7 +25,8 @@ pub(crate) enum ReferenceValuesCommand {
 
 /// Write the reference values that would accept this Evidence and nothing else
 #[derive(clap::Args)]
-#[command(after_help = "The result is the `reference_values` member of a manifest. It says what this machine runs, not what is good: read it.
+#[command(
+    after_help = "The result is the `reference_values` member of a manifest. It says what this machine runs, not what is good: read it.
 
 The Evidence is verified first. Evidence that is refused, or whose signature could not be traced to the vendor, gives no values
 without `--unverified`. Where revocation, the vendor's word on the TCB or a nonce alone could not be told, the values are
@@ -36,7 +37,8 @@ Exit code 0: written. 1: refused, or wrong input. 2: could not tell, nothing was
 Examples:
   casemate reference-values from report.bin --endorsement vcek.der --output values.json
   casemate reference-values from quote.dat --fetch --chip any --platform metal-qemu-tdx
-  casemate reference-values from gpu.txt gpu-chain.txt driver-rim.xml vbios-rim.xml")]
+  casemate reference-values from gpu.txt gpu-chain.txt driver-rim.xml vbios-rim.xml"
+)]
 pub(crate) struct FromArgs {
     #[command(flatten)]
     subject: SubjectArgs,
@@ -109,6 +111,7 @@ async fn from(context: &Context, args: &FromArgs) -> Outcome {
         None => output::result(&text::safe_json(json.trim_end())),
     }
     say(&explanation, &open, &values);
+    contradictions(&verifier, &subject, &values);
     if subject.is_insecure() {
         output::say(output::INSECURE);
     }
@@ -140,7 +143,9 @@ fn judge(explanation: &Explanation, unverified: bool, path: &Path) -> Outcome<Ve
     let hint = format!("`casemate explain {}` says why; `--unverified` writes the values all the same", path.display());
     if !refused.is_empty() {
         let what = refused.join(", ");
-        return Err(Failure::refuse(format!("the Evidence is refused ({what}): its claims are nobody's word")).hint(hint));
+        return Err(
+            Failure::refuse(format!("the Evidence is refused ({what}): its claims are nobody's word")).hint(hint)
+        );
     }
     let grave = titles(&|title, verdict| verdict == Verdict::Unknown && !is_apart(title));
     // An explanation in which nothing was verified says nothing of the claims either.
@@ -193,6 +198,24 @@ fn say(explanation: &Explanation, open: &[String], values: &ReferenceValues) {
     }
 }
 
+/// Says where the values do not accept the Evidence they were written from: what no reference value accepts, as a guest
+/// that may be debugged, and what could not be told.
+fn contradictions(verifier: &Verifier, subject: &Subject, values: &ReferenceValues) {
+    let explanation = verifier.explain(&subject.question(Some(values)));
+    let compared = explanation.sections.iter().filter(|section| section.title.starts_with("reference values"));
+    let problems: Vec<_> =
+        compared.filter(|section| section.verdict != Verdict::Verified).flat_map(|section| &section.problems).collect();
+    if !problems.is_empty() {
+        output::say("warning: the values do not accept this Evidence:");
+        for problem in problems {
+            output::say(&format!("  {}", text::short(&text::safe(&problem.message))));
+            if let Some(hint) = &problem.hint {
+                output::say(&format!("    hint: {}", text::safe(hint)));
+            }
+        }
+    }
+}
+
 /// Fields that say what this machine is and not what its owner wants.
 fn worth_a_look(values: &ReferenceValues) -> Vec<(String, String)> {
     let mut looks = Vec::new();
@@ -201,7 +224,7 @@ fn worth_a_look(values: &ReferenceValues) -> Vec<(String, String)> {
         if listed {
             "this machine alone; `--chip any`, or add the others"
         } else {
-            "any genuine machine; one whose keys were extracted could answer for all"
+            "any genuine machine, because that was asked for or the Evidence names none; one whose keys were extracted could answer for all"
         }
     };
     for (index, entry) in values.snp.iter().enumerate() {
@@ -209,6 +232,9 @@ fn worth_a_look(values: &ReferenceValues) -> Vec<(String, String)> {
         look(at("chip_ids"), chips(matches!(entry.chip_ids, Machines::Listed(_))));
         look(at("measurements"), "it differs with the number of vCPUs; `casemate reference-values snp` computes all");
         look(at("tcb"), "what this machine has today; a machine with older firmware is refused");
+        if entry.provisional_firmware {
+            look(at("provisional_firmware"), "this host runs firmware that it can still go back behind");
+        }
     }
     for (index, entry) in values.tdx.iter().enumerate() {
         let at = |field: &str| format!("tdx[{index}].{field}");
@@ -221,6 +247,18 @@ fn worth_a_look(values: &ReferenceValues) -> Vec<(String, String)> {
         look(at("chip_ids"), chips(matches!(entry.chip_ids, Machines::Listed(_))));
         look(at("mrenclave"), "this build alone");
         look(at("tcb"), "which of Intel's statuses and advisories you accept, and for how long");
+    }
+    let intel = |allowed: bool| allowed.then_some("as this platform has it; leave out what yours need not have");
+    let kept = "allow_smt, allow_dynamic_platform, allow_cached_keys";
+    for (index, entry) in values.tdx.iter().enumerate() {
+        if let Some(why) = intel(entry.allow_smt || entry.allow_dynamic_platform || entry.allow_cached_keys) {
+            look(format!("tdx[{index}].{kept}"), why);
+        }
+    }
+    for (index, entry) in values.sgx.iter().enumerate() {
+        if let Some(why) = intel(entry.allow_smt || entry.allow_dynamic_platform || entry.allow_cached_keys) {
+            look(format!("sgx[{index}].{kept}"), why);
+        }
     }
     for (index, entry) in values.devices.iter().enumerate() {
         let at = |field: &str| format!("devices[{index}].{field}");
@@ -237,14 +275,7 @@ pub(super) fn refuse_existing(path: &Path, force: bool) -> Outcome {
         return Err(Failure::refuse(format!("`{}` is a folder", path.display())).hint("name a file in it"));
     }
     if !force && path.symlink_metadata().is_ok() {
-        return Err(Failure::refuse(format!("`{}` is there already", path.display()))
-            .hint("`--force` replaces it"));
+        return Err(Failure::refuse(format!("`{}` is there already", path.display())).hint("`--force` replaces it"));
     }
-    Ok(())
-}
-
-/// Bytes to standard output.
-pub(super) fn write_result(bytes: &[u8]) -> Outcome {
-    output::result(String::from_utf8_lossy(bytes).trim_end());
     Ok(())
 }

@@ -8,7 +8,7 @@ use super::sources::cache;
 use super::{NeededBy, needed_by, noun};
 use crate::commands::explain::files::{is_stdin, read_at_most};
 use crate::commands::explain::{now, text};
-use crate::commands::reference_values::{refuse_existing, write_result};
+use crate::commands::reference_values::refuse_existing;
 use crate::failure::{Failure, Outcome};
 use crate::{Context, output};
 
@@ -17,7 +17,8 @@ const MAX_BUNDLE: usize = 96 * 1024 * 1024;
 
 /// Write the cache, or what some Evidence needs of it, to one file
 #[derive(clap::Args)]
-#[command(after_help = "The bundle is not signed and need not be: each document in it is signed by its vendor, and verified where
+#[command(
+    after_help = "The bundle is not signed and need not be: each document in it is signed by its vendor, and verified where
 it is used.
 
 Exit code 2: the bundle was written, and the cache lacks something that the Evidence needs.
@@ -25,8 +26,9 @@ Exit code 2: the bundle was written, and the cache lacks something that the Evid
 Examples:
   casemate endorsements export --output site.json                    everything
   casemate endorsements export --output node-3.json node-3.bin       what this report needs
-  casemate endorsements export --output - | ssh node casemate endorsements import -")]
-pub(super) struct ExportArgs {
+  casemate endorsements export --output - | ssh node casemate endorsements import -"
+)]
+pub(crate) struct ExportArgs {
     /// Evidence, with the files that go with it; without any the whole cache is written
     #[arg(value_name = "FILE")]
     files: Vec<PathBuf>,
@@ -44,7 +46,7 @@ pub(super) struct ExportArgs {
 
 Example:
   casemate endorsements import site.json")]
-pub(super) struct ImportArgs {
+pub(crate) struct ImportArgs {
     /// A bundle of `casemate endorsements export`; `-` is standard input
     #[arg(value_name = "BUNDLE")]
     bundle: PathBuf,
@@ -65,8 +67,11 @@ pub(super) fn export(context: &Context, args: &ExportArgs) -> Outcome {
         return Err(Failure::refuse("`--output -` and `--json`: standard output holds one document")
             .hint("name a file, or leave `--json` out"));
     }
-    let needs: Option<Vec<Need>> =
-        if args.files.is_empty() { None } else { Some(needed_by(&args.files)?.into_iter().flat_map(|NeededBy { needs, .. }| needs).collect()) };
+    let needs: Option<Vec<Need>> = if args.files.is_empty() {
+        None
+    } else {
+        Some(needed_by(&args.files)?.into_iter().flat_map(|NeededBy { needs, .. }| needs).collect())
+    };
     let exported = cache(context)?.export(needs.as_deref()).map_err(failed)?;
     for damage in &exported.damaged {
         output::say(&format!("left out: {damage}"));
@@ -76,7 +81,7 @@ pub(super) fn export(context: &Context, args: &ExportArgs) -> Outcome {
             .hint("`casemate endorsements fetch FILE...` fills it"));
     }
     if to_stdout {
-        write_result(&exported.bytes)?;
+        output::result(String::from_utf8_lossy(&exported.bytes).trim_end());
     } else {
         crate::workspace::write(&args.output, &exported.bytes, crate::workspace::Mode::Public)?;
     }
@@ -116,7 +121,9 @@ pub(super) fn import(context: &Context, args: &ImportArgs) -> Outcome {
         let refused: Vec<serde_json::Value> = imported
             .refused
             .iter()
-            .map(|refusal| serde_json::json!({ "need": refusal.need.to_string(), "reason": refusal.reason.to_string() }))
+            .map(
+                |refusal| serde_json::json!({ "need": refusal.need.to_string(), "reason": refusal.reason.to_string() }),
+            )
             .collect();
         let object = serde_json::json!({
             "added": names(&imported.added), "kept_newer": names(&imported.kept_newer), "refused": refused,

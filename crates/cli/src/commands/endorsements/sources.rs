@@ -8,6 +8,7 @@ use verifier::endorsements::EndorsementKind;
 use verifier::input::{self, Input};
 
 use crate::commands::explain::files::read_at_most;
+use crate::commands::explain::text::{safe, short};
 use crate::commands::local::progress;
 use crate::failure::{Failure, Outcome};
 use crate::{Context, output};
@@ -90,10 +91,7 @@ fn tcb_channel(text: &str) -> Result<Channel, String> {
     match text {
         "standard" => Ok(Channel::Standard),
         "early" => Ok(Channel::Early),
-        number => number
-            .parse()
-            .map(Channel::Number)
-            .map_err(|_| "it is `standard`, `early` or a number".to_owned()),
+        number => number.parse().map(Channel::Number).map_err(|_| "it is `standard`, `early` or a number".to_owned()),
     }
 }
 
@@ -143,9 +141,8 @@ pub(super) fn folder(context: &Context) -> PathBuf {
 
 /// The cache, which is made if need be.
 pub(super) fn cache(context: &Context) -> Outcome<Cache> {
-    Cache::open(&folder(context)).map_err(|error| {
-        Failure::could_not_tell(error).hint("another work folder can be named with `--workspace-dir`")
-    })
+    Cache::open(&folder(context))
+        .map_err(|error| Failure::could_not_tell(error).hint("another work folder can be named with `--workspace-dir`"))
 }
 
 /// What was gathered for some Evidence.
@@ -203,5 +200,5 @@ pub(super) async fn gather(
 
 /// What became of one need, in a line.
 pub(super) fn line(status: &Status) -> String {
-    crate::commands::explain::text::safe(&format!("{}: {status}", status.need))
+    short(&safe(&format!("{}: {status}", status.need)))
 }

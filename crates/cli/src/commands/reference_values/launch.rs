@@ -16,15 +16,17 @@ const MAX_BOOT_FILE: usize = 1024 * 1024 * 1024;
 
 /// Compute the launch digests of an SEV-SNP guest, for every number of vCPUs
 #[derive(clap::Args)]
-#[command(after_help = "The digest covers firmware, kernel, initrd, command line, vCPU type and number; one byte or space more is another digest.
+#[command(
+    after_help = "The digest covers firmware, kernel, initrd, command line, vCPU type and number; one byte or space more is another digest.
 
 Examples:
   casemate reference-values snp --firmware OVMF.fd --kernel vmlinuz --initrd initrd.img --append 'console=ttyS0'
   casemate reference-values snp --firmware OVMF.fd --vcpus 4
   casemate reference-values snp --firmware OVMF.fd --find 1d7d…    which number of vCPUs is it?
 
-Exit code 1: `--find` found none.")]
-pub(super) struct SnpArgs {
+Exit code 1: `--find` found none."
+)]
+pub(crate) struct SnpArgs {
     /// The guest's firmware: OVMF with SEV-SNP, code and variables in one file
     #[arg(long, value_name = "FILE")]
     firmware: PathBuf,
@@ -72,7 +74,8 @@ fn features(text: &str) -> Result<u64, String> {
 fn measurement(text: &str) -> Result<Measurement, String> {
     let bytes = hex::decode(text.strip_prefix("0x").unwrap_or(text))
         .map_err(|_| "not hex: 48 bytes are 96 hex digits".to_owned())?;
-    let bytes = <[u8; 48]>::try_from(bytes).map_err(|bytes| format!("{} bytes, and it has 48", bytes.len()))?;
+    let bytes =
+        <[u8; 48]>::try_from(bytes).map_err(|bytes| format!("it has 48 bytes, and these are {}", bytes.len()))?;
     Ok(Measurement::from_bytes(bytes))
 }
 
@@ -100,7 +103,9 @@ pub(super) fn run(context: &Context, args: &SnpArgs) -> Outcome {
     };
     let launch = Launch::measure(&firmware, hashes.as_ref(), &machine).map_err(failed)?;
     if hashes.is_none() && firmware.takes_kernel_hashes() {
-        output::say("note: this firmware checks a kernel, and none is named with `--kernel`: the guest boots from its disk");
+        output::say(
+            "note: this firmware checks a kernel, and none is named with `--kernel`: the guest boots from its disk",
+        );
     }
     match &args.find {
         Some(digest) => find(context, &launch, digest, args.vcpus),
