@@ -8,6 +8,7 @@ use verifier::endorsements::EndorsementKind;
 use verifier::input::{self, Input};
 
 use crate::commands::explain::files::read_at_most;
+use crate::commands::explain::text::{safe, short};
 use crate::commands::local::progress;
 use crate::failure::{Failure, Outcome};
 use crate::{Context, output};
@@ -199,5 +200,5 @@ pub(super) async fn gather(
 
 /// What became of one need, in a line.
 pub(super) fn line(status: &Status) -> String {
-    crate::commands::explain::text::safe(&format!("{}: {status}", status.need))
+    short(&safe(&format!("{}: {status}", status.need)))
 }
