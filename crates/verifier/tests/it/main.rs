@@ -5,5 +5,6 @@ mod dcap;
 mod launch;
 mod nvidia_corpus;
 mod replay;
+mod seeds;
 mod software;
 mod targets;
