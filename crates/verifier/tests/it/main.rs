@@ -8,5 +8,6 @@ mod nvidia_corpus;
 mod ocsp_openssl;
 mod replay;
 mod rim;
+mod seeds;
 mod software;
 mod targets;
