@@ -8,5 +8,8 @@ mod nvidia_corpus;
 mod ocsp_openssl;
 mod replay;
 mod rim;
+mod rim_contents;
+mod rim_corpus;
+mod rim_signature;
 mod software;
 mod targets;
