@@ -13,8 +13,8 @@ use super::explain::{now, text};
 use crate::failure::{Failure, Outcome};
 use crate::{Context, output};
 
-pub(crate) use sources::{SourceArgs, gather_for};
-use sources::{cache, folder, gather, line};
+pub(crate) use sources::{SourceArgs, folder, gather_for};
+use sources::{cache, gather, line};
 
 /// Keep what vendors say about their hardware at hand, also where no network is
 #[derive(clap::Subcommand)]
@@ -157,7 +157,8 @@ async fn refresh(context: &Context, args: &RefreshArgs) -> Outcome {
 
 /// Prints what became of each need; what could not be had is "could not tell".
 fn conclude(context: &Context, report: &[Status], nothing: &str) -> Outcome {
-    let failed: Vec<&Status> = report.iter().filter(|status| status.error().is_some()).collect();
+    let failed: Vec<&Status> =
+        report.iter().filter(|status| status.error().is_some() && !is_answered_otherwise(status, report)).collect();
     if context.json {
         let report: Vec<serde_json::Value> = report.iter().map(status_json).collect();
         output::result(&text::safe_json(&serde_json::json!({ "endorsements": report }).to_string()));
@@ -185,6 +186,14 @@ fn conclude(context: &Context, report: &[Status], nothing: &str) -> Outcome {
         failure = Failure::could_not_tell(anyhow::anyhow!("{what}: {}", text::safe(&first.need.to_string())));
     }
     Err(failure.maybe_hint(hint.map(|hint| text::safe(&hint))).told(context.json))
+}
+
+/// A report of version 2 does not say its product, so every product is asked for its chip, and one has it.
+fn is_answered_otherwise(status: &Status, report: &[Status]) -> bool {
+    let Need::Vcek { chip_id: wanted, .. } = &status.need else { return false };
+    report
+        .iter()
+        .any(|other| matches!(&other.need, Need::Vcek { chip_id, .. } if chip_id == wanted && !other.is_missing()))
 }
 
 fn status_json(status: &Status) -> serde_json::Value {

@@ -231,5 +231,5 @@ pub(crate) fn now() -> Outcome<UnixTime> {
 fn hex_bytes<const N: usize>(text: &str) -> Result<[u8; N], String> {
     let digits = text.strip_prefix("0x").unwrap_or(text);
     let bytes = hex::decode(digits).map_err(|_| format!("not hex: {N} bytes are {} hex digits", 2 * N))?;
-    <[u8; N]>::try_from(bytes).map_err(|bytes| format!("{} bytes, and it has {N}", bytes.len()))
+    <[u8; N]>::try_from(bytes).map_err(|bytes| format!("it has {N} bytes, and these are {}", bytes.len()))
 }

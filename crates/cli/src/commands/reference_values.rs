@@ -111,6 +111,7 @@ async fn from(context: &Context, args: &FromArgs) -> Outcome {
         None => output::result(&text::safe_json(json.trim_end())),
     }
     say(&explanation, &open, &values);
+    contradictions(&verifier, &subject, &values);
     if subject.is_insecure() {
         output::say(output::INSECURE);
     }
@@ -197,6 +198,24 @@ fn say(explanation: &Explanation, open: &[String], values: &ReferenceValues) {
     }
 }
 
+/// Says where the values do not accept the Evidence they were written from: what no reference value accepts, as a guest
+/// that may be debugged, and what could not be told.
+fn contradictions(verifier: &Verifier, subject: &Subject, values: &ReferenceValues) {
+    let explanation = verifier.explain(&subject.question(Some(values)));
+    let compared = explanation.sections.iter().filter(|section| section.title.starts_with("reference values"));
+    let problems: Vec<_> =
+        compared.filter(|section| section.verdict != Verdict::Verified).flat_map(|section| &section.problems).collect();
+    if !problems.is_empty() {
+        output::say("warning: the values do not accept this Evidence:");
+        for problem in problems {
+            output::say(&format!("  {}", text::short(&text::safe(&problem.message))));
+            if let Some(hint) = &problem.hint {
+                output::say(&format!("    hint: {}", text::safe(hint)));
+            }
+        }
+    }
+}
+
 /// Fields that say what this machine is and not what its owner wants.
 fn worth_a_look(values: &ReferenceValues) -> Vec<(String, String)> {
     let mut looks = Vec::new();
@@ -205,7 +224,7 @@ fn worth_a_look(values: &ReferenceValues) -> Vec<(String, String)> {
         if listed {
             "this machine alone; `--chip any`, or add the others"
         } else {
-            "any genuine machine; one whose keys were extracted could answer for all"
+            "any genuine machine, because that was asked for or the Evidence names none; one whose keys were extracted could answer for all"
         }
     };
     for (index, entry) in values.snp.iter().enumerate() {
@@ -213,6 +232,9 @@ fn worth_a_look(values: &ReferenceValues) -> Vec<(String, String)> {
         look(at("chip_ids"), chips(matches!(entry.chip_ids, Machines::Listed(_))));
         look(at("measurements"), "it differs with the number of vCPUs; `casemate reference-values snp` computes all");
         look(at("tcb"), "what this machine has today; a machine with older firmware is refused");
+        if entry.provisional_firmware {
+            look(at("provisional_firmware"), "this host runs firmware that it can still go back behind");
+        }
     }
     for (index, entry) in values.tdx.iter().enumerate() {
         let at = |field: &str| format!("tdx[{index}].{field}");
@@ -225,6 +247,18 @@ fn worth_a_look(values: &ReferenceValues) -> Vec<(String, String)> {
         look(at("chip_ids"), chips(matches!(entry.chip_ids, Machines::Listed(_))));
         look(at("mrenclave"), "this build alone");
         look(at("tcb"), "which of Intel's statuses and advisories you accept, and for how long");
+    }
+    let intel = |allowed: bool| allowed.then_some("as this platform has it; leave out what yours need not have");
+    let kept = "allow_smt, allow_dynamic_platform, allow_cached_keys";
+    for (index, entry) in values.tdx.iter().enumerate() {
+        if let Some(why) = intel(entry.allow_smt || entry.allow_dynamic_platform || entry.allow_cached_keys) {
+            look(format!("tdx[{index}].{kept}"), why);
+        }
+    }
+    for (index, entry) in values.sgx.iter().enumerate() {
+        if let Some(why) = intel(entry.allow_smt || entry.allow_dynamic_platform || entry.allow_cached_keys) {
+            look(format!("sgx[{index}].{kept}"), why);
+        }
     }
     for (index, entry) in values.devices.iter().enumerate() {
         let at = |field: &str| format!("devices[{index}].{field}");
@@ -243,11 +277,5 @@ pub(super) fn refuse_existing(path: &Path, force: bool) -> Outcome {
     if !force && path.symlink_metadata().is_ok() {
         return Err(Failure::refuse(format!("`{}` is there already", path.display())).hint("`--force` replaces it"));
     }
-    Ok(())
-}
-
-/// Bytes to standard output.
-pub(super) fn write_result(bytes: &[u8]) -> Outcome {
-    output::result(String::from_utf8_lossy(bytes).trim_end());
     Ok(())
 }

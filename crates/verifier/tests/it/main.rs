@@ -11,5 +11,6 @@ mod rim;
 mod rim_contents;
 mod rim_corpus;
 mod rim_signature;
+mod seeds;
 mod software;
 mod targets;

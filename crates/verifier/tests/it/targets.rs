@@ -7,25 +7,26 @@ use protocol::manifest::ReferenceValues;
 use protocol::{DeviceEvidence, DeviceKind, Evidence, Expected, Nonce, ReportData, Tee};
 use verifier::endorsements::EndorsementKind;
 use verifier::input::{self, Input};
+use verifier::snp::launch::{Firmware, KernelHashes, Launch, Machine, VcpuType};
 use verifier::{Endorsements, Question, UnixTime, UnverifiedEvidence, Verifier};
 
 /// One target.
 #[derive(Clone, Copy)]
-pub struct Target {
+pub(crate) struct Target {
     /// Its name, and that of its folder in `fuzz/corpus`.
-    pub name: &'static str,
+    pub(crate) name: &'static str,
     run: fn(&[u8]),
 }
 
 impl Target {
     /// Does to the bytes what Casemate does to bytes of a peer. Nothing may panic.
-    pub fn run(&self, bytes: &[u8]) {
+    pub(crate) fn run(&self, bytes: &[u8]) {
         (self.run)(bytes);
     }
 }
 
 /// Every target.
-pub const TARGETS: [Target; 14] = [
+pub(crate) const TARGETS: [Target; 16] = [
     Target { name: "any", run: any },
     Target { name: "snp", run: |bytes| evidence(Tee::Snp, bytes) },
     Target { name: "tdx", run: |bytes| evidence(Tee::Tdx, bytes) },
@@ -39,12 +40,14 @@ pub const TARGETS: [Target; 14] = [
     Target { name: "tcb-info", run: |bytes| endorsement(EndorsementKind::TcbInfo, bytes) },
     Target { name: "qe-identity", run: |bytes| endorsement(EndorsementKind::QeIdentity, bytes) },
     Target { name: "rim", run: |bytes| endorsement(EndorsementKind::Rim, bytes) },
+    Target { name: "firmware", run: firmware },
+    Target { name: "evidence", run: evidence_json },
     Target { name: "ocsp", run: |bytes| endorsement(EndorsementKind::OcspResponse, bytes) },
 ];
 
 /// The target of a name.
 #[allow(dead_code, reason = "the fuzzer asks by name, the replay goes through all")]
-pub fn find(name: &str) -> Option<Target> {
+pub(crate) fn find(name: &str) -> Option<Target> {
     TARGETS.into_iter().find(|target| target.name == name)
 }
 
@@ -93,6 +96,28 @@ fn judge(evidence: Evidence) {
     if let Ok(unverified) = UnverifiedEvidence::new(evidence) {
         let verified = verifier().verify(unverified, &expected, &Endorsements::default(), NOW);
         assert!(verified.is_err(), "the fuzzer has no vendor's key");
+    }
+}
+
+/// Evidence as it comes in a message, devices and all.
+fn evidence_json(bytes: &[u8]) {
+    if let Ok(evidence) = serde_json::from_slice::<Evidence>(bytes) {
+        judge(evidence);
+    }
+}
+
+/// A firmware image, and the launch that it makes.
+fn firmware(image: &[u8]) {
+    static SETTING: OnceLock<(Machine, KernelHashes)> = OnceLock::new();
+    let (machine, hashes) = SETTING.get_or_init(|| {
+        let vcpu = VcpuType::from_name("EPYC-Milan").expect("a known processor");
+        (Machine::qemu(vcpu), KernelHashes::of(b"kernel", b"initrd", b"console=ttyS0"))
+    });
+    let Ok(firmware) = Firmware::parse(image) else { return };
+    for hashes in [None, Some(hashes)] {
+        let Ok(launch) = Launch::measure(&firmware, hashes, machine) else { continue };
+        let digest = launch.digest(2).expect("two is a count of processors");
+        assert_eq!(launch.which_vcpu_count(&digest, 2), Some(2));
     }
 }
 

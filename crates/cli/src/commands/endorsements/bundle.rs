@@ -8,7 +8,7 @@ use super::sources::cache;
 use super::{NeededBy, needed_by, noun};
 use crate::commands::explain::files::{is_stdin, read_at_most};
 use crate::commands::explain::{now, text};
-use crate::commands::reference_values::{refuse_existing, write_result};
+use crate::commands::reference_values::refuse_existing;
 use crate::failure::{Failure, Outcome};
 use crate::{Context, output};
 
@@ -28,7 +28,7 @@ Examples:
   casemate endorsements export --output node-3.json node-3.bin       what this report needs
   casemate endorsements export --output - | ssh node casemate endorsements import -"
 )]
-pub(super) struct ExportArgs {
+pub(crate) struct ExportArgs {
     /// Evidence, with the files that go with it; without any the whole cache is written
     #[arg(value_name = "FILE")]
     files: Vec<PathBuf>,
@@ -46,7 +46,7 @@ pub(super) struct ExportArgs {
 
 Example:
   casemate endorsements import site.json")]
-pub(super) struct ImportArgs {
+pub(crate) struct ImportArgs {
     /// A bundle of `casemate endorsements export`; `-` is standard input
     #[arg(value_name = "BUNDLE")]
     bundle: PathBuf,
@@ -81,7 +81,7 @@ pub(super) fn export(context: &Context, args: &ExportArgs) -> Outcome {
             .hint("`casemate endorsements fetch FILE...` fills it"));
     }
     if to_stdout {
-        write_result(&exported.bytes)?;
+        output::result(String::from_utf8_lossy(&exported.bytes).trim_end());
     } else {
         crate::workspace::write(&args.output, &exported.bytes, crate::workspace::Mode::Public)?;
     }

@@ -1,7 +1,7 @@
 //! The files of a question: what each of them is, and which part it plays. A user names them in any order; what is Evidence
 //! is explained, and what belongs to Evidence is used for it.
 
-use std::io::Read as _;
+use std::io::{IsTerminal as _, Read as _};
 use std::path::{Path, PathBuf};
 
 use base64::Engine as _;
@@ -22,6 +22,9 @@ struct Named {
     input: Input,
     bytes: Vec<u8>,
 }
+
+/// Devices, and the file they come from.
+type DeviceFile = (PathBuf, Vec<DeviceEvidence>);
 
 impl Named {
     fn describe(&self) -> String {
@@ -74,8 +77,8 @@ pub(crate) fn sort(paths: &[PathBuf], chains: &[PathBuf], event_log: Option<&Pat
         }
         files.subjects.push((first.path, first.input));
     }
-    let devices = with_chains(devices, chains, &others)?;
-    for other in &others {
+    let (devices, used) = with_chains(devices, chains, &others)?;
+    for other in others.iter().filter(|other| !used.contains(&other.path)) {
         endorse(&mut files.endorsements, &other.path, &other.bytes)?;
     }
     place(&mut files, evidence, devices)?;
@@ -111,18 +114,14 @@ fn take_event_log(files: &mut Files, evidence: &[Named], devices: &[Named], logs
 }
 
 /// Gives each device without a certificate chain the next chain: those of `--chain` first, then files with more than one
-/// certificate, each in the order in which they were named.
-fn with_chains(
-    devices: Vec<Named>,
-    chains: &[PathBuf],
-    others: &[Named],
-) -> Outcome<Vec<(PathBuf, Vec<DeviceEvidence>)>> {
+/// certificate, each in the order in which they were named. Says which of the latter were used.
+fn with_chains(devices: Vec<Named>, chains: &[PathBuf], others: &[Named]) -> Outcome<(Vec<DeviceFile>, Vec<PathBuf>)> {
     let mut named = Vec::new();
     for path in chains {
         let file = read_named(path)?;
         match &file.input {
             Input::Certificates(_) | Input::Endorsement(verifier::endorsements::EndorsementKind::Certificate, _) => {
-                named.push(pem_of(&file));
+                named.push((None, pem_of(&file)));
             }
             _ => {
                 return Err(Failure::refuse(format!("{} is no certificate chain", file.describe()))
@@ -132,12 +131,15 @@ fn with_chains(
     }
     let is_chain = |other: &&Named| matches!(&other.input, Input::Certificates(list) if list.len() > 1);
     let mut ready = named.len();
-    let mut all = named.into_iter().chain(others.iter().filter(is_chain).map(pem_of));
-    let mut result = Vec::new();
+    let plain = others.iter().filter(is_chain).map(|other| (Some(&other.path), pem_of(other)));
+    let mut all = named.into_iter().chain(plain);
+    let (mut result, mut used) = (Vec::new(), Vec::new());
     for file in devices {
         let Input::Devices(mut list) = file.input else { continue };
         for device in list.iter_mut().filter(|device| device.chain.is_empty()) {
-            device.chain = all.next().unwrap_or_default();
+            let (path, chain) = all.next().unwrap_or_default();
+            device.chain = chain;
+            used.extend(path.cloned());
             ready = ready.saturating_sub(1);
         }
         result.push((file.path, list));
@@ -146,7 +148,7 @@ fn with_chains(
         return Err(Failure::refuse("`--chain` names more chains than there are device reports without one")
             .hint("certificates of a CPU are Endorsements: `--endorsement FILE`"));
     }
-    Ok(result)
+    Ok((result, used))
 }
 
 /// The chain as it stands in the file, because a CPU's report data may cover those very bytes; PEM is made of anything else.
@@ -174,7 +176,7 @@ fn pem_of(file: &Named) -> Vec<u8> {
 }
 
 /// Devices belong to the one CPU that is named with them; without one they are a set of their own.
-fn place(files: &mut Files, evidence: Vec<Named>, devices: Vec<(PathBuf, Vec<DeviceEvidence>)>) -> Outcome {
+fn place(files: &mut Files, evidence: Vec<Named>, devices: Vec<DeviceFile>) -> Outcome {
     let alone = evidence.len() == 1;
     for file in evidence {
         let Input::Evidence(mut evidence) = file.input else { continue };
@@ -318,8 +320,14 @@ pub(crate) fn read_at_most(path: &Path, limit: usize) -> Outcome<Vec<u8>> {
         return Err(Failure::refuse(format!("`{}` is a folder", path.display()))
             .hint("name the file; `--endorsement` takes folders"));
     }
-    let reader: Box<dyn std::io::Read> =
-        if is_stdin(path) { Box::new(std::io::stdin()) } else { Box::new(std::fs::File::open(path).map_err(context)?) };
+    let reader: Box<dyn std::io::Read> = if is_stdin(path) {
+        if std::io::stdin().is_terminal() {
+            output::say("reading from the terminal; Ctrl-D ends it");
+        }
+        Box::new(std::io::stdin())
+    } else {
+        Box::new(std::fs::File::open(path).map_err(context)?)
+    };
     let mut bytes = Vec::new();
     reader.take(limit as u64 + 1).read_to_end(&mut bytes).map_err(context)?;
     if bytes.len() > limit {

@@ -15,6 +15,8 @@ const WIDEST: usize = 120;
 const NARROWEST: usize = 40;
 /// Where the facts of a section would have fewer columns than this, they go below its title.
 const FACTS: usize = 36;
+/// A title with more columns than this has its own line, so that one long name does not push everything to the right.
+const TITLE: usize = 24;
 /// Sections that the headline names.
 const NAMED: usize = 3;
 /// Claims that are shown of a section that has none of [`IMPORTANT`].
@@ -25,6 +27,10 @@ const IMPORTANT: &[&str] = &[
     // What runs.
     "measurement",
     "mrtd",
+    "rtmr0",
+    "rtmr1",
+    "rtmr2",
+    "rtmr3",
     "mrenclave",
     "mrsigner",
     "product_id",
@@ -52,6 +58,10 @@ const IMPORTANT: &[&str] = &[
     // In which state.
     "reported",
     "status",
+    "subject",
+    "issuer",
+    "valid until",
+    "next_update",
     "platform.advisories",
     "certificates",
     "good until",
@@ -93,7 +103,30 @@ pub(crate) fn safe(text: &str) -> String {
     text.chars().map(|c| if is_harmless(c) { c } else { '?' }).collect()
 }
 
-/// The same for JSON, in which such characters can stand in strings alone, and have another spelling there.
+/// LIMIT: hex digits in a row that a line of text shows; more of them are a digest, of which [`SHORT`] are enough.
+const DIGITS: usize = 32;
+/// As many digits as the values of claims show.
+const SHORT: usize = 12;
+
+/// Text with digests shortened as those of claims are; JSON has them whole.
+pub(crate) fn short(text: &str) -> String {
+    let mut result = String::with_capacity(text.len());
+    let mut run = String::new();
+    for c in text.chars().map(Some).chain([None]) {
+        match c {
+            Some(c) if c.is_ascii_hexdigit() => run.push(c),
+            c => {
+                let kept = if run.len() >= DIGITS { run.get(..SHORT).unwrap_or(&run) } else { &run };
+                result.push_str(kept);
+                run.clear();
+                result.extend(c);
+            }
+        }
+    }
+    result
+}
+
+/// [`safe`] for JSON, in which such characters can stand in strings alone, and have another spelling there.
 pub(crate) fn safe_json(json: &str) -> String {
     let mut text = String::with_capacity(json.len());
     for c in json.chars() {
@@ -143,7 +176,8 @@ pub(crate) fn render(explanation: &Explanation, notes: &[String], style: Style) 
         lines
             .extend(wrap(&safe(note), style.width - 2, style.width - 2, 2).into_iter().map(|line| format!("  {line}")));
     }
-    let titles = explanation.sections.iter().map(|section| safe(&section.title).chars().count()).max().unwrap_or(0);
+    let titles = explanation.sections.iter().map(|section| section.title.chars().count());
+    let titles = titles.filter(|length| *length <= TITLE).max().unwrap_or(0);
     let words = explanation.sections.iter().map(|section| section.verdict.name().len()).max().unwrap_or(0);
     let mut page = Page { style, titles, words, lines, numbered: numbered(explanation), number: 0, hidden: 0 };
     if !explanation.sections.is_empty() {
@@ -192,29 +226,27 @@ impl Page {
         let gap = " ".repeat(self.words - word.len() + 2);
         let head = format!("  {title:<titles$}  {coloured}{gap}", titles = self.titles);
         let column = self.column();
-        let mut facts = self.facts(section, self.style.width - column).into_iter();
-        if column == 4 {
-            self.lines.push(head);
-        } else {
-            self.lines.push(head + &facts.next().unwrap_or_default());
-        }
-        self.indented(facts, column);
+        let width = self.style.width - column;
+        let mut below = self.facts(section, width);
         for problem in &section.problems {
             self.number += 1;
-            let text = if self.numbered {
-                format!("{}. {}", self.number, safe(&problem.message))
+            let message = safe(&problem.message);
+            let message = if self.style.all { message } else { short(&message) };
+            let (text, hanging) = if self.numbered {
+                (format!("{}. {message}", self.number), self.number.to_string().len() + 2)
             } else {
-                safe(&problem.message)
+                (message, 0)
             };
-            let hanging = if self.numbered { self.number.to_string().len() + 2 } else { 0 };
-            let lines = wrap(&text, self.style.width - column, self.style.width - column, hanging);
-            self.indented(lines.into_iter(), column);
+            below.extend(wrap(&text, width, width, hanging));
         }
-    }
-
-    fn indented(&mut self, lines: impl Iterator<Item = String>, column: usize) {
+        let mut below = below.into_iter();
+        if column == 4 || title.chars().count() > self.titles {
+            self.lines.push(head);
+        } else {
+            self.lines.push(head + &below.next().unwrap_or_default());
+        }
         let space = " ".repeat(column);
-        self.lines.extend(lines.map(|line| format!("{space}{line}")));
+        self.lines.extend(below.map(|line| format!("{space}{line}")));
     }
 
     /// What a section says, in lines of this width: one for each claim where all are shown, else as many as fit.

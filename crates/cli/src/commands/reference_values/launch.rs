@@ -26,7 +26,7 @@ Examples:
 
 Exit code 1: `--find` found none."
 )]
-pub(super) struct SnpArgs {
+pub(crate) struct SnpArgs {
     /// The guest's firmware: OVMF with SEV-SNP, code and variables in one file
     #[arg(long, value_name = "FILE")]
     firmware: PathBuf,
@@ -74,7 +74,8 @@ fn features(text: &str) -> Result<u64, String> {
 fn measurement(text: &str) -> Result<Measurement, String> {
     let bytes = hex::decode(text.strip_prefix("0x").unwrap_or(text))
         .map_err(|_| "not hex: 48 bytes are 96 hex digits".to_owned())?;
-    let bytes = <[u8; 48]>::try_from(bytes).map_err(|bytes| format!("{} bytes, and it has 48", bytes.len()))?;
+    let bytes =
+        <[u8; 48]>::try_from(bytes).map_err(|bytes| format!("it has 48 bytes, and these are {}", bytes.len()))?;
     Ok(Measurement::from_bytes(bytes))
 }
 
