@@ -78,6 +78,7 @@ fn signature_section(envelope: &Envelope, path: &Result<Vec<Certificate>, RimErr
         section = section
             .claim("signer", Value::peer_text(&signer.subject))
             .claim("certificate", signer.certificate)
+            .claim("key", signer.key)
             .claim("valid from", signer.not_before)
             .claim("valid until", signer.not_after);
     }

@@ -63,8 +63,12 @@ pub struct Golden {
 pub struct Signer {
     /// The common name of the certificate.
     pub subject: String,
-    /// SHA-256 of the certificate.
+    /// SHA-256 of the certificate as it came along. Whoever carries a document can write a certificate in another way that
+    /// still verifies (of an ECDSA signature, `s` and `-s` are both good), so this may name who is accepted, and never
+    /// who is not.
     pub certificate: Digest,
+    /// SHA-256 of its SubjectPublicKeyInfo, which is signed and cannot be written in another way.
+    pub key: Digest,
     /// From when it holds.
     pub not_before: UnixTime,
     /// Until when it holds.
@@ -76,6 +80,7 @@ impl Signer {
         Self {
             subject: leaf.subject().to_owned(),
             certificate: leaf.fingerprint(),
+            key: Digest::of(leaf.spki()),
             not_before: leaf.not_before(),
             not_after: leaf.not_after(),
         }

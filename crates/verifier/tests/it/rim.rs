@@ -80,6 +80,7 @@ fn a_rim_that_was_signed_as_nvidia_signs_gives_its_measurements() {
     assert_eq!(active[0].name.as_deref(), Some("Measurement_7"));
     assert_eq!(rim.signer().subject, NAMES[0]);
     assert_eq!(rim.signer().certificate, Digest::of(&AUTHORITY.certificates[0]));
+    assert_eq!(rim.signer().key, Digest::of(&AUTHORITY.signer.spki()));
     assert_eq!((rim.signer().not_before, rim.not_after()), (UnixTime(SIGNER_FROM), UnixTime(SIGNER_UNTIL)));
     assert_eq!(rim.digest(), Digest::of(document.as_bytes()));
 }
@@ -233,7 +234,8 @@ fn a_document_that_was_tampered_with_is_refused_or_says_the_same() {
                 (rim.version(), rim.product(), rim.id()),
                 (expected.version(), expected.product(), expected.id())
             );
-            assert_eq!(rim.signer(), expected.signer());
+            // The certificate's own bytes may be written in another way.
+            assert_eq!(rim.signer().key, expected.signer().key);
         }
     }
     assert!(accepted > 0, "white space in tags may change");
