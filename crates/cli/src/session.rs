@@ -100,8 +100,15 @@ impl Session {
             })?;
         let result = channel.peer().ok_or_else(|| Failure::from(anyhow::anyhow!("the Coordinator did not attest")))?;
         let (identity, insecure) = (result.identity(), result.is_insecure());
+        let platform = result.platform().map(str::to_owned);
         match manifest.policies.get(&identity) {
-            Some(entry) if entry.role == Role::Coordinator => {}
+            Some(entry) if entry.role == Role::Coordinator && entry.runs_on(platform.as_deref()) => {}
+            Some(entry) if entry.role == Role::Coordinator => {
+                return Err(Failure::refuse(format!(
+                    "the Coordinator at {address} is not trusted: it runs on platform `{}`, where the manifest does not want it",
+                    platform.as_deref().unwrap_or("software")
+                )));
+            }
             Some(_) => {
                 return Err(Failure::refuse(format!(
                     "the pod at {address} is a workload, not a Coordinator: identity {}",

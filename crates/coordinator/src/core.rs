@@ -547,6 +547,7 @@ mod tests {
             role,
             secrets: BTreeSet::from(["model".to_owned()]),
             callers: None,
+            platforms: None,
         };
         let manifest = Manifest {
             version: 1,

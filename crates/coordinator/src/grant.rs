@@ -73,6 +73,9 @@ pub(crate) enum Denied {
     /// The identity is listed as something else.
     #[error("identity {} is not a workload of the manifest", identity.0.short())]
     NotAWorkload { identity: Identity },
+    /// The identity may not run on the platform that it runs on.
+    #[error("identity {} may not run on platform `{}`", identity.0.short(), platform.as_deref().unwrap_or("software"))]
+    OtherPlatform { identity: Identity, platform: Option<String> },
     /// A secret of the identity has no value yet.
     #[error("secret `{name}` has no value yet")]
     SecretMissing { name: String },
@@ -148,6 +151,9 @@ pub(crate) fn authorize(attested: Attested, asked: Asked, standing: Standing<'_>
     if entry.role != Role::Workload {
         return Err(Denied::NotAWorkload { identity });
     }
+    if !entry.runs_on(result.platform()) {
+        return Err(Denied::OtherPlatform { identity, platform: result.platform().map(str::to_owned) });
+    }
     let mut secrets = Vec::new();
     if asked == Asked::Enroll {
         for name in &entry.secrets {
@@ -190,6 +196,7 @@ mod tests {
             role,
             secrets: secrets.iter().map(|&name| name.to_owned()).collect(),
             callers: Some(BTreeSet::from(["client".to_owned()])),
+            platforms: None,
         };
         Manifest {
             version: 1,
@@ -281,6 +288,17 @@ mod tests {
         assert_eq!(
             rig.decide(rig.attested("workload"), Asked::Renew { known: 0 }).unwrap_err(),
             Denied::NotListed { identity: identity("workload") }
+        );
+    }
+
+    #[test]
+    fn a_workload_on_a_platform_that_it_was_not_meant_for_gets_nothing() {
+        let mut rig = Rig::new();
+        let entry = rig.manifest.policies.get_mut(&identity("workload")).unwrap();
+        entry.platforms = Some(BTreeSet::from(["metal-qemu-snp-gpu".to_owned()]));
+        assert_eq!(
+            rig.decide(rig.attested("workload"), Asked::Enroll).unwrap_err(),
+            Denied::OtherPlatform { identity: identity("workload"), platform: None }
         );
     }
 }

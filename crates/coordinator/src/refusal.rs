@@ -215,7 +215,9 @@ fn code(refusal: &Refusal) -> ErrorCode {
         Refusal::Denied(denied) => match denied {
             Denied::NotAttested | Denied::WrongRole => ErrorCode::NotVerified,
             Denied::ManifestMoved => ErrorCode::Busy,
-            Denied::NotListed { .. } | Denied::NotAWorkload { .. } => ErrorCode::NotInManifest,
+            Denied::NotListed { .. } | Denied::NotAWorkload { .. } | Denied::OtherPlatform { .. } => {
+                ErrorCode::NotInManifest
+            }
             Denied::SecretMissing { .. } => ErrorCode::SecretMissing,
         },
         Refusal::Certificate(error) => match error {

@@ -142,6 +142,7 @@ mod tests {
             role: Role::Coordinator,
             secrets: BTreeSet::new(),
             callers: None,
+            platforms: None,
         };
         Manifest {
             version: 1,

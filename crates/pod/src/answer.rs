@@ -315,6 +315,7 @@ mod tests {
             role,
             secrets: BTreeSet::new(),
             callers: None,
+            platforms: None,
         };
         let software = SoftwareReferenceValues { root: Digest::ZERO, measurements: vec![MEASUREMENT] };
         let inference =

@@ -183,6 +183,10 @@ impl Initdata {
                 expected: "1",
             });
         }
+        settings
+            .reference_values
+            .validate()
+            .map_err(|error| InitdataError::Malformed { reason: format!("{SETTINGS}: {error}") })?;
         Ok(settings)
     }
 

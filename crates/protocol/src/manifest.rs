@@ -23,7 +23,9 @@ pub struct Manifest {
     pub version: u32,
     /// The deployment it is for.
     pub deployment_id: DeploymentId,
-    /// The pods that may run, by identity.
+    /// The pods that may run, by identity. One that stands twice is an error: a reader would see the first entry, and the
+    /// last would count.
+    #[serde(deserialize_with = "unique")]
     pub policies: BTreeMap<Identity, PolicyEntry>,
     /// The Evidence that is acceptable.
     pub reference_values: ReferenceValues,
@@ -49,6 +51,44 @@ pub struct PolicyEntry {
     /// Workload names that may call it with a mesh certificate; absent: every workload of the manifest.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub callers: Option<BTreeSet<String>>,
+    /// On which platforms it may run, by the names of the reference values' entries. Without it a host could move a pod from
+    /// a platform that its owners meant, with a GPU or with a policy that the guest enforces, to any other that the manifest
+    /// accepts. It may be left out where the reference values know one platform only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub platforms: Option<BTreeSet<String>>,
+}
+
+impl PolicyEntry {
+    /// Whether the pod may run on a platform; `None` is the software TEE, which has no entries.
+    pub fn runs_on(&self, platform: Option<&str>) -> bool {
+        match (&self.platforms, platform) {
+            (None, _) => true,
+            (Some(platforms), Some(platform)) => platforms.contains(platform),
+            (Some(_), None) => false,
+        }
+    }
+}
+
+fn unique<'de, D: Deserializer<'de>>(deserializer: D) -> Result<BTreeMap<Identity, PolicyEntry>, D::Error> {
+    struct Unique;
+    impl<'de> serde::de::Visitor<'de> for Unique {
+        type Value = BTreeMap<Identity, PolicyEntry>;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("a map from identities to policies")
+        }
+
+        fn visit_map<A: serde::de::MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+            let mut policies = BTreeMap::new();
+            while let Some((identity, entry)) = map.next_entry::<Identity, PolicyEntry>()? {
+                if policies.insert(identity, entry).is_some() {
+                    return Err(serde::de::Error::custom(format!("identity {identity} stands twice")));
+                }
+            }
+            Ok(policies)
+        }
+    }
+    deserializer.deserialize_map(Unique)
 }
 
 /// A public key as DER SubjectPublicKeyInfo, hex in JSON.
@@ -119,8 +159,41 @@ impl ReferenceValues {
         Self { software: Some(values), ..Self::default() }
     }
 
-    /// Checks every entry for hardware, and that each entry for devices has a TEE's entry to go with.
+    /// The names of the platforms that there are entries for.
+    pub fn platforms(&self) -> BTreeSet<&str> {
+        let snp = self.snp.iter().map(|entry| entry.platform.as_str());
+        let tdx = self.tdx.iter().map(|entry| entry.platform.as_str());
+        let sgx = self.sgx.iter().map(|entry| entry.platform.as_str());
+        snp.chain(tdx).chain(sgx).collect()
+    }
+
+    /// Whether software stands beside hardware, which promise P8 forbids.
+    pub fn mixes_software_and_hardware(&self) -> bool {
+        self.software.is_some() && self.hardware().is_some()
+    }
+
+    /// Checks that software does not stand beside hardware (promise P8), every entry for hardware, and that each entry for
+    /// devices has a TEE's entry to go with.
     pub fn validate(&self) -> Result<(), ManifestError> {
+        let invalid = |path: String, reason: &str| Err(ManifestError::Invalid { path, reason: reason.to_owned() });
+        match (self.hardware(), &self.software) {
+            (Some("devices"), None) => {
+                return invalid("reference_values.devices".into(), "devices need a TEE that vouches for them");
+            }
+            (Some(field), Some(_)) => {
+                return invalid(
+                    format!("reference_values.{field}"),
+                    "what accepts the software TEE may hold no hardware reference values",
+                );
+            }
+            (None, Some(software)) if software.measurements.is_empty() => {
+                return invalid(
+                    "reference_values.software.measurements".into(),
+                    "empty: nothing could ever be accepted",
+                );
+            }
+            _ => {}
+        }
         for (index, entry) in self.snp.iter().enumerate() {
             entry.validate().map_err(|(path, reason)| ManifestError::Invalid {
                 path: format!("reference_values.snp[{index}].{path}"),
@@ -136,10 +209,9 @@ impl ReferenceValues {
         for (index, entry) in self.devices.iter().enumerate() {
             let path = format!("reference_values.devices[{index}]");
             entry.validate(&path)?;
-            let snp = self.snp.iter().map(|entry| &entry.platform);
-            let mut tees =
-                snp.chain(self.tdx.iter().map(|entry| &entry.platform)).chain(self.sgx.iter().map(|e| &e.platform));
-            if !tees.any(|platform| *platform == entry.platform) {
+            let snp = self.snp.iter().map(|tee| &tee.platform);
+            // An SGX enclave has no devices of its own.
+            if !snp.chain(self.tdx.iter().map(|tee| &tee.platform)).any(|platform| *platform == entry.platform) {
                 return Err(ManifestError::Invalid {
                     path: format!("{path}.platform"),
                     reason: format!(
@@ -251,26 +323,30 @@ impl Manifest {
                 }
             }
         }
-        let hardware = self.reference_values.hardware();
-        match (hardware, &self.reference_values.software) {
-            (None, None) => return invalid("reference_values".into(), "empty: no Evidence could ever be accepted"),
-            (Some("devices"), None) => {
-                return invalid("reference_values.devices".into(), "devices need a TEE that vouches for them");
-            }
-            (Some(field), Some(_)) => {
-                // Promise P8: software Evidence never stands beside hardware.
-                return invalid(
-                    format!("reference_values.{field}"),
-                    "a manifest that accepts the software TEE may hold no hardware reference values",
-                );
-            }
-            (Some(_), None) | (None, Some(_)) => {}
+        let values = &self.reference_values;
+        if values.software.is_none() && values.hardware().is_none() {
+            return invalid("reference_values".into(), "empty: no Evidence could ever be accepted");
         }
-        self.reference_values.validate()?;
-        if let Some(software) = &self.reference_values.software
-            && software.measurements.is_empty()
-        {
-            return invalid("reference_values.software.measurements".into(), "empty: nothing could ever be accepted");
+        values.validate()?;
+        let platforms = values.platforms();
+        for (identity, entry) in &self.policies {
+            let path = || format!("policies.{identity}.platforms");
+            match &entry.platforms {
+                None if platforms.len() > 1 => {
+                    let names: Vec<_> = platforms.iter().copied().collect();
+                    let reason =
+                        format!("missing: the reference values know {}, and it may not run on all", names.join(", "));
+                    return Err(ManifestError::Invalid { path: path(), reason });
+                }
+                Some(named) if named.is_empty() => return invalid(path(), "empty: it could run nowhere"),
+                Some(named) => {
+                    if let Some(unknown) = named.iter().find(|name| !platforms.contains(name.as_str())) {
+                        let reason = format!("the reference values know no platform `{unknown}`");
+                        return Err(ManifestError::Invalid { path: path(), reason });
+                    }
+                }
+                None => {}
+            }
         }
         self.owners.validate("owners")?;
         self.seed_share_holders.validate("seed_share_holders")?;
@@ -320,8 +396,13 @@ mod tests {
     use super::*;
 
     fn manifest() -> Manifest {
-        let entry =
-            |name: &str, role| PolicyEntry { names: vec![name.into()], role, secrets: BTreeSet::new(), callers: None };
+        let entry = |name: &str, role| PolicyEntry {
+            names: vec![name.into()],
+            role,
+            secrets: BTreeSet::new(),
+            callers: None,
+            platforms: None,
+        };
         Manifest {
             version: 1,
             deployment_id: DeploymentId::from_bytes([1; 16]),
@@ -372,6 +453,55 @@ mod tests {
             mutate(&mut changed);
             let error = Manifest::parse(&changed.to_text()).unwrap_err().to_string();
             assert!(error.contains(path), "{path}: {error}");
+        }
+    }
+
+    fn on_hardware(platforms: &[&str]) -> Manifest {
+        let entry = |platform: &&str| {
+            let floor = crate::reference::TcbVersion::default();
+            let chips = crate::reference::Machines::Any;
+            let product = crate::reference::AmdProduct::Milan;
+            SnpReferenceValues::new(*platform, product, vec![Measurement::from_bytes([1; 48])], chips, floor)
+        };
+        let snp = platforms.iter().map(entry).collect();
+        Manifest { reference_values: ReferenceValues { snp, ..ReferenceValues::default() }, ..manifest() }
+    }
+
+    #[test]
+    fn software_never_stands_beside_hardware() {
+        let mut mixed = on_hardware(&["metal-qemu-snp"]);
+        mixed.reference_values.software = manifest().reference_values.software;
+        let error = Manifest::parse(&mixed.to_text()).unwrap_err().to_string();
+        assert!(error.contains("reference_values.snp") && error.contains("software"), "{error}");
+        assert!(on_hardware(&["metal-qemu-snp"]).validate().is_ok());
+    }
+
+    #[test]
+    fn where_there_are_several_platforms_each_pod_says_where_it_may_run() {
+        let error = on_hardware(&["a", "b"]).validate().unwrap_err().to_string();
+        assert!(error.contains("platforms") && error.contains("a, b"), "{error}");
+        let with = |platforms: &[&str]| {
+            let mut manifest = on_hardware(&["a", "b"]);
+            for entry in manifest.policies.values_mut() {
+                entry.platforms = Some(platforms.iter().map(|name| (*name).to_owned()).collect());
+            }
+            manifest.validate()
+        };
+        assert_eq!(with(&["a"]), Ok(()));
+        assert!(with(&[]).unwrap_err().to_string().contains("could run nowhere"));
+        assert!(with(&["a", "c"]).unwrap_err().to_string().contains("no platform `c`"));
+    }
+
+    #[test]
+    fn an_identity_that_stands_twice_is_refused() {
+        let text = manifest().to_text();
+        let identity = Identity(Digest::of(b"w")).to_string();
+        for again in [identity.clone(), identity.to_uppercase()] {
+            let entry = r#"{"names": ["inference"], "role": "workload", "secrets": ["all"]}"#;
+            let twice = text.replacen("\"policies\": {", &format!("\"policies\": {{ \"{again}\": {entry},"), 1);
+            assert_ne!(twice, text);
+            let error = Manifest::parse(&twice).unwrap_err().to_string();
+            assert!(error.contains("stands twice"), "{error}");
         }
     }
 }

@@ -112,9 +112,11 @@ pub enum VerifyError {
         /// The limit.
         limit: usize,
     },
-    /// Not genuine: a software TEE vouches for no hardware.
-    #[error("software evidence comes with {got} devices, which it cannot vouch for")]
-    DevicesWithoutHardware {
+    /// Not genuine: a TEE of a kind that owns no devices.
+    #[error("evidence of TEE `{}` comes with {got} devices, which it cannot vouch for", tee.name())]
+    DevicesNotVouchedFor {
+        /// The TEE.
+        tee: Tee,
         /// How many came.
         got: usize,
     },
@@ -253,7 +255,7 @@ impl VerifyError {
     pub fn fault(&self) -> Fault {
         match self {
             Self::TooLong { .. } | Self::TooManyDevices { .. } | Self::Malformed(_) => Fault::Malformed,
-            Self::NotGenuine(_) | Self::DevicesWithoutHardware { .. } => Fault::NotGenuine,
+            Self::NotGenuine(_) | Self::DevicesNotVouchedFor { .. } => Fault::NotGenuine,
             Self::Unbound { .. } | Self::DevicesUnexpected { .. } => Fault::Unbound,
             Self::Unsupported { .. } | Self::NotJudged { .. } => Fault::Unsupported,
             Self::Path(error) => error.fault(),
@@ -277,7 +279,7 @@ impl VerifyError {
         match self {
             Self::TooLong { .. } => "evidence-too-long",
             Self::TooManyDevices { .. } => "evidence-too-many-devices",
-            Self::DevicesWithoutHardware { .. } => "evidence-devices-without-hardware",
+            Self::DevicesNotVouchedFor { .. } => "evidence-devices-not-vouched-for",
             Self::Malformed(_) => "evidence-malformed",
             Self::NotGenuine(_) => "evidence-not-genuine",
             Self::Unbound { .. } => "evidence-unbound",
@@ -312,7 +314,7 @@ impl VerifyError {
         match self {
             Self::TooLong { .. }
             | Self::TooManyDevices { .. }
-            | Self::DevicesWithoutHardware { .. }
+            | Self::DevicesNotVouchedFor { .. }
             | Self::DevicesUnexpected { .. }
             | Self::Malformed(_)
             | Self::NotGenuine(_)

@@ -109,6 +109,7 @@ pub struct AttestationResult {
     pub(crate) digest: Digest,
     pub(crate) vector: TrustVector,
     pub(crate) device_vector: Option<TrustVector>,
+    pub(crate) platform: Option<String>,
 }
 
 impl AttestationResult {
@@ -134,6 +135,11 @@ impl AttestationResult {
     /// The measurement that was found among the reference values.
     pub fn measurement(&self) -> Measurement {
         self.claims.measurement
+    }
+
+    /// The platform whose entry of the reference values accepted the Evidence; none for the software TEE.
+    pub fn platform(&self) -> Option<&str> {
+        self.platform.as_deref()
     }
 
     /// The devices that the TEE vouches for; each of them was accepted too.

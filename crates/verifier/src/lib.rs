@@ -42,7 +42,7 @@
 //! ```compile_fail,E0451
 //! # fn f(claims: verifier::Claims, digest: protocol::Digest, vector: verifier::ear::TrustVector)
 //! # -> verifier::AttestationResult {
-//! verifier::AttestationResult { claims, digest, vector, device_vector: None }
+//! verifier::AttestationResult { claims, digest, vector, device_vector: None, platform: None }
 //! # }
 //! ```
 //!

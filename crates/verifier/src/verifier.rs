@@ -51,14 +51,17 @@ impl Verifier {
         let context = self.context(endorsements, now);
         let evidence = evidence.into_inner();
         let digest = evidence.digest();
-        let tee = verify_tee(&evidence, &expected.report_data, &context);
-        if let (Err(unbound @ VerifyError::Unbound { .. }), false) = (&tee, evidence.devices.is_empty()) {
+        let mut claims = match verify_tee(&evidence, &expected.report_data, &context) {
+            Ok(claims) => claims,
             // The report data covers the devices, so a set that was changed on its way is unbound. Where a device by itself
-            // shows why, stale or standing twice, that says more.
-            let changed = verify_devices(&evidence, expected, &context).err();
-            return Err(changed.filter(VerifyError::is_refusal).unwrap_or_else(|| unbound.clone()));
-        }
-        let mut claims = tee?;
+            // shows why, stale or standing twice, that says more. Only for a TEE that is genuine: nobody else may make us
+            // look at devices.
+            Err(NotVerified { error, genuine: true }) => {
+                let changed = verify_devices(&evidence, expected, &context).err();
+                return Err(changed.filter(VerifyError::is_refusal).unwrap_or(error));
+            }
+            Err(NotVerified { error, genuine: false }) => return Err(error),
+        };
         claims.devices = verify_devices(&evidence, expected, &context)?;
         Ok(VerifiedEvidence { claims, digest, verified_at: now })
     }
@@ -68,13 +71,25 @@ impl Verifier {
     }
 }
 
-fn verify_tee(evidence: &Evidence, report_data: &ReportData, context: &Context<'_>) -> Result<Claims, VerifyError> {
-    let body = &evidence.body;
+/// Why a TEE's own Evidence was not verified.
+struct NotVerified {
+    error: VerifyError,
+    /// Whether everything holds but the binding.
+    genuine: bool,
+}
+
+impl From<VerifyError> for NotVerified {
+    fn from(error: VerifyError) -> Self {
+        Self { error, genuine: false }
+    }
+}
+
+fn verify_tee(evidence: &Evidence, report_data: &ReportData, context: &Context<'_>) -> Result<Claims, NotVerified> {
+    let (body, got) = (&evidence.body, evidence.devices.len());
     match evidence.tee {
-        Tee::Software if !evidence.devices.is_empty() => {
-            Err(VerifyError::DevicesWithoutHardware { got: evidence.devices.len() })
-        }
-        Tee::Software => software::verify(body, report_data),
+        // An enclave owns no device, and the software TEE is no hardware.
+        tee @ (Tee::Software | Tee::Sgx) if got > 0 => Err(VerifyError::DevicesNotVouchedFor { tee, got }.into()),
+        Tee::Software => Ok(software::verify(body, report_data)?),
         Tee::Snp => {
             let examination = snp::examine(body, Some(report_data), context);
             proven(&examination.layers.list(), examination.claims).map(snp_claims)
@@ -87,14 +102,18 @@ fn verify_tee(evidence: &Evidence, report_data: &ReportData, context: &Context<'
             let examination = sgx::examine(body, Some(report_data), context);
             proven(&examination.layers.list(), examination.claims).map(sgx_claims)
         }
-        tee => Err(VerifyError::Unsupported { tee }),
+        tee => Err(VerifyError::Unsupported { tee }.into()),
     }
 }
 
 /// The claims, if every layer holds.
-fn proven<C>(layers: &[(&'static str, &Outcome)], claims: Option<C>) -> Result<C, VerifyError> {
-    demand_all(layers)?;
-    claims.ok_or(VerifyError::NotJudged { layer: "format" })
+fn proven<C>(layers: &[(&'static str, &Outcome)], claims: Option<C>) -> Result<C, NotVerified> {
+    demand_all(layers).map_err(|error| {
+        let unbound = matches!(error, VerifyError::Unbound { .. });
+        let failing = layers.iter().filter(|(_, outcome)| !outcome.holds()).count();
+        NotVerified { error, genuine: unbound && failing == 1 }
+    })?;
+    Ok(claims.ok_or(VerifyError::NotJudged { layer: "format" })?)
 }
 
 /// That the TEE vouches for exactly this set is in the report data, which covers their digest. What is left is that each
@@ -154,10 +173,17 @@ pub(crate) fn sgx_claims(claims: sgx::Claims) -> Claims {
 pub fn appraise(evidence: VerifiedEvidence, values: &ReferenceValues) -> Result<AttestationResult, AppraiseError> {
     let VerifiedEvidence { claims, digest, verified_at } = evidence;
     let vectors = match compare(&claims, values, verified_at) {
-        Compared::Software => Vectors { tee: software::appraise(&claims, values)?, devices: None },
-        Compared::Entries(entries) => accepted(claims.tee, entries)?,
+        Compared::Software => {
+            let tee = software::appraise(&claims, values)?;
+            (None, Vectors { tee, devices: None })
+        }
+        Compared::Entries(entries) => {
+            let (platform, vectors) = accepted(claims.tee, entries)?;
+            (Some(platform), vectors)
+        }
     };
-    Ok(AttestationResult { claims, digest, vector: vectors.tee, device_vector: vectors.devices })
+    let (platform, Vectors { tee, devices }) = vectors;
+    Ok(AttestationResult { claims, digest, vector: tee, device_vector: devices, platform })
 }
 
 /// What an entry that accepts says of the TEE, and of the devices if there are any.
@@ -245,11 +271,11 @@ fn devices_of(claims: &Claims, platform: &str, values: &ReferenceValues) -> Resu
 }
 
 /// The first entry that accepts, or what every one of them did not accept. One signature check serves all of them.
-fn accepted(tee: Tee, entries: Vec<Entry<'_>>) -> Result<Vectors, AppraiseError> {
+fn accepted(tee: Tee, entries: Vec<Entry<'_>>) -> Result<(String, Vectors), AppraiseError> {
     let mut tried = Vec::new();
     for (platform, outcome) in entries {
         match outcome {
-            Ok(vectors) => return Ok(vectors),
+            Ok(vectors) => return Ok((platform.to_owned(), vectors)),
             Err(mismatches) => tried.push(Tried { platform: platform.to_owned(), mismatches }),
         }
     }

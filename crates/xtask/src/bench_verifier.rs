@@ -59,7 +59,8 @@ pub(crate) fn run(args: &VerifierArgs) -> Result<()> {
 
 /// Builds the benchmark, optimised as releases are.
 fn build() -> Result<PathBuf> {
-    let words = ["bench", "-p", "verifier", "--bench", "appraise", "--no-run", "--message-format=json-render-diagnostics"];
+    let words =
+        ["bench", "-p", "verifier", "--bench", "appraise", "--no-run", "--message-format=json-render-diagnostics"];
     note!("$ {}", proc::shown("cargo", &words));
     let mut command = workspace::cargo();
     let out = command.args(words).stdin(Stdio::null()).stderr(Stdio::inherit()).output().context("run cargo")?;

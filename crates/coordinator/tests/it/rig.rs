@@ -63,6 +63,7 @@ impl World {
             role,
             secrets: secrets.iter().map(|&secret| secret.to_owned()).collect(),
             callers: None,
+            platforms: None,
         };
         let restricted = PolicyEntry {
             callers: Some(BTreeSet::from(["web".to_owned()])),

@@ -77,6 +77,7 @@ impl World {
             role,
             secrets: secrets.iter().map(|&name| name.to_owned()).collect::<BTreeSet<_>>(),
             callers: None,
+            platforms: None,
         };
         let manifest = Manifest {
             version: 1,

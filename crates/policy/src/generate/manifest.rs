@@ -80,7 +80,7 @@ pub(super) struct Frame {
     pub(super) lease_seconds: u32,
 }
 
-/// Merges: identity, names, role and secrets come from the resources; callers, and entries of pods that are not among
+/// Merges: identity, names, role and secrets come from the resources; callers, platforms, and entries of pods that are not among
 /// the inputs, stay as the owners have them. Gives notices beside the manifest.
 pub(super) fn merge(frame: Frame, old: Option<&Manifest>, entries: Vec<Entry>) -> (Manifest, Vec<String>) {
     let mut notices = Vec::new();
@@ -92,7 +92,9 @@ pub(super) fn merge(frame: Frame, old: Option<&Manifest>, entries: Vec<Entry>) -
         let before = old.and_then(|old| old.policies.values().find(|before| name_of(before) == name));
         known.insert(name);
         let callers = before.and_then(|before| before.callers.clone());
-        let fresh = PolicyEntry { names: entry.names, role: entry.role, secrets: entry.secrets, callers };
+        // Where a pod may run is the owners' word, like who may call it.
+        let platforms = before.and_then(|before| before.platforms.clone());
+        let fresh = PolicyEntry { names: entry.names, role: entry.role, secrets: entry.secrets, callers, platforms };
         policies.insert(entry.identity, fresh);
     }
     for (identity, entry) in old.into_iter().flat_map(|old| &old.policies) {

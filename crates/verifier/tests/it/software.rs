@@ -199,7 +199,7 @@ fn a_software_report_under_the_name_of_hardware_is_refused() {
 fn a_software_tee_vouches_for_no_device() {
     let device = DeviceEvidence { kind: DeviceKind::Gpu, report: vec![1], chain: vec![2] };
     let error = check(Evidence { devices: vec![device], ..evidence() }).unwrap_err();
-    assert_eq!(error, VerifyError::DevicesWithoutHardware { got: 1 });
+    assert_eq!(error, VerifyError::DevicesNotVouchedFor { tee: Tee::Software, got: 1 });
 }
 
 #[test]
