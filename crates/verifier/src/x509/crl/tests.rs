@@ -80,8 +80,7 @@ impl Rig {
             for list in lists {
                 endorsements.add(EndorsementKind::Crl, list).unwrap();
             }
-            let outcome =
-                standing(&self.certificate, &self.issuer, endorsements.crls(), UnixTime(NOW), &cache);
+            let outcome = standing(&self.certificate, &self.issuer, endorsements.crls(), UnixTime(NOW), &cache);
             outcome.map_or_else(|error| error.code(), |()| "good")
         };
         let first = ask(lists.to_vec());
