@@ -543,7 +543,8 @@ pub struct Td {
     pub report_data: [u8; 64],
     /// TEE_TCB_SVN_2 and MRSERVICETD of a report 1.5.
     pub v15: Option<([u8; 16], [u8; 48])>,
-    /// The rest of an extended report 1.5: the hash of the service TDs that are bound now; the other fields are zero.
+    /// The rest of an extended report 1.5: the hash of the service TDs that are bound now. TCB at the launch
+    /// is that of now; the other fields are zero.
     pub extended: Option<[u8; 48]>,
 }
 
@@ -595,7 +596,11 @@ impl Td {
         }
         if let Some(current) = &self.extended {
             // VMID, TD_ID, DEV_INFO, then what the service TDs and the TCB were at the launch.
-            bytes.extend([0; 1 + 32 + 48 + 48 + 8 + 16 + 16 + 12]);
+            bytes.extend([0; 1 + 32 + 48 + 48 + 8]);
+            // Launched where it runs: the CPUSVN is that of the rig's quoting enclave.
+            bytes.extend([5; 16]);
+            bytes.extend(self.tee_tcb_svn);
+            bytes.extend([0; 12]);
             bytes.extend(current);
             bytes.extend([0; 8]);
         }

@@ -27,7 +27,8 @@ pub(crate) struct Context<'a> {
 /// LIMIT: a chain, its revocation and a few documents for each of a thousand machines. At 100 bytes an entry this is
 /// under a megabyte; what does not fit is verified again.
 const ENTRIES: usize = 8_192;
-/// LIMIT: parsed documents: a few RIMs and TCB infos of some 20 KiB, and for each machine its verified chain of some 6 KiB.
+/// LIMIT: parsed documents: a few RIMs, TCB infos and revocation lists of some 20 KiB, and for each machine its verified chain
+/// of some 6 KiB.
 const DOCUMENTS: usize = 2_048;
 
 /// A bounded memory of checks that held, each under a digest of **everything** that the check covered, so that a check
@@ -65,6 +66,12 @@ impl Cache {
             checks.clear();
         }
         checks.insert(key, (from, until));
+    }
+
+    /// How much is remembered.
+    #[cfg(test)]
+    pub(crate) fn len(&self) -> usize {
+        self.checks.lock().unwrap().len() + self.documents.lock().unwrap().len()
     }
 
     /// A parsed and verified document that was kept under `key` and still holds at `now`.

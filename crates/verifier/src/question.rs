@@ -124,7 +124,10 @@ impl Verifier {
                         values.software = Some(SoftwareReferenceValues { root: claims.chip_id, measurements });
                     }
                     Detail::Snp(snp) => {
-                        let entry = snp::reference_values(snp);
+                        let entry = snp::reference_values(snp).ok_or_else(|| NoReferenceValues::Malformed {
+                            reason: "its product line is not known: give the chip's certificate with --endorsement"
+                                .to_owned(),
+                        })?;
                         values
                             .snp
                             .push(protocol::reference::SnpReferenceValues { platform: platform.to_owned(), ..entry });

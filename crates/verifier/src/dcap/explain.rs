@@ -85,8 +85,8 @@ fn tcb_claims(mut section: Section, platform: &Platform) -> Section {
         if let Some(module) = &tcb.module {
             section = level(section, "module", module);
         }
-        if let Some(current) = tcb.current {
-            section = section.claim("current.status", current.name());
+        if let Some(current) = &tcb.current {
+            section = section.claim("current.status", current.status.name());
         }
         section = section.claim("tcb_info.next_update", tcb.next_update);
     }

@@ -163,7 +163,7 @@ pub(crate) fn examine(tee: Tee, bytes: &[u8], expected: Option<&ReportData>, con
     let (presented, chain) = pck_chain(&quote, context);
     let needs_pck = || Outcome::Skipped { needs: "pck_chain" };
     let qe_report = match &presented.certificate {
-        Some(certificate) => check_qe_report(&quote, certificate, context).into(),
+        Some(certificate) => check_qe_report(&quote, certificate, chain.is_ok(), context).into(),
         None => needs_pck(),
     };
     let (qe_signer, qe_tcb, qe_identity) = judge_qe(tee, &quote.qe_report, context);
@@ -255,7 +255,8 @@ fn verify_pck(chain: &[u8], context: &Context<'_>, presented: &mut Presented) ->
     Ok(Pck { path, certificate: leaf.clone(), authority, extension })
 }
 
-fn check_qe_report(quote: &Quote<'_>, pck: &Certificate, context: &Context<'_>) -> Result<(), DcapError> {
+/// `is_pck`: the certificate leads to Intel's root.
+fn check_qe_report(quote: &Quote<'_>, pck: &Certificate, is_pck: bool, context: &Context<'_>) -> Result<(), DcapError> {
     let mut hash = Hash::new(&SHA256);
     hash.update(quote.attestation_key);
     hash.update(quote.qe_auth_data);
@@ -275,8 +276,11 @@ fn check_qe_report(quote: &Quote<'_>, pck: &Certificate, context: &Context<'_>) 
     if !pck.key().verify_fixed(quote.qe_report_bytes, quote.qe_report_signature) {
         return Err(DcapError::QeReportSignature);
     }
-    // Whether a signature is good is no matter of time.
-    context.cache.remember(key, UnixTime(0), UnixTime(u64::MAX));
+    // Whether a signature is good is no matter of time. One by a key of nobody's is not worth a place in the memory:
+    // anybody can make those.
+    if is_pck {
+        context.cache.remember(key, UnixTime(0), UnixTime(u64::MAX));
+    }
     Ok(())
 }
 

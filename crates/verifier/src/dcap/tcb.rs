@@ -40,9 +40,9 @@ pub struct PlatformTcb {
     /// The TDX module's level, of a module with levels of its own.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub module: Option<Level>,
-    /// TD 1.5: the status of the TCB that the platform has by now, platform and module taken together.
+    /// TD 1.5: the level of the TCB that the platform has by now, platform and module taken together.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub current: Option<TcbStatus>,
+    pub current: Option<Level>,
     /// `tcbEvaluationDataNumber` of the TCB info.
     pub evaluation_data_number: u32,
     /// When Intel issued it.
@@ -114,13 +114,35 @@ fn with_part(whole: TcbStatus, part: TcbStatus) -> TcbStatus {
     }
 }
 
-/// A TD that was launched out of date, on a platform that no longer is: launch it anew. Revoked stays revoked, either way.
-fn with_current(launch: TcbStatus, current: TcbStatus) -> TcbStatus {
-    if current == TcbStatus::Revoked {
+/// What two statuses say together: whatever one of them finds wanting is wanting.
+fn worse(a: TcbStatus, b: TcbStatus) -> TcbStatus {
+    let either = |test: fn(TcbStatus) -> bool| test(a) || test(b);
+    let configuration = either(needs_configuration);
+    let hardening =
+        either(|status| matches!(status, TcbStatus::SWHardeningNeeded | TcbStatus::ConfigurationAndSWHardeningNeeded));
+    let relaunch = either(|status| {
+        matches!(status, TcbStatus::TDRelaunchAdvised | TcbStatus::TDRelaunchAdvisedConfigurationNeeded)
+    });
+    if either(|status| status == TcbStatus::Revoked) {
         return TcbStatus::Revoked;
     }
-    if !is_out_of_date(launch) || is_out_of_date(current) {
-        return launch;
+    match (either(is_out_of_date), relaunch, configuration, hardening) {
+        (true, _, true, _) => TcbStatus::OutOfDateConfigurationNeeded,
+        (true, _, false, _) => TcbStatus::OutOfDate,
+        (false, true, true, _) => TcbStatus::TDRelaunchAdvisedConfigurationNeeded,
+        (false, true, false, _) => TcbStatus::TDRelaunchAdvised,
+        (false, false, true, true) => TcbStatus::ConfigurationAndSWHardeningNeeded,
+        (false, false, true, false) => TcbStatus::ConfigurationNeeded,
+        (false, false, false, true) => TcbStatus::SWHardeningNeeded,
+        (false, false, false, false) => TcbStatus::UpToDate,
+    }
+}
+
+/// A TD that was launched out of date, on a platform that no longer is: launch it anew. Otherwise the worse of both: a TD
+/// is no safer than the platform that it runs on, nor than the one that it was launched on.
+fn with_current(launch: TcbStatus, current: TcbStatus) -> TcbStatus {
+    if current == TcbStatus::Revoked || !is_out_of_date(launch) || is_out_of_date(current) {
+        return worse(launch, current);
     }
     if needs_configuration(launch) || needs_configuration(current) {
         TcbStatus::TDRelaunchAdvisedConfigurationNeeded
@@ -137,18 +159,30 @@ fn add_all(to: &mut Vec<String>, from: &[String]) {
     }
 }
 
+impl Level {
+    /// With the level of a part: its advisories stand open too, and the grace began with the first that was missed.
+    fn with(mut self, part: &Self) -> Self {
+        self.status = with_part(self.status, part.status);
+        self.date = self.date.min(part.date);
+        add_all(&mut self.advisories, &part.advisories);
+        add_all(&mut self.remaining, &part.remaining);
+        self.missed_since = self.missed_since.into_iter().chain(part.missed_since).min();
+        self
+    }
+}
+
 impl Tcb {
     /// Takes both statements together.
     pub fn new(platform: &PlatformTcb, qe: &QeTcb) -> Self {
         let mut status = platform.platform.status;
-        let mut current = platform.current;
         let mut parts = vec![&platform.platform];
         for part in platform.module.iter().chain([&qe.level]) {
             status = with_part(status, part.status);
             parts.push(part);
         }
-        if let Some(current) = &mut current {
-            *current = with_part(*current, qe.level.status);
+        if let Some(current) = &platform.current {
+            status = with_current(status, with_part(current.status, qe.level.status));
+            parts.push(current);
         }
         let (mut advisories, mut remaining) = (Vec::new(), Vec::new());
         for part in &parts {
@@ -156,7 +190,7 @@ impl Tcb {
             add_all(&mut remaining, &part.remaining);
         }
         Self {
-            status: current.map_or(status, |current| with_current(status, current)),
+            status,
             advisories,
             missed_since: parts.iter().filter_map(|part| part.missed_since).min(),
             remaining,
@@ -238,7 +272,10 @@ impl TcbInfo {
             None => None,
             Some(v15) => {
                 let (platform, module) = self.tdx_levels(pck, &v15.tee_tcb_svn_2)?;
-                Some(module.map_or(platform.status, |module| with_part(platform.status, module.status)))
+                Some(match module {
+                    None => platform,
+                    Some(module) => platform.with(&module),
+                })
             }
         };
         self.verdict(platform, module, current)
@@ -248,7 +285,7 @@ impl TcbInfo {
         &self,
         platform: Level,
         module: Option<Level>,
-        current: Option<TcbStatus>,
+        current: Option<Level>,
     ) -> Result<PlatformTcb, DcapError> {
         if platform.status == TcbStatus::Revoked {
             return Err(DcapError::Revoked { of: "platform" });
@@ -256,7 +293,7 @@ impl TcbInfo {
         if module.as_ref().is_some_and(|module| module.status == TcbStatus::Revoked) {
             return Err(DcapError::Revoked { of: "TDX module" });
         }
-        if current == Some(TcbStatus::Revoked) {
+        if current.as_ref().is_some_and(|current| current.status == TcbStatus::Revoked) {
             return Err(DcapError::Revoked { of: "platform as it is now" });
         }
         use super::collateral::Statement as _;

@@ -234,17 +234,18 @@ fn listed<const N: usize>(
 
 /// The Reference Values that would accept exactly this: its versions as floors, its settings where they are the stricter
 /// ones. A guest that may be debugged is accepted by none.
-pub(crate) fn reference_values(claims: &Claims) -> SnpReferenceValues {
+///
+/// `None` where the product is not known: a report of version 2 does not name it, only the certificate of its key does.
+pub(crate) fn reference_values(claims: &Claims) -> Option<SnpReferenceValues> {
+    let product = claims.product?;
     let stricter_on = |bit: bool| if bit { Expect::On } else { Expect::Any };
     let stricter_off = |bit: bool| if bit { Expect::Any } else { Expect::Off };
     let (policy, info) = (claims.policy, claims.platform_info);
     let only = |digest: Hex<48>| (digest.0 != [0; 48]).then(|| BTreeSet::from([digest]));
     let only_id = |id: Hex<16>| (id.0 != [0; 16]).then(|| BTreeSet::from([id]));
-    // Without a certificate the product of an old report is not known; Milan is what nearly all of them are.
-    let product = claims.product.unwrap_or(AmdProduct::Milan);
     let provisional = claims.current_tcb != claims.committed_tcb || claims.current_version != claims.committed_version;
     let csp = claims.endorsed.as_ref().and_then(|endorsed| endorsed.csp_id.clone());
-    SnpReferenceValues {
+    Some(SnpReferenceValues {
         platform: format!("snp-{}", product.name().to_ascii_lowercase()),
         product,
         measurements: vec![claims.measurement],
@@ -289,5 +290,5 @@ pub(crate) fn reference_values(claims: &Claims) -> SnpReferenceValues {
         author_key_digests: if claims.author_key_enabled { only(claims.author_key_digest) } else { None },
         family_ids: only_id(claims.family_id),
         image_ids: only_id(claims.image_id),
-    }
+    })
 }

@@ -76,6 +76,9 @@ pub struct Difference {
 }
 
 fn list(differences: &[Difference]) -> String {
+    if differences.is_empty() {
+        return "one fits, and its key did not sign".to_owned();
+    }
     let texts: Vec<_> = differences
         .iter()
         .map(|Difference { field, report, certificate }| format!("{field} is {report}, certified is {certificate}"))
@@ -178,6 +181,12 @@ impl SnpError {
             Self::TooManyKeys { .. } => Some(
                 "the report masks its chip; have the host add the certificate to its reports (`snphost import`), or import \
                  only the certificates of the machines that you use"
+                    .to_owned(),
+            ),
+            Self::OtherKey { differences, .. } if differences.is_empty() => Some(
+                "the report does not name its machine, so the key may be another one's; have the host add the certificate \
+                 to its reports (`snphost import`), or give it with `--endorsement`. If it is the right one, the report was \
+                 changed after it was signed"
                     .to_owned(),
             ),
             Self::OtherKey { .. } => Some(

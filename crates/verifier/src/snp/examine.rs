@@ -119,11 +119,6 @@ fn examine_report(
         let signature = Outcome::Fails(SnpError::NotSigned.into());
         return without_key(claims, chip_key, signature, "signature", binding);
     };
-    let mut own = Endorsements::default();
-    for crl in table.of(Content::Crl) {
-        // One that is too long is as good as none: the layer says which list is missing.
-        let _ = own.add(EndorsementKind::Crl, crl);
-    }
     let candidate = match find(report, &claims, signer, table, context) {
         Ok(candidate) => candidate,
         Err(error) => {
@@ -137,12 +132,28 @@ fn examine_report(
         (false, true) => Outcome::Fails(SnpError::KeyContradicts { key: signer, differences }.into()),
         (false, false) => Outcome::Fails(SnpError::OtherKey { key: signer, differences }.into()),
     };
+    let chip_key = match chip_key {
+        // The report does not say which of several keys is its: a certificate that fits may be another machine's or another
+        // provider's.
+        Outcome::Holds if !signed && (signer == SigningKey::Vlek || endorsed.chip_id == MASKED) => {
+            Outcome::Fails(SnpError::OtherKey { key: signer, differences: Vec::new() }.into())
+        }
+        judged => judged,
+    };
     let signature = match (signed, chip_key.holds()) {
         (true, _) => Outcome::Holds,
         (false, true) => Outcome::Fails(SnpError::Signature { key: signer, product: key.product }.into()),
         // Another key's certificate says nothing about this signature.
         (false, false) => Outcome::Skipped { needs: "chip_key" },
     };
+    let mut own = Endorsements::default();
+    if signature.holds() {
+        // A machine of AMD's sent them. Anybody else's lists would only be work.
+        for crl in table.of(Content::Crl) {
+            // One that is too long is as good as none: the layer says which list is missing.
+            let _ = own.add(EndorsementKind::Crl, crl);
+        }
+    }
     let (revocation, endorsers) = match &path {
         Ok(path) => {
             let endorsers = path.certificates().iter().map(|certificate| certificate.subject().to_owned()).collect();

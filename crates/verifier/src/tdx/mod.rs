@@ -126,6 +126,7 @@ pub(crate) fn appraise(
         let reported = extended.current_service_td_hash;
         comparison.push(Mismatch::new("mr_service_td", Rule::OneOf, reported, accepted).part("bound since the launch"));
     }
+    extended(platform, report, values, &mut comparison);
     // Fixed: an identity is 32 bytes.
     let (_, rest) = split(report.mr_config_id.as_bytes());
     comparison.equals("mr_config_id", &Hex(rest), &Hex([0; 16]));
@@ -138,6 +139,26 @@ pub(crate) fn appraise(
     };
     dcap::appraise_platform(platform, &bounds, now, &mut comparison);
     comparison.finish().map(|()| dcap::trust_vector(platform))
+}
+
+/// What an extended report adds. Fixed, but for the service TDs: the TD itself speaks, it has no devices that nobody has
+/// appraised, and it has not come from a platform that nobody has seen.
+fn extended(platform: &Platform, report: &TdReport, values: &TdxReferenceValues, comparison: &mut Comparison) {
+    let Some(extended) = &report.extended else { return };
+    if extended.vm_id != 0 {
+        comparison.push(
+            Mismatch::new("vm_id", Rule::Equals, u64::from(extended.vm_id), 0_u64)
+                .hint("a VM that is nested in the TD asked for the quote: it is not the TD that speaks"),
+        );
+    }
+    comparison.equals("device_info", &extended.device_info, &Hex([0; 48]));
+    comparison.one_of("initial_service_td_hash", &extended.initial_service_td_hash, &values.mr_service_td);
+    comparison.equals("initial_service_td_attributes", &extended.initial_service_td_attributes, &Hex([0; 8]));
+    comparison.equals("current_service_td_attributes", &extended.current_service_td_attributes, &Hex([0; 8]));
+    // TEE_TCB_SVN is that of the launch on this platform, and Intel's TCB info judges it; the quoting enclave's CPUSVN is
+    // that of this platform. A TD that was launched under others has come from elsewhere.
+    comparison.equals("initial_tee_tcb_svn", &extended.initial_tee_tcb_svn, &report.tee_tcb_svn);
+    comparison.equals("initial_cpu_svn", &extended.initial_cpu_svn, &platform.quoting_enclave.cpu_svn);
 }
 
 /// The entry that accepts exactly these claims. A TD under debug gets one too, and no entry accepts it.
@@ -168,9 +189,14 @@ pub(crate) fn reference_values(claims: &Claims) -> TdxReferenceValues {
 }
 
 fn service_tds(report: &TdReport) -> Vec<Measurement> {
-    let launch = report.v15.as_ref().map_or(ZERO, |v15| v15.mr_service_td);
-    let since = report.extended.as_ref().map(|extended| extended.current_service_td_hash);
-    [launch].into_iter().chain(since.filter(|since| *since != launch)).collect()
+    let mut accepted = vec![report.v15.as_ref().map_or(ZERO, |v15| v15.mr_service_td)];
+    let others = report.extended.iter().flat_map(|td| [td.initial_service_td_hash, td.current_service_td_hash]);
+    for other in others {
+        if !accepted.contains(&other) {
+            accepted.push(other);
+        }
+    }
+    accepted
 }
 
 /// The sections of an explanation.
@@ -202,6 +228,17 @@ pub(crate) fn explain(examination: &Examination) -> Vec<Section> {
             .claim("tee_tcb_svn", report.tee_tcb_svn);
         if let Some(v15) = &report.v15 {
             td = td.claim("tee_tcb_svn_2", v15.tee_tcb_svn_2);
+        }
+        if let Some(extended) = &report.extended {
+            td = td
+                .claim("vm_id", u64::from(extended.vm_id))
+                .claim("device_info", extended.device_info)
+                .claim("initial_service_td_hash", extended.initial_service_td_hash)
+                .claim("initial_service_td_attributes", extended.initial_service_td_attributes)
+                .claim("initial_tee_tcb_svn", extended.initial_tee_tcb_svn)
+                .claim("initial_cpu_svn", extended.initial_cpu_svn)
+                .claim("current_service_td_hash", extended.current_service_td_hash)
+                .claim("current_service_td_attributes", extended.current_service_td_attributes);
         }
     }
     let platform = claims.as_ref().map(|claims| &claims.platform);

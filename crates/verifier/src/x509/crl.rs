@@ -1,7 +1,10 @@
 //! Certificate revocation lists (RFC 5280, section 5): complete lists by the issuer itself, and nothing fancier.
 
+use std::collections::HashMap;
+use std::sync::Arc;
+
 use protocol::Digest;
-use x509_parser::prelude::{CertificateRevocationList, FromDer as _};
+use x509_parser::prelude::{CertificateRevocationList, FromDer as _, ReasonCode};
 
 use super::{Certificate, SignatureAlgorithm};
 use crate::context::Cache;
@@ -99,15 +102,34 @@ impl CrlError {
     }
 }
 
-/// What a list says of one certificate, with the times between which it says so.
-enum Answer {
-    Clear { this_update: UnixTime, next_update: UnixTime },
-    Problem(CrlProblem),
+/// A list that its issuer signed, read once and then remembered.
+struct List {
+    this_update: UnixTime,
+    /// A list that does not say until when it holds still revokes.
+    next_update: Option<UnixTime>,
+    /// By serial number without leading zero bytes.
+    revoked: HashMap<Vec<u8>, Entry>,
 }
 
-/// Checks the standing of `certificate` with the lists of its `issuer` among `lists`. The list that is the newest of those
-/// that the issuer signed decides; others in its name are passed over, so that nobody who adds a document can turn "revoked"
-/// into anything else, or "good" into "could not tell".
+/// What a list says of a number that stands in it.
+#[derive(Clone, Copy)]
+struct Entry {
+    since: UnixTime,
+    /// Reason certificateHold: the only one that a later list may take back (RFC 5280, section 5.3.1).
+    hold: bool,
+}
+
+/// LIMIT: what stands before the issuer's name in a list (RFC 5280, section 5.1): two sequences, version and signature
+/// algorithm. RSA-PSS with all its parameters makes that 85 bytes.
+const BEFORE_ISSUER: usize = 512;
+
+/// Checks the standing of `certificate` with the lists of its `issuer` among `lists`.
+///
+/// A number that stands in any list that the issuer signed is revoked, whatever other lists say and however old it is:
+/// AMD serves two lists for each root, and revocation is for good. Only a hold is lifted, by a later list without it. That
+/// the certificate is in good standing is for a list of this time to say. Lists in the issuer's name that it did not sign
+/// or that cannot be used are passed over, so that nobody who adds a document can turn "revoked" into anything else, or
+/// "good" into "could not tell".
 pub(crate) fn standing(
     certificate: &Certificate,
     issuer: &Certificate,
@@ -115,45 +137,63 @@ pub(crate) fn standing(
     now: UnixTime,
     cache: &Cache,
 ) -> Result<(), CrlError> {
-    let mut best: Option<(UnixTime, Answer)> = None;
+    let name = || issuer.subject().to_owned();
+    let refuse = |problem| Err(CrlError { certificate: certificate.subject().to_owned(), problem });
+    let issuer_digest = issuer.fingerprint();
+    let mut genuine: Vec<Arc<List>> = Vec::new();
     let mut unusable: Option<CrlProblem> = None;
-    let (issuer_digest, certificate_digest) = (issuer.fingerprint(), certificate.fingerprint());
-    // A list that cleared this very certificate before, and has not expired, is not read again, unless there is a newer
-    // list beside it: so the key covers all of them.
-    let mut fields: Vec<&[u8]> = vec![b"crl", issuer_digest.as_bytes(), certificate_digest.as_bytes()];
-    fields.extend(lists.iter().map(|list| list.digest_bytes().as_slice()));
-    let key = Digest::of_fields(&fields);
-    if cache.holds(&key, now) {
-        return Ok(());
-    }
-    for list in lists {
-        match read(certificate, issuer, list.bytes()) {
+    for document in lists.iter().filter(|document| may_be_of(issuer, document.bytes())) {
+        // Each list is remembered on its own: one more beside it does not make the others be read again.
+        let key = Digest::of_fields(&[b"crl", issuer_digest.as_bytes(), document.digest_bytes()]);
+        if let Some(list) = cache.get::<List>(&key, now) {
+            genuine.push(list);
+            continue;
+        }
+        match read(issuer, document.bytes()).map(|list| list.map(Arc::new)) {
             Ok(None) => {}
-            Ok(Some((this_update, answer))) => {
-                if best.as_ref().is_none_or(|(newest, _)| this_update > *newest) {
-                    best = Some((this_update, answer));
-                }
+            Ok(Some(list)) => {
+                // Who signed a list, and what it says, is no matter of time.
+                cache.keep(key, UnixTime(0), UnixTime(u64::MAX), &list);
+                genuine.push(list);
             }
             Err(problem) => unusable = Some(problem),
         }
     }
-    let name = || issuer.subject().to_owned();
-    let problem = match best {
-        Some((_, Answer::Clear { this_update, next_update })) if (this_update..=next_update).contains(&now) => {
-            cache.remember(key, this_update, next_update);
-            return Ok(());
+    let serial = number(certificate.serial());
+    for list in &genuine {
+        let Some(Entry { since, hold }) = list.revoked.get(serial).copied() else { continue };
+        let is_lifted_by =
+            |later: &Arc<List>| later.this_update > list.this_update && !later.revoked.contains_key(serial);
+        if !(hold && genuine.iter().any(is_lifted_by)) {
+            return refuse(CrlProblem::Revoked { issuer: name(), since });
         }
-        Some((_, Answer::Clear { this_update, next_update })) => {
-            CrlProblem::Expired { issuer: name(), this_update, next_update, now }
+    }
+    let mut expired: Option<(UnixTime, UnixTime)> = None;
+    for list in &genuine {
+        match list.next_update {
+            Some(next_update) if (list.this_update..=next_update).contains(&now) => return Ok(()),
+            Some(next_update) => expired = expired.max(Some((list.this_update, next_update))),
+            None => {
+                let reason = "it does not say until when it holds".to_owned();
+                unusable = Some(CrlProblem::Unusable { issuer: name(), reason });
+            }
         }
-        Some((_, Answer::Problem(problem))) => problem,
+    }
+    refuse(match expired {
+        Some((this_update, next_update)) => CrlProblem::Expired { issuer: name(), this_update, next_update, now },
         None => unusable.unwrap_or_else(|| CrlProblem::NotGiven { issuer: name() }),
-    };
-    Err(CrlError { certificate: certificate.subject().to_owned(), problem })
+    })
+}
+
+/// Whether the issuer's name stands where a list has it, so that other issuers' lists need not be read.
+fn may_be_of(issuer: &Certificate, der: &[u8]) -> bool {
+    let name = issuer.subject_der();
+    let head = der.get(..BEFORE_ISSUER.saturating_add(name.len())).unwrap_or(der);
+    !name.is_empty() && head.windows(name.len()).any(|window| window == name)
 }
 
 /// Reads one list: `None` when it is another issuer's.
-fn read(certificate: &Certificate, issuer: &Certificate, der: &[u8]) -> Result<Option<(UnixTime, Answer)>, CrlProblem> {
+fn read(issuer: &Certificate, der: &[u8]) -> Result<Option<List>, CrlProblem> {
     let name = || issuer.subject().to_owned();
     let unusable = |reason: &str| CrlProblem::Unusable { issuer: name(), reason: reason.to_owned() };
     // A document that is no list at all says nothing about this issuer.
@@ -181,25 +221,28 @@ fn read(certificate: &Certificate, issuer: &Certificate, der: &[u8]) -> Result<O
     }
     let this_update = UnixTime::from_signed(list.last_update().timestamp());
     let next_update = list.next_update().map(|time| UnixTime::from_signed(time.timestamp()));
-    let next_update = next_update.ok_or_else(|| unusable("it does not say until when it holds"))?;
-    for revoked in list.iter_revoked_certificates() {
-        if let Some(critical) = revoked.extensions().iter().find(|extension| extension.critical) {
+    let mut revoked = HashMap::new();
+    for entry in list.iter_revoked_certificates() {
+        if let Some(critical) = entry.extensions().iter().find(|extension| extension.critical) {
             return Err(unusable(&format!("critical extension {} is not understood", critical.oid.to_id_string())));
         }
         // RFC 5280 5.3.1: removeFromCRL is of delta lists only, and those are refused above.
-        if same_number(revoked.raw_serial(), certificate.serial()) {
-            let since = UnixTime::from_signed(revoked.revocation_date.timestamp());
-            let problem = CrlProblem::Revoked { issuer: name(), since };
-            return Ok(Some((this_update, Answer::Problem(problem))));
+        let hold = entry.reason_code().is_some_and(|(_, reason)| reason == ReasonCode::CertificateHold);
+        let since = UnixTime::from_signed(entry.revocation_date.timestamp());
+        let found = Entry { since, hold };
+        // A number that stands twice is on hold only if both entries say so.
+        let kept: &mut Entry = revoked.entry(number(entry.raw_serial()).to_vec()).or_insert(found);
+        if !hold {
+            *kept = found;
         }
     }
-    Ok(Some((this_update, Answer::Clear { this_update, next_update })))
+    Ok(Some(List { this_update, next_update, revoked }))
 }
 
 /// Serial numbers are integers: leading zero bytes do not make another one.
-fn same_number(a: &[u8], b: &[u8]) -> bool {
-    let trim = |bytes: &'_ [u8]| bytes.iter().position(|byte| *byte != 0).unwrap_or(bytes.len());
-    a.get(trim(a)..) == b.get(trim(b)..)
+fn number(serial: &[u8]) -> &[u8] {
+    let zeros = serial.iter().position(|byte| *byte != 0).unwrap_or(serial.len());
+    serial.get(zeros..).unwrap_or_default()
 }
 
 /// What a list says of itself, and whether the issuer that it names, if it is among `pool`, signed it and it is of this
@@ -244,3 +287,6 @@ pub(crate) fn describe<'a>(
     };
     (facts, outcome)
 }
+
+#[cfg(test)]
+mod tests;

@@ -257,16 +257,20 @@ pub(crate) fn verify_path(
     fields.extend(path.iter().map(Certificate::der));
     let digest = Digest::of_fields(&fields);
     let until = path.iter().map(Certificate::not_after).min().unwrap_or_default();
-    if !cache.holds(&digest, now) {
+    let known = cache.holds(&digest, now);
+    if !known {
         for (certificate, issuer) in path.iter().zip(path.iter().skip(1)).chain([(root, root)]) {
             if !certificate.is_signed_by(issuer) {
                 return Err(PathError::of(certificate, PathProblem::Signature { issuer: issuer.subject().to_owned() }));
             }
         }
-        cache.remember(digest, now, until);
     }
     if !roots.contains(&fingerprint) {
         return Err(PathError::of(root, PathProblem::UntrustedRoot { fingerprint }));
+    }
+    // Only a path to a believed root is worth a place in the memory: anybody can make others.
+    if !known {
+        cache.remember(digest, now, until);
     }
     Ok(VerifiedPath { certificates: path, until })
 }

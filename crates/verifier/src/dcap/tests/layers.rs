@@ -474,3 +474,16 @@ fn what_was_remembered_is_not_believed_under_another_root_or_at_another_time() {
     assert_eq!(examine(&ours, NOW.plus(40 * 86_400)), expired);
     assert_eq!(examine(&ours, NOW), NONE);
 }
+
+#[test]
+fn what_nobody_believed_vouches_for_is_not_remembered() {
+    let (endorsements, quote) = (Documents::of(Tee::Tdx).set(), td_quote().encode());
+    for (anchors, remembered) in [(anchors(), true), (TrustAnchors::vendor(), false)] {
+        let cache = Cache::default();
+        let context = Context { anchors: &anchors, endorsements: &endorsements, now: NOW, cache: &cache };
+        let examination = tdx::examine(&quote, Some(&REPORT_DATA), &context);
+        assert!(examination.layers.qe_report.holds());
+        assert_eq!(examination.layers.pck_chain.holds(), remembered);
+        assert_eq!(cache.len() > 0, remembered);
+    }
+}

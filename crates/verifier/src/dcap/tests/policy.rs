@@ -155,6 +155,31 @@ fn a_service_td_that_was_bound_later_is_named() {
 }
 
 #[test]
+fn every_field_of_an_extended_report_is_appraised() {
+    type Change = fn(&mut crate::dcap::report::TdReportExtended);
+    let cases: [(Change, &str); 8] = [
+        (|r| r.vm_id = 1, "vm_id: 1, accepted is 0"),
+        (|r| r.device_info.0[0] = 1, "device_info: 010000000000, accepted is 000000000000"),
+        (|r| r.initial_service_td_hash = m(7), "initial_service_td_hash: 070707070707, accepted are 000000000000"),
+        (|r| r.current_service_td_hash = m(7), "mr_service_td (bound since the launch): 070707070707"),
+        (|r| r.initial_service_td_attributes.0[0] = 1, "initial_service_td_attributes: 010000000000, accepted is 0000"),
+        (|r| r.current_service_td_attributes.0[0] = 1, "current_service_td_attributes: 010000000000, accepted is 0000"),
+        (|r| r.initial_tee_tcb_svn.0[0] = 4, "initial_tee_tcb_svn: 040105000000, accepted is 050105000000"),
+        (|r| r.initial_cpu_svn.0[0] = 4, "initial_cpu_svn: 040505050505, accepted is 050505050505"),
+    ];
+    let claims = td_claims(&Td::extended());
+    let values = tdx::reference_values(&claims);
+    assert!(tdx::appraise(&claims, &values, NOW).is_ok());
+    for (change, expected) in cases {
+        let mut other = claims.clone();
+        change(other.report.extended.as_mut().unwrap());
+        let problems = shown(tdx::appraise(&other, &values, NOW));
+        assert_eq!(problems.len(), 1, "{problems:?}");
+        assert!(problems[0].starts_with(expected), "{problems:?} {expected}");
+    }
+}
+
+#[test]
 fn flags_of_the_platform_must_be_shown_or_allowed() {
     type Allow = fn(&mut TdxReferenceValues);
     let flags: [(usize, Allow, &str); 3] = [

@@ -158,8 +158,14 @@ fn a_td_launched_out_of_date_on_a_platform_that_no_longer_is_should_be_launched_
     assert_eq!(status(new, new).1.unwrap().status, TcbStatus::UpToDate);
     assert_eq!(status(old, new).1.unwrap().status, TcbStatus::TDRelaunchAdvised);
     assert_eq!(status(old, old).1.unwrap().status, TcbStatus::OutOfDate);
-    // Intel judges by the launch; the module that is loaded now cannot be older.
-    assert_eq!(status(new, old).1.unwrap().status, TcbStatus::UpToDate);
+    assert_eq!(status(old, new).1.unwrap().advisories, ["INTEL-SA-00014"]);
+    // A platform that is worse by now than it was: the worse counts, with all that it misses.
+    let worse = status(new, old).1.unwrap();
+    assert_eq!(worse.status, TcbStatus::OutOfDate);
+    assert_eq!((worse.advisories, worse.missed_since), (vec!["INTEL-SA-00014".to_owned()], time(NEWEST)));
+    let both = status(old, svn(5, 1, 2)).1.unwrap();
+    assert_eq!((both.status, both.missed_since), (TcbStatus::OutOfDate, time(MIDDLE)));
+    assert_eq!(both.advisories, ["INTEL-SA-00014", "INTEL-SA-00004", "INTEL-SA-00002"]);
     assert_eq!(status(new, svn(1, 1, 5)).0, ["tcb: tdx-module-tcb-unknown"]);
     assert_eq!(status(new, svn(5, 1, 1)).0, ["tcb: tcb-unknown"]);
     let mut revoked = info.clone();
@@ -177,7 +183,7 @@ fn combined(platform: TcbStatus, qe: TcbStatus, current: Option<TcbStatus>) -> T
     let platform = PlatformTcb {
         platform: level(platform),
         module: None,
-        current,
+        current: current.map(level),
         evaluation_data_number,
         issue_date,
         next_update,
@@ -205,6 +211,31 @@ fn statuses_of_platform_and_quoting_enclave_come_together_as_intels_do() {
     // Beyond Intel's library: what a part needs, the whole needs.
     assert_eq!(combined(UpToDate, ConfigurationNeeded, None), ConfigurationNeeded);
     assert_eq!(combined(OutOfDate, ConfigurationNeeded, None), OutOfDateConfigurationNeeded);
+}
+
+#[test]
+fn the_worse_of_launch_and_now_counts() {
+    use TcbStatus::*;
+    for (launch, current, expected) in [
+        (UpToDate, UpToDate, UpToDate),
+        (UpToDate, SWHardeningNeeded, SWHardeningNeeded),
+        (UpToDate, ConfigurationNeeded, ConfigurationNeeded),
+        (SWHardeningNeeded, ConfigurationNeeded, ConfigurationAndSWHardeningNeeded),
+        (ConfigurationNeeded, SWHardeningNeeded, ConfigurationAndSWHardeningNeeded),
+        (ConfigurationNeeded, UpToDate, ConfigurationNeeded),
+        (UpToDate, OutOfDate, OutOfDate),
+        (ConfigurationNeeded, OutOfDate, OutOfDateConfigurationNeeded),
+        (UpToDate, OutOfDateConfigurationNeeded, OutOfDateConfigurationNeeded),
+        (OutOfDate, OutOfDateConfigurationNeeded, OutOfDateConfigurationNeeded),
+        (OutOfDate, OutOfDate, OutOfDate),
+        (OutOfDate, UpToDate, TDRelaunchAdvised),
+        (OutOfDate, ConfigurationNeeded, TDRelaunchAdvisedConfigurationNeeded),
+        (UpToDate, Revoked, Revoked),
+        (OutOfDate, Revoked, Revoked),
+        (Revoked, UpToDate, Revoked),
+    ] {
+        assert_eq!(combined(launch, UpToDate, Some(current)), expected, "{launch:?} {current:?}");
+    }
 }
 
 #[test]

@@ -219,7 +219,7 @@ fn reference_values_from_evidence_accept_it_and_nothing_weaker() {
                 report.platform_info |= 1;
                 report.current_tcb.microcode = 220;
                 let claims = claims(&report);
-                let values = reference_values(&claims);
+                let values = reference_values(&claims).unwrap();
                 assert_eq!(values.validate(), Ok(()));
                 assert_eq!(texts(&claims, &values), [""; 0], "{product} {version} {kind}");
                 let json = serde_json::to_string(&values).unwrap();
@@ -239,11 +239,19 @@ fn reference_values_from_evidence_accept_it_and_nothing_weaker() {
 }
 
 #[test]
+fn without_a_product_there_are_no_values() {
+    let mut claims = claims(&milan());
+    assert!(reference_values(&claims).is_some());
+    claims.product = None;
+    assert!(reference_values(&claims).is_none());
+}
+
+#[test]
 fn no_values_accept_a_debuggable_guest() {
     let mut report = milan();
     report.policy |= 1 << 19;
     let claims = claims(&report);
-    assert_eq!(texts(&claims, &reference_values(&claims)), ["guest_policy.debug: yes, accepted is no"]);
+    assert_eq!(texts(&claims, &reference_values(&claims).unwrap()), ["guest_policy.debug: yes, accepted is no"]);
 }
 
 #[test]

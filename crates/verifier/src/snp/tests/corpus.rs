@@ -134,7 +134,7 @@ fn corpus_reference_values_from_a_genuine_report_accept_it() {
         [("snp/test-report.bin", "snp/test-vcek.der"), ("snp/test-vlek-report.bin", "snp/test-vlek.der")]
     {
         let claims = judge(&file(report), &file(certificate), AT).claims.unwrap();
-        let values = reference_values(&claims);
+        let values = reference_values(&claims).unwrap();
         assert_eq!(values.validate(), Ok(()));
         appraise(&claims, &values, UnixTime(0)).unwrap();
         assert!(values.provisional_firmware, "both machines run firmware that they have not committed to");

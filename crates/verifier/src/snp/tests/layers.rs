@@ -97,11 +97,16 @@ fn no_flipped_bit_verifies() {
                 let mut body = genuine.clone();
                 body[index] ^= 1 << bit;
                 let layers = shown(&examine(&body, Some(&EXPECTED), &context));
+                // Of a VLEK's reports nobody can tell whether another provider's key signed them.
+                let unsigned = match kind {
+                    SigningKey::Vcek => "chip_key +, signature snp-signature!",
+                    SigningKey::Vlek => "chip_key snp-other-key?, signature (needs chip_key)",
+                };
                 let at = format!("{product} {version} byte {index:#x} bit {bit}: {layers}");
                 assert_ne!(layers, ALL_HOLD, "{at}");
                 match index {
                     0x00..0x04 => {
-                        assert!(layers.starts_with("format snp-") || layers.contains("snp-signature!"), "{at}");
+                        assert!(layers.starts_with("format snp-") || layers.contains(unsigned), "{at}");
                     }
                     0x34..0x38 => assert!(layers.contains("format snp-signature-algorithm?"), "{at}"),
                     0x4c..0x50 | 0x1eb | 0x1ef | 0x208..0x2a0 => {
@@ -109,18 +114,15 @@ fn no_flipped_bit_verifies() {
                     }
                     0x2d0..0x2e8 | 0x318..0x4a0 => assert!(layers.contains("format snp-reserved!"), "{at}"),
                     0x50..0x90 => {
-                        assert!(layers.contains("signature snp-signature!, binding evidence-unbound!"), "{at}");
+                        assert!(layers.contains(&format!("{unsigned}, binding evidence-unbound!")), "{at}");
                     }
                     0x04..0x08 | 0x10..0x30 | 0x90..0x180 | 0x2a0..0x2d0 | 0x2e8..0x318 => {
-                        assert!(layers.contains("chip_key +, signature snp-signature!"), "{at}");
+                        assert!(layers.contains(unsigned), "{at}");
                     }
                     0x1a0..0x1e0 => {
                         // A VLEK certifies no chip, so an id that appears is caught by the signature alone. An id whose
                         // zeros go can make an old report read in the other product's layout.
-                        let expected = match kind {
-                            SigningKey::Vcek => "chip_key snp-other-key?, signature (needs chip_key)",
-                            SigningKey::Vlek => "chip_key +, signature snp-signature!",
-                        };
+                        let expected = "chip_key snp-other-key?, signature (needs chip_key)";
                         assert!(layers.contains(expected), "{at}");
                     }
                     _ => assert!(
@@ -378,7 +380,10 @@ fn a_masked_chip_is_looked_for_among_so_many_and_no_more() {
     };
     let body = key.sign(&report);
     fill(&mut endorsements, 1..64);
-    assert!(shown(&judge(&body, &endorsements)).contains("chip_key +, signature snp-signature!"));
+    // Other machines' certificates only: the right one is missing, and the chip is not claimed to be one of theirs.
+    let examination = judge(&body, &endorsements);
+    assert!(shown(&examination).contains("chip_key snp-other-key?, signature (needs chip_key)"));
+    assert_eq!(examination.claims.unwrap().chip(), None);
     let mut enough = endorsements.clone();
     enough.add(EndorsementKind::Certificate, &key.certificate).unwrap();
     assert_eq!(shown(&judge(&body, &enough)), ALL_HOLD);
@@ -389,6 +394,39 @@ fn a_masked_chip_is_looked_for_among_so_many_and_no_more() {
     let mut extended = body;
     extended.extend(certificate_table(&[(VCEK_GUID, &key.certificate)]));
     assert_eq!(shown(&judge(&extended, &endorsements)), ALL_HOLD);
+}
+
+#[test]
+fn another_providers_vlek_is_no_statement_about_a_report() {
+    let report = Report::new(AmdProduct::Milan, 3, SigningKey::Vlek);
+    let (key, other) = (ReportKey::of(&report), ReportKey::of(&report));
+    assert_eq!(shown(&judge(&key.sign(&report), &endorse(&key))), ALL_HOLD);
+    let layers = shown(&judge(&key.sign(&report), &endorse(&other)));
+    assert!(layers.contains("chip_key snp-other-key?, signature (needs chip_key)"), "{layers}");
+    // A chip that is named has one key, and who does not sign with it is an impostor.
+    let report = milan();
+    let (key, other) = (ReportKey::of(&report), ReportKey::of(&report));
+    assert!(shown(&judge(&key.sign(&report), &endorse(&other))).contains("chip_key +, signature snp-signature!"));
+}
+
+#[test]
+fn a_list_of_the_hosts_is_heard_only_beside_a_signature() {
+    let report = milan();
+    let key = ReportKey::of(&report);
+    let mut without = Endorsements::default();
+    without.add(EndorsementKind::Certificate, &key.certificate).unwrap();
+    let mut body = key.sign(&report);
+    body.extend(certificate_table(&[(CRL_GUID, &key.line.crl())]));
+    assert_eq!(shown(&judge(&body, &without)), ALL_HOLD);
+    body[0x90] ^= 1;
+    assert!(shown(&judge(&body, &without)).contains("revocation crl-missing?"));
+    // A clear list of the host's does not hide what another one revokes.
+    let mut body = key.sign(&report);
+    let mut newer = Crl::new(key.line.root_name());
+    newer.this_update = NOT_BEFORE + 100;
+    body.extend(certificate_table(&[(CRL_GUID, &newer.sign(key.line.ark_key))]));
+    let revoked = with_crl(&key.certificate, &key.line.crl_revoking(ASK_SERIAL));
+    assert!(shown(&judge(&body, &revoked)).contains("revocation certificate-revoked!"));
 }
 
 #[test]
