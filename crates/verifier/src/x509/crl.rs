@@ -5,7 +5,7 @@ use x509_parser::prelude::{CertificateRevocationList, FromDer as _};
 
 use super::{Certificate, SignatureAlgorithm};
 use crate::context::Cache;
-use crate::endorsements::Document;
+use crate::endorsements::Documents;
 use crate::error::{Fault, VerifyError};
 use crate::layer::Outcome;
 use crate::time::UnixTime;
@@ -111,7 +111,7 @@ enum Answer {
 pub(crate) fn standing(
     certificate: &Certificate,
     issuer: &Certificate,
-    lists: &[Document],
+    lists: &Documents,
     now: UnixTime,
     cache: &Cache,
 ) -> Result<(), CrlError> {
@@ -120,13 +120,12 @@ pub(crate) fn standing(
     let (issuer_digest, certificate_digest) = (issuer.fingerprint(), certificate.fingerprint());
     // A list that cleared this very certificate before, and has not expired, is not read again, unless there is a newer
     // list beside it: so the key covers all of them.
-    let mut fields: Vec<&[u8]> = vec![b"crl", issuer_digest.as_bytes(), certificate_digest.as_bytes()];
-    fields.extend(lists.iter().map(|list| list.digest_bytes().as_slice()));
-    let key = Digest::of_fields(&fields);
+    let key =
+        Digest::of_fields(&[b"crl", issuer_digest.as_bytes(), certificate_digest.as_bytes(), lists.digest_bytes()]);
     if cache.holds(&key, now) {
         return Ok(());
     }
-    for list in lists {
+    for list in lists.iter() {
         match read(certificate, issuer, list.bytes()) {
             Ok(None) => {}
             Ok(Some((this_update, answer))) => {
