@@ -86,7 +86,7 @@ fn path(leaf: &Certificate, presented: &[Certificate], context: &Context<'_>) ->
     chain = chain.claim("certificates", names);
     let mut revocation = Section::note("revocation");
     for (certificate, issuer) in verified.pairs() {
-        let outcome = standing(certificate, issuer, context.endorsements.crls(), context.now, context.cache);
+        let outcome = standing(certificate, issuer, context.endorsements.crl_set(), context.now, context.cache);
         // AMD revokes authorities and no chip keys, and NVIDIA answers by OCSP: only lists that are at hand are held
         // against a certificate here.
         match &outcome {

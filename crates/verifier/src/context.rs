@@ -54,8 +54,13 @@ impl fmt::Debug for Cache {
 impl Cache {
     /// Whether a check held before and still holds at `now`.
     pub(crate) fn holds(&self, key: &Digest, now: UnixTime) -> bool {
+        self.until(key, now).is_some()
+    }
+
+    /// Until when a check holds that held before and still does at `now`.
+    pub(crate) fn until(&self, key: &Digest, now: UnixTime) -> Option<UnixTime> {
         let checks = self.checks.lock().unwrap_or_else(PoisonError::into_inner);
-        checks.get(key).is_some_and(|(from, until)| (*from..=*until).contains(&now))
+        checks.get(key).filter(|(from, until)| (*from..=*until).contains(&now)).map(|(_, until)| *until)
     }
 
     /// Remembers that a check held, for the time from `from` to `until`.

@@ -123,6 +123,42 @@ impl fmt::Debug for Document {
     }
 }
 
+/// Documents of one kind, with one digest over all of them: what is remembered of a search among them is remembered under
+/// that, and costs no more where there are many.
+#[derive(Clone, Debug)]
+pub(crate) struct Documents {
+    documents: Vec<Document>,
+    digest: Digest,
+}
+
+impl Default for Documents {
+    fn default() -> Self {
+        Self { documents: Vec::new(), digest: Digest::ZERO }
+    }
+}
+
+impl Documents {
+    /// Adds a document.
+    pub(crate) fn push(&mut self, document: Document) {
+        // Over the documents in their order, each by its own digest.
+        self.digest = Digest::of_fields(&[self.digest.as_bytes(), document.digest_bytes()]);
+        self.documents.push(document);
+    }
+
+    /// The digest over all of them.
+    pub(crate) fn digest_bytes(&self) -> &[u8; 32] {
+        self.digest.as_bytes()
+    }
+}
+
+impl std::ops::Deref for Documents {
+    type Target = [Document];
+
+    fn deref(&self) -> &[Document] {
+        &self.documents
+    }
+}
+
 /// LIMIT: documents of one kind in one set: certificates and RIMs of a few hundred machines of one site.
 pub const MAX_DOCUMENTS: usize = 1_024;
 
@@ -158,12 +194,12 @@ pub enum EndorsementError {
 /// or broken is passed over as if it were not there.
 #[derive(Clone, Default, Debug)]
 pub struct Endorsements {
-    certificates: Vec<Document>,
-    crls: Vec<Document>,
-    tcb_infos: Vec<Document>,
-    qe_identities: Vec<Document>,
-    rims: Vec<Document>,
-    ocsp_responses: Vec<Document>,
+    certificates: Documents,
+    crls: Documents,
+    tcb_infos: Documents,
+    qe_identities: Documents,
+    rims: Documents,
+    ocsp_responses: Documents,
 }
 
 impl Endorsements {
@@ -264,6 +300,21 @@ impl Endorsements {
 
     /// OCSP responses.
     pub fn ocsp_responses(&self) -> &[Document] {
+        &self.ocsp_responses
+    }
+
+    /// [`Self::crls`] with their digest.
+    pub(crate) fn crl_set(&self) -> &Documents {
+        &self.crls
+    }
+
+    /// [`Self::rims`] with their digest.
+    pub(crate) fn rim_set(&self) -> &Documents {
+        &self.rims
+    }
+
+    /// [`Self::ocsp_responses`] with their digest.
+    pub(crate) fn ocsp_set(&self) -> &Documents {
         &self.ocsp_responses
     }
 }

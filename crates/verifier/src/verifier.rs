@@ -172,18 +172,39 @@ pub(crate) fn sgx_claims(claims: sgx::Claims) -> Claims {
 /// TEE with devices is.
 pub fn appraise(evidence: VerifiedEvidence, values: &ReferenceValues) -> Result<AttestationResult, AppraiseError> {
     let VerifiedEvidence { claims, digest, verified_at } = evidence;
-    let vectors = match compare(&claims, values, verified_at) {
-        Compared::Software => {
-            let tee = software::appraise(&claims, values)?;
-            (None, Vectors { tee, devices: None })
-        }
-        Compared::Entries(entries) => {
-            let (platform, vectors) = accepted(claims.tee, entries)?;
-            (Some(platform), vectors)
-        }
+    let (platform, Vectors { tee, devices }) = match accepted_by(&claims, values, verified_at) {
+        Some((platform, vectors)) => (Some(platform), vectors),
+        None => match compare(&claims, values, verified_at) {
+            Compared::Software => (None, Vectors { tee: software::appraise(&claims, values)?, devices: None }),
+            Compared::Entries(entries) => {
+                let (platform, vectors) = accepted(claims.tee, entries)?;
+                (Some(platform), vectors)
+            }
+        },
     };
-    let (platform, Vectors { tee, devices }) = vectors;
     Ok(AttestationResult { claims, digest, vector: tee, device_vector: devices, platform })
+}
+
+/// The first entry that accepts, and what it says. Entries for other guests cannot, so they are not compared here: saying in what
+/// each of them differs is dear, and only worth it where none accepts.
+fn accepted_by(claims: &Claims, values: &ReferenceValues, now: UnixTime) -> Option<(String, Vectors)> {
+    let whole = |platform: &str, tee: Result<TrustVector, Vec<Mismatch>>| {
+        let tee = tee.ok()?;
+        let devices = devices_of(claims, platform, values).ok()?;
+        Some((platform.to_owned(), Vectors { tee, devices }))
+    };
+    match &claims.detail {
+        Detail::Software => None,
+        Detail::Snp(snp) => {
+            let mut entries = values.snp.iter().filter(|one| one.measurements.contains(&snp.measurement));
+            entries.find_map(|one| whole(&one.platform, snp::appraise(snp, one, now)))
+        }
+        Detail::Tdx(tdx) => {
+            let mut entries = values.tdx.iter().filter(|one| one.mrtd.contains(&tdx.report.mrtd));
+            entries.find_map(|one| whole(&one.platform, tdx::appraise(tdx, one, now)))
+        }
+        Detail::Sgx(sgx) => values.sgx.iter().find_map(|one| whole(&one.platform, sgx::appraise(sgx, one, now))),
+    }
 }
 
 /// What an entry that accepts says of the TEE, and of the devices if there are any.

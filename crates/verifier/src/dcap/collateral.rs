@@ -339,7 +339,7 @@ impl Statement for QeIdentity {
 #[derive(Debug)]
 pub(super) struct Signed<T> {
     pub(super) statement: T,
-    pub(super) signer: VerifiedPath,
+    pub(super) signer: Arc<VerifiedPath>,
 }
 
 /// Reads a statement out of its envelope. Its signature is not looked at.
@@ -410,7 +410,7 @@ pub(super) fn verified<T: Statement>(
         Err(problem) => return Err((Some(statement), problem)),
     };
     let until = signer.until().min(next_update);
-    let signed = Arc::new(Signed { statement, signer });
+    let signed = Arc::new(Signed { statement, signer: Arc::new(signer) });
     // From now, not from the day of issue: the signer's path was checked for now.
     context.cache.keep(key, context.now, until, &signed);
     Ok(signed)

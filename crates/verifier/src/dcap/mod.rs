@@ -43,7 +43,7 @@ use crate::layer::{EXPECTED_REPORT_DATA, Outcome};
 use crate::time::UnixTime;
 use crate::value::Value;
 use crate::x509::{
-    Certificate, CertificateError, PathError, PublicKey, VerifiedPath, build_path, pem_chain, standing, verify_path,
+    Certificate, CertificateError, PathError, PreparedKey, PublicKey, VerifiedPath, build_path, pem_chain, standing, verify_path,
 };
 use collateral::{QeIdentity, Signed, TcbInfo};
 use pck::PCK_EXTENSION;
@@ -145,7 +145,7 @@ pub(crate) struct Examined {
 #[derive(Debug)]
 struct Pck {
     path: VerifiedPath,
-    certificate: Certificate,
+    certificate: Arc<Certificate>,
     authority: PckAuthority,
     extension: PckExtension,
 }
@@ -162,7 +162,7 @@ pub(crate) fn examine(tee: Tee, bytes: &[u8], expected: Option<&ReportData>, con
     };
     let (presented, chain) = pck_chain(&quote, context);
     let needs_pck = || Outcome::Skipped { needs: "pck_chain" };
-    let qe_report = match &presented.certificate {
+    let qe_report: Outcome = match &presented.certificate {
         Some(certificate) => check_qe_report(&quote, certificate, chain.is_ok(), context).into(),
         None => needs_pck(),
     };
@@ -172,16 +172,19 @@ pub(crate) fn examine(tee: Tee, bytes: &[u8], expected: Option<&ReportData>, con
         None => (None, None, needs_pck()),
     };
     let revocation = match &chain {
-        Ok(pck) => check_revocation(&pck.path, [tcb_signer.as_ref(), qe_signer.as_ref()], context).into(),
+        Ok(pck) => check_revocation(&pck.path, [tcb_signer.as_deref(), qe_signer.as_deref()], context).into(),
         Err(_) => needs_pck(),
     };
+    // Keys that nobody vouches for are not remembered: anybody could fill the memory with them.
+    let vouched = chain.is_ok() && qe_report.holds();
+    let signature = check_signature(&quote, vouched, context).into();
     let layers = Layers {
         format: Outcome::Holds,
         pck_chain: chain.map(drop).into(),
         revocation,
         qe_report,
         qe_identity,
-        signature: check_signature(&quote).into(),
+        signature,
         tcb: tcb_outcome,
         binding: check_binding(&quote, expected),
     };
@@ -199,7 +202,7 @@ pub(crate) fn examine(tee: Tee, bytes: &[u8], expected: Option<&ReportData>, con
 /// What could be read of the presented PCK certificate, whether or not it leads anywhere.
 #[derive(Default)]
 struct Presented {
-    certificate: Option<Certificate>,
+    certificate: Option<Arc<Certificate>>,
     extension: Option<PckExtension>,
     authority: Option<PckAuthority>,
 }
@@ -209,7 +212,7 @@ fn pck_chain(quote: &Quote<'_>, context: &Context<'_>) -> (Presented, Result<Arc
     let key = Digest::of_fields(&[b"pck", root.as_bytes(), quote.chain]);
     if let Some(pck) = context.cache.get::<Pck>(&key, context.now) {
         let presented = Presented {
-            certificate: Some(pck.certificate.clone()),
+            certificate: Some(Arc::clone(&pck.certificate)),
             extension: Some(pck.extension.clone()),
             authority: Some(pck.authority),
         };
@@ -241,7 +244,8 @@ fn verify_pck(chain: &[u8], context: &Context<'_>, presented: &mut Presented) ->
     let Some((leaf, others)) = certificates.split_first() else {
         return Err(malformed(CertificateError::Pem { reason: "there is no certificate in it" }).into());
     };
-    presented.certificate = Some(leaf.clone());
+    let certificate = Arc::new(leaf.clone());
+    presented.certificate = Some(Arc::clone(&certificate));
     presented.authority = authority(leaf.issuer());
     let extension = leaf.extension(PCK_EXTENSION).ok_or(PckError::NoExtension).and_then(PckExtension::parse);
     presented.extension = extension.clone().ok();
@@ -252,7 +256,7 @@ fn verify_pck(chain: &[u8], context: &Context<'_>, presented: &mut Presented) ->
     let authority = presented.authority.filter(|_| leaf.subject() == PCK_NAME && path.certificates().len() == 3);
     let authority = authority.ok_or_else(not_pck)?;
     let extension = extension.map_err(DcapError::from)?;
-    Ok(Pck { path, certificate: leaf.clone(), authority, extension })
+    Ok(Pck { path, certificate, authority, extension })
 }
 
 /// `is_pck`: the certificate leads to Intel's root.
@@ -284,12 +288,22 @@ fn check_qe_report(quote: &Quote<'_>, pck: &Certificate, is_pck: bool, context: 
     Ok(())
 }
 
-fn check_signature(quote: &Quote<'_>) -> Result<(), DcapError> {
-    // SEC 1, 2.3.3: an uncompressed point begins with 4.
-    let mut point = Vec::with_capacity(65);
-    point.push(4);
-    point.extend_from_slice(quote.attestation_key);
-    if PublicKey::P256(point).verify_fixed(quote.signed, quote.signature) { Ok(()) } else { Err(DcapError::Signature) }
+fn check_signature(quote: &Quote<'_>, vouched: bool, context: &Context<'_>) -> Result<(), DcapError> {
+    let key = Digest::of_fields(&[b"attestation key", quote.attestation_key]);
+    let known = context.cache.get::<PreparedKey>(&key, context.now);
+    let prepared = known.clone().or_else(|| {
+        // SEC 1, 2.3.3: an uncompressed point begins with 4.
+        let mut point = Vec::with_capacity(65);
+        point.push(4);
+        point.extend_from_slice(quote.attestation_key);
+        PublicKey::P256(point).prepare_fixed().map(Arc::new)
+    });
+    let prepared = prepared.filter(|key| key.verify_fixed(quote.signed, quote.signature)).ok_or(DcapError::Signature)?;
+    if known.is_none() && vouched {
+        // That a point lies on its curve is no matter of time.
+        context.cache.keep(key, UnixTime(0), UnixTime(u64::MAX), &prepared);
+    }
+    Ok(())
 }
 
 fn check_binding(quote: &Quote<'_>, expected: Option<&ReportData>) -> Outcome {
@@ -309,7 +323,7 @@ fn check_revocation(
     signers: [Option<&VerifiedPath>; 2],
     context: &Context<'_>,
 ) -> Result<(), VerifyError> {
-    let lists = context.endorsements.crls();
+    let lists = context.endorsements.crl_set();
     let mut unknown = None;
     for path in [Some(pck)].into_iter().chain(signers).flatten() {
         for (certificate, issuer) in path.pairs() {
@@ -323,7 +337,7 @@ fn check_revocation(
     unknown.map_or(Ok(()), Err)
 }
 
-fn judge_qe(tee: Tee, qe: &EnclaveReport, context: &Context<'_>) -> (Option<VerifiedPath>, Option<QeTcb>, Outcome) {
+fn judge_qe(tee: Tee, qe: &EnclaveReport, context: &Context<'_>) -> (Option<Arc<VerifiedPath>>, Option<QeTcb>, Outcome) {
     use collateral::Statement as _;
     let found: Result<Arc<Signed<QeIdentity>>, _> = collateral::find(
         context.endorsements.qe_identities(),
@@ -333,7 +347,7 @@ fn judge_qe(tee: Tee, qe: &EnclaveReport, context: &Context<'_>) -> (Option<Veri
     );
     match found {
         Ok(signed) => {
-            let signer = Some(signed.signer.clone());
+            let signer = Some(Arc::clone(&signed.signer));
             match signed.statement.judge(qe) {
                 Ok(tcb) => (signer, Some(tcb), Outcome::Holds),
                 Err(error) => (signer, None, Outcome::Fails(error.into())),
@@ -348,7 +362,7 @@ fn judge_platform(
     pck: &PckExtension,
     body: &Body,
     context: &Context<'_>,
-) -> (Option<VerifiedPath>, Option<PlatformTcb>, Outcome) {
+) -> (Option<Arc<VerifiedPath>>, Option<PlatformTcb>, Outcome) {
     use collateral::Statement as _;
     let found: Result<Arc<Signed<TcbInfo>>, _> = collateral::find(
         context.endorsements.tcb_infos(),
@@ -358,7 +372,7 @@ fn judge_platform(
     );
     match found {
         Ok(signed) => {
-            let signer = Some(signed.signer.clone());
+            let signer = Some(Arc::clone(&signed.signer));
             let judged = match body {
                 Body::Sgx(_) => signed.statement.judge_sgx(pck),
                 Body::Tdx(report) => signed.statement.judge_tdx(pck, report),

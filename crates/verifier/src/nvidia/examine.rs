@@ -10,7 +10,7 @@ use super::firmware::{self, Found, Wanted};
 use super::identity::{self, Chain};
 use super::spdm::Transcript;
 use crate::VerifyError;
-use crate::context::Context;
+use crate::context::{Cache, Context};
 use crate::endorsements::Need;
 use crate::layer::{EXPECTED_NONCE, Outcome, demand_all};
 use crate::ocsp::{self, OcspError, Standing};
@@ -248,12 +248,15 @@ const AUTHORITY_INFO: &str = "1.3.6.1.5.5.7.1.1";
 /// What NVIDIA says of the standing of a chain's certificates. A revoked one is a "no" whatever reference values say;
 /// where it cannot be told, reference values decide.
 fn revocation(chain: &Chain, context: &Context<'_>) -> (Option<Outcome>, RevocationCheck, Option<OcspError>) {
-    let responses = context.endorsements.ocsp_responses();
+    let responses = context.endorsements.ocsp_set();
+    // Of certificates that lead nowhere nothing is remembered: anybody could fill the memory with them.
+    let forgotten = Cache::default();
+    let cache = if chain.path.is_ok() { context.cache } else { &forgotten };
     let mut until: Option<UnixTime> = None;
     let mut complete = true;
     let mut problem = None;
     for (certificate, issuer) in chain.certificates.iter().zip(chain.certificates.iter().skip(1)) {
-        match ocsp::check(responses, certificate, issuer, context.now, context.cache) {
+        match ocsp::check(responses, certificate, issuer, context.now, cache) {
             Ok(Standing::Good { until: end }) => until = Some(until.map_or(end, |until| until.min(end))),
             Ok(Standing::NotGiven) => complete &= certificate.extension(AUTHORITY_INFO).is_none(),
             Err(error) if error.fault().is_refusal() => {

@@ -16,7 +16,7 @@ use super::error::{Difference, NvidiaError};
 use super::identity::architecture_of;
 use crate::VerifyError;
 use crate::context::Context;
-use crate::endorsements::{Document, Need};
+use crate::endorsements::Need;
 use crate::error::Fault;
 use crate::ocsp::Standing;
 use crate::rim::{self, Rim};
@@ -79,20 +79,16 @@ pub(super) fn find(wanted: &Wanted<'_>, context: &Context<'_>) -> Result<Arc<Fou
 /// A digest over everything that [`find`] looks at.
 fn key(wanted: &Wanted<'_>, context: &Context<'_>) -> Digest {
     let root = context.anchors.nvidia_rim();
-    let mut fields: Vec<&[u8]> = vec![
+    Digest::of_fields(&[
         b"nvidia manifests",
         wanted.manifest.as_bytes(),
         wanted.version.as_bytes(),
         wanted.architecture.name().as_bytes(),
         wanted.kind.name().as_bytes(),
         root.as_bytes(),
-    ];
-    let documents = |documents: &'_ [Document]| -> Vec<Digest> { documents.iter().map(Document::digest).collect() };
-    let (rims, responses) = (documents(context.endorsements.rims()), documents(context.endorsements.ocsp_responses()));
-    fields.extend(rims.iter().map(|digest| digest.as_bytes().as_slice()));
-    fields.push(b"responses");
-    fields.extend(responses.iter().map(|digest| digest.as_bytes().as_slice()));
-    Digest::of_fields(&fields)
+        context.endorsements.rim_set().digest_bytes(),
+        context.endorsements.ocsp_set().digest_bytes(),
+    ])
 }
 
 /// Until when a manifest's signers are known to be good.

@@ -22,7 +22,7 @@ pub(crate) use response::looks_like;
 
 use self::response::{Answer, Response, Status};
 use crate::context::Cache;
-use crate::endorsements::Document;
+use crate::endorsements::Documents;
 use crate::error::Fault;
 use crate::explain::Section;
 use crate::time::UnixTime;
@@ -261,25 +261,28 @@ impl OcspError {
 /// "good" into anything else. Among those that the issuer authorized the newest decides, but a revocation for good stays
 /// one, also in a response that has run out.
 pub(crate) fn check(
-    responses: &[Document],
+    responses: &Documents,
     certificate: &Certificate,
     issuer: &Certificate,
     now: UnixTime,
     cache: &Cache,
 ) -> Result<Standing, OcspError> {
     let error = |problem| Err(OcspError { certificate: certificate.subject().to_owned(), problem });
-    let digests: Vec<Digest> = responses.iter().map(Document::digest).collect();
     let [about, by] = [certificate.fingerprint(), issuer.fingerprint()];
-    let mut fields: Vec<&[u8]> = vec![b"ocsp", about.as_bytes(), by.as_bytes()];
-    fields.extend(digests.iter().map(|digest| digest.as_bytes().as_slice()));
-    let key = Digest::of_fields(&fields);
-    if cache.holds(&key, now) {
-        return Ok(Standing::Good { until: soonest(responses, certificate, issuer, now) });
+    let key = |said: &[u8]| {
+        Digest::of_fields(&[b"ocsp", said, about.as_bytes(), by.as_bytes(), responses.digest_bytes()])
+    };
+    let (good, nothing) = (key(b"good"), key(b"nothing"));
+    if let Some(until) = cache.until(&good, now) {
+        return Ok(Standing::Good { until });
+    }
+    if cache.holds(&nothing, now) {
+        return Ok(Standing::NotGiven);
     }
 
     let mut newest: Option<Spoken> = None;
     let mut unusable: Option<Unusable> = None;
-    for document in responses {
+    for document in responses.iter() {
         match read(document.bytes(), certificate, issuer) {
             Ok(None) => {}
             Ok(Some(spoken)) => {
@@ -296,7 +299,12 @@ pub(crate) fn check(
         }
     }
     let Some(spoken) = newest else {
-        return unusable.map_or(Ok(Standing::NotGiven), |problem| error(problem.into()));
+        if let Some(problem) = unusable {
+            return error(problem.into());
+        }
+        // Whether any of these responses is about the certificate is no matter of time.
+        cache.remember(nothing, UnixTime(0), UnixTime(u64::MAX));
+        return Ok(Standing::NotGiven);
     };
     if let Status::Revoked { since, reason } = spoken.status {
         return error(OcspProblem::Revoked { since, reason });
@@ -314,25 +322,11 @@ pub(crate) fn check(
     }
     match spoken.status {
         Status::Good => {
-            cache.remember(key, from, until);
+            cache.remember(good, from, until);
             Ok(Standing::Good { until })
         }
         Status::Unknown | Status::Revoked { .. } => error(OcspProblem::Unknown),
     }
-}
-
-/// Until when a certificate is good at least, where it was found to be good among the same responses before: the end of
-/// the answer about it that runs out first. No signature is looked at, and a forged answer can only shorten it.
-fn soonest(responses: &[Document], certificate: &Certificate, issuer: &Certificate, now: UnixTime) -> UnixTime {
-    responses
-        .iter()
-        .filter_map(|document| Response::parse(document.bytes()).ok())
-        .flat_map(|response| response.answers)
-        .filter(|answer| answer.is_about(certificate, issuer))
-        .filter_map(|answer| answer.next_update)
-        .filter(|until| *until >= now)
-        .min()
-        .unwrap_or(now)
 }
 
 /// What the issuer, or somebody in its name, says of the certificate.

@@ -6,7 +6,7 @@ use testkit::ocsp::{IssuerHash, TestAnswer, TestOcsp, TestResponder, TestStatus,
 use super::response::Response;
 use super::{OcspError, OcspProblem, Reason, Standing, Unusable, check, explain, looks_like};
 use crate::context::Cache;
-use crate::endorsements::{Document, EndorsementKind, Endorsements};
+use crate::endorsements::{Documents, EndorsementKind, Endorsements};
 use crate::error::Fault;
 use crate::time::UnixTime;
 use crate::x509::Certificate;
@@ -74,12 +74,12 @@ impl Rig {
     }
 }
 
-fn documents(responses: &[Vec<u8>]) -> Vec<Document> {
+fn documents(responses: &[Vec<u8>]) -> Documents {
     let mut endorsements = Endorsements::default();
     for response in responses {
         endorsements.add(EndorsementKind::OcspResponse, response).unwrap();
     }
-    endorsements.ocsp_responses().to_vec()
+    endorsements.ocsp_set().clone()
 }
 
 fn responder() -> Template {

@@ -95,7 +95,7 @@ const EXTENDED_KEY_USAGE: &str = "2.5.29.37";
 
 /// What OCSP says of each certificate of the path but the root, whose standing is that it is compiled in.
 pub(super) fn standing(path: &[Certificate], context: &Context<'_>) -> Result<Vec<(String, Standing)>, RimError> {
-    let responses = context.endorsements.ocsp_responses();
+    let responses = context.endorsements.ocsp_set();
     let mut standing = Vec::new();
     let mut could_not_tell = None;
     for (certificate, issuer) in path.iter().zip(path.iter().skip(1)) {
@@ -112,9 +112,6 @@ pub(super) fn standing(path: &[Certificate], context: &Context<'_>) -> Result<Ve
 /// A digest over all that the verification of a document rests on but the time.
 pub(super) fn key(document: &Digest, context: &Context<'_>) -> Digest {
     let root = context.anchors.nvidia_rim();
-    let mut fields: Vec<&[u8]> = vec![b"rim", document.as_bytes(), root.as_bytes()];
-    let responses = context.endorsements.ocsp_responses();
-    let digests: Vec<Digest> = responses.iter().map(crate::endorsements::Document::digest).collect();
-    fields.extend(digests.iter().map(|digest| digest.as_bytes().as_slice()));
-    Digest::of_fields(&fields)
+    let responses = context.endorsements.ocsp_set();
+    Digest::of_fields(&[b"rim", document.as_bytes(), root.as_bytes(), responses.digest_bytes()])
 }

@@ -11,7 +11,7 @@ use super::key::{AMD_ARC, Holder, KeyCertificate, UNDERSTOOD};
 use super::report::{Claims, Endorsed, FormatError, MASKED, RawReport};
 use super::table::{CertificateTable, Content};
 use crate::context::Context;
-use crate::endorsements::{AmdKey, Document, EndorsementKind, Endorsements, Need};
+use crate::endorsements::{AmdKey, Documents, EndorsementKind, Endorsements, Need};
 use crate::error::VerifyError;
 use crate::layer::{EXPECTED_REPORT_DATA, Outcome};
 use crate::x509::{Certificate, VerifiedPath, build_path, standing, verify_path};
@@ -177,13 +177,13 @@ fn examine_report(
 /// The standing of the authority below the root. Keys themselves have serial number 0 and are on no list: AMD takes one
 /// back by raising the TCB that it stands for.
 fn revocation(path: &VerifiedPath, own: &Endorsements, context: &Context<'_>) -> Outcome {
-    let both: Vec<Document>;
-    let lists = if own.crls().is_empty() {
-        context.endorsements.crls()
-    } else {
-        both = context.endorsements.crls().iter().chain(own.crls()).cloned().collect();
-        &both
-    };
+    let mut lists = context.endorsements.crl_set();
+    let mut both: Documents;
+    if !own.crls().is_empty() {
+        both = lists.clone();
+        own.crls().iter().cloned().for_each(|list| both.push(list));
+        lists = &both;
+    }
     let authorities = path.pairs().skip(1);
     for (certificate, issuer) in authorities {
         if let Err(error) = standing(certificate, issuer, lists, context.now, context.cache) {

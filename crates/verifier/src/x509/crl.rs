@@ -8,7 +8,7 @@ use x509_parser::prelude::{CertificateRevocationList, FromDer as _, ReasonCode};
 
 use super::{Certificate, SignatureAlgorithm};
 use crate::context::Cache;
-use crate::endorsements::Document;
+use crate::endorsements::Documents;
 use crate::error::{Fault, VerifyError};
 use crate::layer::Outcome;
 use crate::time::UnixTime;
@@ -133,13 +133,19 @@ const BEFORE_ISSUER: usize = 512;
 pub(crate) fn standing(
     certificate: &Certificate,
     issuer: &Certificate,
-    lists: &[Document],
+    lists: &Documents,
     now: UnixTime,
     cache: &Cache,
 ) -> Result<(), CrlError> {
     let name = || issuer.subject().to_owned();
     let refuse = |problem| Err(CrlError { certificate: certificate.subject().to_owned(), problem });
-    let issuer_digest = issuer.fingerprint();
+    let (issuer_digest, certificate_digest) = (issuer.fingerprint(), certificate.fingerprint());
+    // What the very same lists said of the very same certificate stays said while the list that cleared it holds.
+    let cleared =
+        Digest::of_fields(&[b"cleared", issuer_digest.as_bytes(), certificate_digest.as_bytes(), lists.digest_bytes()]);
+    if cache.holds(&cleared, now) {
+        return Ok(());
+    }
     let mut genuine: Vec<Arc<List>> = Vec::new();
     let mut unusable: Option<CrlProblem> = None;
     for document in lists.iter().filter(|document| may_be_of(issuer, document.bytes())) {
@@ -171,7 +177,10 @@ pub(crate) fn standing(
     let mut expired: Option<(UnixTime, UnixTime)> = None;
     for list in &genuine {
         match list.next_update {
-            Some(next_update) if (list.this_update..=next_update).contains(&now) => return Ok(()),
+            Some(next_update) if (list.this_update..=next_update).contains(&now) => {
+                cache.remember(cleared, list.this_update, next_update);
+                return Ok(());
+            }
             Some(next_update) => expired = expired.max(Some((list.this_update, next_update))),
             None => {
                 let reason = "it does not say until when it holds".to_owned();

@@ -90,6 +90,7 @@ pub enum CertificateError {
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) struct Certificate {
     der: Vec<u8>,
+    fingerprint: Digest,
     tbs: Vec<u8>,
     issuer: Vec<u8>,
     subject: Vec<u8>,
@@ -157,6 +158,7 @@ impl Certificate {
         }
         let mut certificate = Self {
             der: der.to_vec(),
+            fingerprint: Digest::of(der),
             tbs: tbs.as_ref().to_vec(),
             issuer: tbs.issuer.as_raw().to_vec(),
             subject: tbs.subject.as_raw().to_vec(),
@@ -230,7 +232,7 @@ impl Certificate {
 
     /// SHA-256 of the whole certificate.
     pub(crate) fn fingerprint(&self) -> Digest {
-        Digest::of(&self.der)
+        self.fingerprint
     }
 
     /// The subject's common name, for people. From a peer until the path is verified.

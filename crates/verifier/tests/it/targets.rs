@@ -92,10 +92,12 @@ fn any(bytes: &[u8]) {
 fn judge(evidence: Evidence) {
     let expected = Expected { report_data: ReportData([0; 64]), device_nonce: Some(Nonce([0; 32])) };
     let _ = verifier::claimed_identity(&evidence);
+    // Whose root is its own affair.
+    let software = evidence.tee == Tee::Software;
     explain(&Input::Evidence(evidence.clone()));
     if let Ok(unverified) = UnverifiedEvidence::new(evidence) {
         let verified = verifier().verify(unverified, &expected, &Endorsements::default(), NOW);
-        assert!(verified.is_err(), "the fuzzer has no vendor's key");
+        assert!(verified.is_err() || software, "the fuzzer has no vendor's key");
     }
 }
 

@@ -80,7 +80,7 @@ impl Rig {
             for list in lists {
                 endorsements.add(EndorsementKind::Crl, list).unwrap();
             }
-            let outcome = standing(&self.certificate, &self.issuer, endorsements.crls(), UnixTime(NOW), &cache);
+            let outcome = standing(&self.certificate, &self.issuer, endorsements.crl_set(), UnixTime(NOW), &cache);
             outcome.map_or_else(|error| error.code(), |()| "good")
         };
         let first = ask(lists.to_vec());
@@ -176,16 +176,16 @@ fn another_list_does_not_make_the_first_be_read_again() {
     let clear = rig.list(NOW - 20, UNTIL, &[]);
     let mut endorsements = Endorsements::default();
     endorsements.add(EndorsementKind::Crl, &clear).unwrap();
-    assert_eq!(standing(&rig.certificate, &rig.issuer, endorsements.crls(), now, &cache), Ok(()));
+    assert_eq!(standing(&rig.certificate, &rig.issuer, endorsements.crl_set(), now, &cache), Ok(()));
     let fingerprint = rig.issuer.fingerprint();
-    let kept = |document: &Document| {
+    let kept = |document: &crate::endorsements::Document| {
         let key = Digest::of_fields(&[b"crl", fingerprint.as_bytes(), document.digest_bytes()]);
         cache.get::<List>(&key, now)
     };
     let first = kept(&endorsements.crls()[0]).unwrap();
     let forged = rig.list_by("issuer", &rig.stranger, NOW - 10, UNTIL, &[], &[]);
     endorsements.add(EndorsementKind::Crl, &forged).unwrap();
-    assert_eq!(standing(&rig.certificate, &rig.issuer, endorsements.crls(), now, &cache), Ok(()));
+    assert_eq!(standing(&rig.certificate, &rig.issuer, endorsements.crl_set(), now, &cache), Ok(()));
     assert!(Arc::ptr_eq(&first, &kept(&endorsements.crls()[0]).unwrap()));
     // A forged list takes no place.
     assert!(kept(&endorsements.crls()[1]).is_none());
