@@ -5,6 +5,7 @@
 
 mod commands;
 mod failure;
+mod judge;
 mod log_check;
 mod output;
 mod session;

@@ -9,7 +9,9 @@ use protocol::api::{ApiError, StateReply, USER_PORT, UserReply, UserRequest};
 use protocol::{Manifest, Purpose, Role};
 use tokio::net::TcpStream;
 
+use crate::Context;
 use crate::failure::{Class, Failure, Outcome};
+use crate::judge::WorkFolder;
 use crate::workspace::Workspace;
 
 /// How long a Coordinator may take to accept a connection.
@@ -72,7 +74,8 @@ fn with_port(given: &str) -> Outcome<String> {
 impl Session {
     /// Connects, has the Coordinator attest, and holds its Evidence against the manifest: the reference values, and an
     /// identity that the manifest lists as a Coordinator.
-    pub(crate) async fn open(address: &str, manifest: &Manifest, purpose: Purpose) -> Outcome<Self> {
+    pub(crate) async fn open(context: &Context, address: &str, manifest: &Manifest, purpose: Purpose) -> Outcome<Self> {
+        let judge = WorkFolder::judge(context)?;
         let stream = connect(address)
             .await
             .with_context(|| format!("connect to the Coordinator at {address}"))
@@ -82,8 +85,7 @@ impl Session {
         // Requests are small and answered one by one: Nagle's algorithm would only hold them back.
         stream.set_nodelay(true).context("set up the connection").map_err(Failure::could_not_tell)?;
         let tls = TlsIdentity::generate().context("make a TLS key").map_err(Failure::could_not_tell)?;
-        let terms =
-            ClientTerms { purpose, deployment: manifest.deployment_id, attest: None, judge: channel::Given::nothing() };
+        let terms = ClientTerms { purpose, deployment: manifest.deployment_id, attest: None, judge };
         let reference_values = &manifest.reference_values;
         let channel = channel::connect(stream, &tls, terms, |evidence| verifier::appraise(evidence, reference_values))
             .await

@@ -29,9 +29,12 @@ const NVIDIA_RIM: [u8; 32] = [
     0x71, 0xeb, 0xb3, 0x22, 0x98, 0x02, 0x3a, 0x46, 0x5f, 0xa4, 0x1d, 0xf5, 0xd1,
 ];
 
+/// A product, its ARK, and its ASK and ASVK.
+type AmdCertificates = (AmdProduct, &'static [u8], [&'static [u8]; 2]);
+
 /// AMD's roots and the authorities below them, for each product: ARK, ASK, ASVK. From <https://kdsintf.amd.com>, where they
 /// are public; they are the same bytes that the field's verifiers carry.
-const AMD: [(AmdProduct, &[u8], [&[u8]; 2]); 3] = [
+const AMD: [AmdCertificates; 3] = [
     (
         AmdProduct::Milan,
         include_bytes!("../anchors/amd-ark-milan.der"),

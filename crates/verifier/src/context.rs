@@ -102,11 +102,11 @@ mod tests {
     #[test]
     fn memory_is_bounded() {
         let cache = Cache::default();
-        for number in 0..ENTRIES * 2 + 1 {
+        for number in 0..=ENTRIES * 2 {
             cache.remember(Digest::of(&number.to_be_bytes()), UnixTime(0), UnixTime(9));
             assert!(cache.checks.lock().unwrap().len() <= ENTRIES);
         }
-        for number in 0..DOCUMENTS * 2 + 1 {
+        for number in 0..=DOCUMENTS * 2 {
             cache.keep(Digest::of(&number.to_be_bytes()), UnixTime(0), UnixTime(9), &Arc::new(number));
             assert!(cache.documents.lock().unwrap().len() <= DOCUMENTS);
         }

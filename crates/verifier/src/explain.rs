@@ -147,7 +147,7 @@ impl Section {
         match outcome {
             Outcome::Holds => {}
             Outcome::Fails(error) => {
-                self.problems.push(Problem { code: error.code(), message: error.chain(), hint: error.hint() })
+                self.problems.push(Problem { code: error.code(), message: error.chain(), hint: error.hint() });
             }
             Outcome::Skipped { needs } if not_asked(needs) => self.problems.push(Problem {
                 code: "not-compared",

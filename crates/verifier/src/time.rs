@@ -29,6 +29,7 @@ impl UnixTime {
     }
 
     /// The time `seconds` later.
+    #[must_use]
     pub fn plus(self, seconds: u64) -> Self {
         Self(self.0.saturating_add(seconds))
     }
@@ -66,7 +67,6 @@ fn days_of(year: u64, month: u64, day: u64) -> Option<u64> {
 }
 
 impl fmt::Display for UnixTime {
-    #[expect(clippy::arithmetic_side_effects, reason = "divisors are constants, no value overflows below LAST")]
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let seconds = self.0.min(LAST);
         let (year, month, day) = civil(seconds / DAY);

@@ -9,6 +9,7 @@ use clap::Args;
 use crate::demo::DemoArgs;
 use crate::failure::negative;
 use crate::test::{Summary, TestArgs};
+use crate::workspace::{self, Metadata};
 use crate::{check, demo, packages, proc, test};
 
 /// Options of the command.
@@ -30,6 +31,7 @@ pub(crate) fn run(args: &CiArgs) -> Result<()> {
         if ok { Ok(()) } else { Err(negative("tests failed", "")) }
     });
     stages.add("test", tests)?;
+    stages.add("oracles", oracles())?;
     let demo = DemoArgs { json: Some(args.json.clone()), yes: true, ..DemoArgs::default() };
     stages.add("demo", demo::run(&demo))?;
 
@@ -48,6 +50,16 @@ pub(crate) fn run(args: &CiArgs) -> Result<()> {
         &format!("failed: {}", stages.failed.join(", ")),
         "`./x check`, `./x test` and `./x demo` run one each",
     ))
+}
+
+/// The second implementations that check ours: a workspace of their own, so that nothing of theirs is in what ships.
+fn oracles() -> Result<()> {
+    let metadata = Metadata::load()?;
+    let mut command = workspace::cargo();
+    command.current_dir(metadata.workspace_root.join("oracles")).args(["test", "--locked", "--target-dir"]);
+    command.arg(metadata.target_directory.join("oracles"));
+    note!("$ {} (in oracles/)", proc::shown("cargo", &command.get_args().collect::<Vec<_>>()));
+    proc::run(&mut command)
 }
 
 /// A lock file or a golden file that a build rewrites was not up to date when it was committed.

@@ -7,6 +7,7 @@
 #[macro_use]
 mod say;
 
+mod bench_verifier;
 mod check;
 mod ci;
 mod demo;
@@ -68,6 +69,8 @@ enum Task {
 enum Bench {
     /// From `up` to the first answer, from an initializer's start to its certificate, and memory
     StartUp(demo::start_up::StartUpArgs),
+    /// Appraisals of each kind of Evidence, beside the signature checks that they cannot avoid
+    Verifier(bench_verifier::VerifierArgs),
 }
 
 fn main() -> ExitCode {
@@ -82,6 +85,7 @@ fn main() -> ExitCode {
         Task::Registry(args) => registry::run(&args),
         Task::Demo(args) => demo::run(&args),
         Task::Bench(Bench::StartUp(args)) => demo::start_up::run(&args),
+        Task::Bench(Bench::Verifier(args)) => bench_verifier::run(&args),
         Task::Fuzz(args) => fuzz::run(&args),
         Task::Ci(args) => ci::run(&args),
     });

@@ -31,8 +31,10 @@ pub(crate) struct Summary {
     pub(crate) passed: usize,
     pub(crate) failed: usize,
     pub(crate) ignored: usize,
-    /// Test and reason.
+    /// Test and reason: tests that ran, and said that they could not do anything.
     pub(crate) skipped: Vec<(String, String)>,
+    /// What did not even start, and so counts as ignored.
+    pub(crate) skipped_beside: Vec<(String, String)>,
 }
 
 /// The command.
@@ -47,6 +49,19 @@ pub(crate) fn test(args: &TestArgs) -> Result<(Summary, bool)> {
     packages::ensure(args.yes)?;
     // Scenarios run the real binaries, and cargo does not know that.
     workspace::build_product(false)?;
+    let mut command = cargo_test(args);
+    command.args(&args.filter);
+    note!("$ {}", proc::shown("cargo", &command.get_args().collect::<Vec<_>>()));
+    // Without this, libtest swallows what a passing test printed.
+    command.args(["--", "--show-output"]);
+    let (mut summary, mut ok) = run_and_read(&mut command)?;
+    if args.filter.is_none() {
+        ok &= corpus(args, &mut summary)?;
+    }
+    Ok((summary, ok))
+}
+
+fn cargo_test(args: &TestArgs) -> Command {
     let mut command = workspace::cargo();
     command.arg("test").arg("--no-fail-fast");
     if args.package.is_empty() {
@@ -55,11 +70,30 @@ pub(crate) fn test(args: &TestArgs) -> Result<(Summary, bool)> {
     for package in &args.package {
         command.args(["-p", package]);
     }
-    command.args(&args.filter);
+    command
+}
+
+/// Tests on Evidence that real hardware signed are ignored where it is not at hand, because nothing of it is in this
+/// repository. Where it is, they run here.
+fn corpus(args: &TestArgs, summary: &mut Summary) -> Result<bool> {
+    if std::env::var_os("CASEMATE_EVIDENCE").is_none() {
+        let reason = "CASEMATE_EVIDENCE is not set; `./x evidence` fetches the corpus and says how to set it";
+        note!("SKIPPED: every test on evidence of real hardware: {reason}");
+        summary.skipped_beside.push(("tests on evidence of real hardware".to_owned(), reason.to_owned()));
+        return Ok(true);
+    }
+    let mut command = cargo_test(args);
+    command.args(["corpus_", "--", "--ignored", "--show-output"]);
     note!("$ {}", proc::shown("cargo", &command.get_args().collect::<Vec<_>>()));
-    // Without this, libtest swallows what a passing test printed.
-    command.args(["--", "--show-output"]);
-    run_and_read(&mut command)
+    let (read, ok) = run_and_read(&mut command)?;
+    if read.passed + read.failed == 0 {
+        return Err(negative("no test on evidence of real hardware ran", "did their names lose the prefix `corpus_`?"));
+    }
+    summary.ignored = summary.ignored.saturating_sub(read.passed + read.failed);
+    summary.passed += read.passed;
+    summary.failed += read.failed;
+    summary.skipped.extend(read.skipped);
+    Ok(ok)
 }
 
 fn run_and_read(command: &mut Command) -> Result<(Summary, bool)> {
@@ -74,9 +108,9 @@ fn run_and_read(command: &mut Command) -> Result<(Summary, bool)> {
 
 /// Prints the table of skipped tests and the closing line that CI looks for.
 pub(crate) fn print_summary(summary: &Summary) {
-    if !summary.skipped.is_empty() {
+    if !summary.skipped.is_empty() || !summary.skipped_beside.is_empty() {
         out!("\nskipped:");
-        for (test, reason) in &summary.skipped {
+        for (test, reason) in summary.skipped.iter().chain(&summary.skipped_beside) {
             out!("  {test}: {reason}");
         }
     }
@@ -168,7 +202,7 @@ test result: FAILED. 2 passed; 1 failed; 4 ignored; 0 measured; 0 filtered out; 
         let mut reader = Reader::default();
         let seen: Vec<&str> = OUTPUT.lines().chain(OUTPUT.lines()).filter(|line| reader.read(line)).collect();
         let skipped = vec![("a::no_tee".to_owned(), "no TEE".to_owned())];
-        assert_eq!(reader.summary, Summary { passed: 4, failed: 2, ignored: 8, skipped });
+        assert_eq!(reader.summary, Summary { passed: 4, failed: 2, ignored: 8, skipped, ..Summary::default() });
         assert!(seen.contains(&"why it failed") && seen.contains(&"test a::yes ... ok"));
         assert!(!seen.iter().any(|line| line.contains("SKIPPED") || *line == "    a::yes"), "{seen:#?}");
     }

@@ -13,8 +13,8 @@ use super::explain::{now, text};
 use crate::failure::{Failure, Outcome};
 use crate::{Context, output};
 
-pub(crate) use sources::{SourceArgs, gather_for};
-use sources::{cache, folder, gather, line};
+pub(crate) use sources::{SourceArgs, folder, gather_for};
+use sources::{cache, gather, line};
 
 /// Keep what vendors say about their hardware at hand, also where no network is
 #[derive(clap::Subcommand)]

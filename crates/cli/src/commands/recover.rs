@@ -79,7 +79,7 @@ pub(crate) async fn run(context: &Context, args: RecoverArgs) -> Outcome {
     }
 
     let address = coordinator_address(workspace, args.coordinator.as_deref()).await?;
-    let mut session = Session::open(&address, &manifest, Purpose::Recover).await?;
+    let mut session = Session::open(context, &address, &manifest, Purpose::Recover).await?;
     let state = session.state(Trail::known(before.as_ref())).await?;
     if let Some(trail) = &before {
         trail.extend(&state)?;

@@ -99,7 +99,7 @@ async fn put(context: &Context, args: PutArgs) -> Outcome {
     let value = read_secret(&args.file)?;
     let keys = owner_keys(workspace, &args.workload_owner_key, true)?;
     let address = coordinator_address(workspace, args.target.coordinator.as_deref()).await?;
-    let mut session = Session::open(&address, &manifest, Purpose::Secret).await?;
+    let mut session = Session::open(context, &address, &manifest, Purpose::Secret).await?;
     // Before the value leaves: a genuine Coordinator with an older manifest would give it to whoever was removed since.
     let before = Trail::read(workspace)?;
     let state = session.state(Trail::known(before.as_ref())).await?;
@@ -164,7 +164,7 @@ async fn list(context: &Context, args: ListArgs) -> Outcome {
     let workspace = &context.workspace;
     let (_, manifest) = read_manifest(&workspace.or_default(args.target.manifest.as_ref(), "manifest.json"))?;
     let address = coordinator_address(workspace, args.target.coordinator.as_deref()).await?;
-    let mut session = Session::open(&address, &manifest, Purpose::Secret).await?;
+    let mut session = Session::open(context, &address, &manifest, Purpose::Secret).await?;
     let secrets = match session.request(&UserRequest::ListSecrets).await? {
         UserReply::Secrets(secrets) => secrets,
         other => return Err(unexpected(&other)),

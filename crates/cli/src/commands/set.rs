@@ -53,7 +53,7 @@ pub(crate) async fn run(context: &Context, args: SetArgs) -> Outcome {
     let keys = owner_keys(workspace, &args.workload_owner_key, signatures.is_empty())?;
 
     let address = coordinator_address(workspace, args.coordinator.as_deref()).await?;
-    let mut session = Session::open(&address, &manifest, Purpose::Set).await?;
+    let mut session = Session::open(context, &address, &manifest, Purpose::Set).await?;
     let before = Trail::read(workspace)?;
     let state = session.state(Trail::known(before.as_ref())).await?;
     match state.state {

@@ -34,7 +34,7 @@ pub(crate) async fn run(context: &Context, args: VerifyArgs) -> Outcome {
     let (text, manifest) = read_manifest(&manifest_path)?;
     let address = coordinator_address(workspace, args.coordinator.as_deref()).await?;
     let before = Trail::read(workspace)?;
-    let mut session = Session::open(&address, &manifest, Purpose::Verify).await?;
+    let mut session = Session::open(context, &address, &manifest, Purpose::Verify).await?;
     let state = session.state(Trail::known(before.as_ref())).await?;
 
     match state.state {

@@ -238,8 +238,7 @@ fn documents_of_nvidia() {
     let status = |status| TestOcsp::by_issuer(TestAnswer { status, ..good.clone() }).sign(&key);
     let delegate = Key::generate(KeyKind::P384);
     let usage = Extension::extended_key_usage(&["1.3.6.1.5.5.7.3.9"]);
-    let certificate =
-        Certificate::new(Name::common("Responder"), issuer).serial(6).with(usage).sign(&delegate, &key);
+    let certificate = Certificate::new(Name::common("Responder"), issuer).serial(6).with(usage).sign(&delegate, &key);
     let answer = TestAnswer { hash: IssuerHash::Sha256, next_update: None, ..good.clone() };
     let mut many = TestOcsp::by_issuer(good.clone());
     many.answers.push(TestAnswer { hash: IssuerHash::Sha384, ..good.clone() });
@@ -318,11 +317,8 @@ fn files() {
         "arch": "HOPPER", "nonce": hex::encode(NONCE),
         "evidence": base64(&device.report), "certificate": base64(&device.chain),
     }]);
-    let chain = [
-        pem("CERTIFICATE", &key.certificate),
-        pem("CERTIFICATE", &key.line.ask),
-        pem("CERTIFICATE", &key.line.ark),
-    ];
+    let chain =
+        [pem("CERTIFICATE", &key.certificate), pem("CERTIFICATE", &key.line.ask), pem("CERTIFICATE", &key.line.ark)];
     write(
         "any",
         vec![

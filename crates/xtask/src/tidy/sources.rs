@@ -116,7 +116,7 @@ fn unsafe_code(file: &File) -> Vec<Finding> {
 
 fn purity(file: &File) -> Vec<Finding> {
     let pure = crate_of(&file.path).is_some_and(|name| PURE.contains(&name)) && file.path.contains("/src/");
-    if !pure || file.path.ends_with("/tests.rs") {
+    if !pure || file.path.ends_with("/tests.rs") || file.path.contains("/tests/") {
         return Vec::new();
     }
     let mut findings = Vec::new();

@@ -96,8 +96,21 @@ fn tcb_channel(text: &str) -> Result<Channel, String> {
 }
 
 impl SourceArgs {
+    /// What the environment says, for commands that have no such options of their own.
+    pub(crate) fn from_environment() -> Outcome<Self> {
+        #[derive(clap::Parser)]
+        struct Environment {
+            #[command(flatten)]
+            sources: SourceArgs,
+        }
+        use clap::Parser as _;
+        Environment::try_parse_from(["casemate"])
+            .map(|environment| environment.sources)
+            .map_err(|error| Failure::refuse(error.kind().to_string()).hint("see CASEMATE_ENDORSEMENT_SOURCES"))
+    }
+
     /// The services as the user wants them; `offline`: nobody is asked.
-    pub(super) fn sources(&self, offline: bool) -> Outcome<Sources> {
+    pub(crate) fn sources(&self, offline: bool) -> Outcome<Sources> {
         let mut sources = if offline { Sources::offline() } else { Sources::vendors() };
         let roots = match &self.source_ca {
             None => Vec::new(),
@@ -135,7 +148,7 @@ impl SourceArgs {
 }
 
 /// Where the cache of a work folder is.
-pub(super) fn folder(context: &Context) -> PathBuf {
+pub(crate) fn folder(context: &Context) -> PathBuf {
     context.workspace.dir().join(".casemate").join("endorsements")
 }
 
