@@ -213,10 +213,19 @@ fn answer(explanation: &Explanation) -> Outcome {
 /// Reads what `casemate reference-values` writes.
 fn read_values(path: &std::path::Path) -> Outcome<ReferenceValues> {
     let text = read_input(path, "`casemate reference-values from FILE` writes some")?;
-    serde_json::from_str(&text).map_err(|error| {
-        Failure::no(anyhow::Error::new(error).context(format!("`{}` holds no reference values", path.display())))
+    let failed =
+        |error: anyhow::Error| Failure::no(error.context(format!("`{}` holds no reference values", path.display())));
+    let values: ReferenceValues = serde_json::from_str(&text).map_err(|error| {
+        failed(error.into())
             .hint("it is the `reference_values` member of a manifest alone; a whole manifest goes with `--manifest`")
-    })
+    })?;
+    // Devices by themselves can be explained, and a manifest wants the entry of a CPU beside theirs.
+    let without_devices = ReferenceValues { devices: Vec::new(), ..values.clone() };
+    without_devices.validate().map_err(|error| failed(error.into()))?;
+    for (index, entry) in values.devices.iter().enumerate() {
+        entry.validate(&format!("devices[{index}]")).map_err(|error| failed(error.into()))?;
+    }
+    Ok(values)
 }
 
 /// The time.

@@ -143,9 +143,7 @@ fn judge(explanation: &Explanation, unverified: bool, path: &Path) -> Outcome<Ve
     let hint = format!("`casemate explain {}` says why; `--unverified` writes the values all the same", path.display());
     if !refused.is_empty() {
         let what = refused.join(", ");
-        return Err(
-            Failure::refuse(format!("the Evidence is refused ({what}): its claims are nobody's word")).hint(hint)
-        );
+        return Err(Failure::refuse(format!("the Evidence is refused ({what})")).hint(hint));
     }
     let grave = titles(&|title, verdict| verdict == Verdict::Unknown && !is_apart(title));
     // An explanation in which nothing was verified says nothing of the claims either.
@@ -264,6 +262,12 @@ fn worth_a_look(values: &ReferenceValues) -> Vec<(String, String)> {
         let at = |field: &str| format!("devices[{index}].{field}");
         look(at("device_ids"), chips(matches!(entry.device_ids, Machines::Listed(_))));
         look(at("driver_versions, vbios_versions"), "these versions alone");
+        if values.snp.is_empty() && values.tdx.is_empty() && values.sgx.is_empty() {
+            look(
+                at("platform"),
+                "a manifest needs an entry for a CPU with the same name: devices are vouched for by one",
+            );
+        }
         look(at("rim_signers"), "who signed the manifests that it was compared with");
     }
     looks

@@ -306,23 +306,19 @@ fn empty_caches_and_wrong_bundles_are_named() {
         --- stderr
         error: read `missing`
           caused by: No such file or directory (os error 2)
-
-        hint: `-` reads standard input
         $ casemate endorsements import .
         exit 1
         --- stdout
         --- stderr
         error: `.` is a folder
 
-        hint: name the file; `--endorsement` takes folders
+        hint: name a file in it
         $ casemate endorsements fetch missing
         exit 1
         --- stdout
         --- stderr
         error: read `missing`
           caused by: No such file or directory (os error 2)
-
-        hint: `-` reads standard input
         $ casemate endorsements fetch junk
         exit 1
         --- stdout

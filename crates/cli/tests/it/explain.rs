@@ -384,12 +384,10 @@ fn what_cannot_be_explained_is_named() {
         error: read `missing`
           caused by: No such file or directory (os error 2)
 
-        hint: `-` reads standard input
-
         $ casemate explain folder
         error: `folder` is a folder
 
-        hint: name the file; `--endorsement` takes folders
+        hint: name a file in it
 
         $ casemate explain empty
         error: `empty`
@@ -459,8 +457,6 @@ fn what_cannot_be_explained_is_named() {
         $ casemate explain report --endorsement missing
         error: read `missing`
           caused by: No such file or directory (os error 2)
-
-        hint: `-` reads standard input
 
         $ casemate explain report --reference-values missing
         error: read `missing`

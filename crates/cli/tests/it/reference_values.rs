@@ -64,13 +64,13 @@ fn evidence_that_is_refused_gives_no_values_unless_that_is_asked_for_in_so_many_
         &files,
         &[&["from", "report.bin", "vcek.der", "chain.pem"][..], &at].concat(),
         expect![[r#"
-        exit 1
-        --- stdout
-        --- stderr
-        error: the Evidence is refused (chain): its claims are nobody's word
+            exit 1
+            --- stdout
+            --- stderr
+            error: the Evidence is refused (chain)
 
-        hint: `casemate explain report.bin` says why; `--unverified` writes the values all the same
-    "#]],
+            hint: `casemate explain report.bin` says why; `--unverified` writes the values all the same
+        "#]],
     );
     let arguments =
         ["from", "report.bin", "vcek.der", "chain.pem", "--unverified", "--chip", "any", "--platform", "lab"];
@@ -220,8 +220,6 @@ fn what_is_no_evidence_has_no_values() {
         --- stderr
         error: read `missing`
           caused by: No such file or directory (os error 2)
-
-        hint: `-` reads standard input
     "#]].assert_eq(&text);
 }
 
@@ -312,11 +310,9 @@ fn a_launch_that_cannot_be_measured_is_named() {
     expect![[r#"
         error: read `missing`
           caused by: No such file or directory (os error 2)
-
-        hint: `-` reads standard input
         error: `.` is a folder
 
-        hint: name the file; `--endorsement` takes folders
+        hint: name a file in it
         error: `junk`
           caused by: firmware has no OVMF footer table
 
@@ -328,8 +324,6 @@ fn a_launch_that_cannot_be_measured_is_named() {
         hint: only OVMF's AmdSev build checks a kernel that is passed directly; take that one, or leave the kernel out if the guest boots from its disk
         error: read `missing`
           caused by: No such file or directory (os error 2)
-
-        hint: `-` reads standard input
         error: vCPU type `Pentium` is unknown
 
         hint: names are those of QEMU's `-cpu`, such as `EPYC-Milan` or `EPYC-Genoa-v1`
