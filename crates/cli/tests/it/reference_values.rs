@@ -78,96 +78,97 @@ fn evidence_that_is_refused_gives_no_values_unless_that_is_asked_for_in_so_many_
         &files,
         &[&arguments[..], &at].concat(),
         expect![[r#"
-        exit 0
-        --- stdout
-        {
-          "snp": [
+            exit 0
+            --- stdout
             {
-              "platform": "lab",
-              "product": "milan",
-              "measurements": [
-                "d2d2d2d2d2d2d2d2d2d2d2d2d2d2d2d2d2d2d2d2d2d2d2d2d2d2d2d2d2d2d2d2d2d2d2d2d2d2d2d2d2d2d2d2d2d2d2d2"
-              ],
-              "chip_ids": "any",
-              "tcb": {
-                "reported": {
-                  "bootloader": 10,
-                  "tee": 1,
-                  "snp": 27,
-                  "microcode": 213
-                },
-                "committed": {
-                  "bootloader": 10,
-                  "tee": 1,
-                  "snp": 27,
-                  "microcode": 213
-                },
-                "launch": {
-                  "bootloader": 10,
-                  "tee": 1,
-                  "snp": 27,
-                  "microcode": 213
-                },
-                "current": {
-                  "bootloader": 10,
-                  "tee": 1,
-                  "snp": 27,
-                  "microcode": 213
+              "snp": [
+                {
+                  "platform": "lab",
+                  "product": "milan",
+                  "measurements": [
+                    "d2d2d2d2d2d2d2d2d2d2d2d2d2d2d2d2d2d2d2d2d2d2d2d2d2d2d2d2d2d2d2d2d2d2d2d2d2d2d2d2d2d2d2d2d2d2d2d2"
+                  ],
+                  "chip_ids": "any",
+                  "tcb": {
+                    "reported": {
+                      "bootloader": 10,
+                      "tee": 1,
+                      "snp": 27,
+                      "microcode": 213
+                    },
+                    "committed": {
+                      "bootloader": 10,
+                      "tee": 1,
+                      "snp": 27,
+                      "microcode": 213
+                    },
+                    "launch": {
+                      "bootloader": 10,
+                      "tee": 1,
+                      "snp": 27,
+                      "microcode": 213
+                    },
+                    "current": {
+                      "bootloader": 10,
+                      "tee": 1,
+                      "snp": 27,
+                      "microcode": 213
+                    }
+                  },
+                  "provisional_firmware": false,
+                  "signing_keys": [
+                    "vcek"
+                  ],
+                  "min_report_version": 3,
+                  "guest_policy": {
+                    "abi": {
+                      "major": 1,
+                      "minor": 55
+                    },
+                    "smt": "off",
+                    "migration_agent": "off",
+                    "single_socket": "on",
+                    "cxl": "off",
+                    "aes_256_xts": "any",
+                    "rapl_disabled": "any",
+                    "ciphertext_hiding": "any",
+                    "page_swap_disabled": "any"
+                  },
+                  "platform_info": {
+                    "smt": "off",
+                    "tsme": "any",
+                    "ecc": "on",
+                    "rapl_disabled": "any",
+                    "ciphertext_hiding": "any",
+                    "alias_check_complete": "on",
+                    "tio": "off"
+                  },
+                  "vmpl": 0,
+                  "min_guest_svn": 2,
+                  "id_key_digests": [
+                    "d4d4d4d4d4d4d4d4d4d4d4d4d4d4d4d4d4d4d4d4d4d4d4d4d4d4d4d4d4d4d4d4d4d4d4d4d4d4d4d4d4d4d4d4d4d4d4d4"
+                  ],
+                  "author_key_digests": [
+                    "d5d5d5d5d5d5d5d5d5d5d5d5d5d5d5d5d5d5d5d5d5d5d5d5d5d5d5d5d5d5d5d5d5d5d5d5d5d5d5d5d5d5d5d5d5d5d5d5"
+                  ],
+                  "family_ids": [
+                    "f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1"
+                  ],
+                  "image_ids": [
+                    "f2f2f2f2f2f2f2f2f2f2f2f2f2f2f2f2"
+                  ]
                 }
-              },
-              "provisional_firmware": false,
-              "signing_keys": [
-                "vcek"
-              ],
-              "min_report_version": 3,
-              "guest_policy": {
-                "abi": {
-                  "major": 1,
-                  "minor": 55
-                },
-                "smt": "off",
-                "migration_agent": "off",
-                "single_socket": "on",
-                "cxl": "off",
-                "aes_256_xts": "any",
-                "rapl_disabled": "any",
-                "ciphertext_hiding": "any",
-                "page_swap_disabled": "any"
-              },
-              "platform_info": {
-                "smt": "off",
-                "tsme": "any",
-                "ecc": "on",
-                "rapl_disabled": "any",
-                "ciphertext_hiding": "any",
-                "alias_check_complete": "on",
-                "tio": "off"
-              },
-              "vmpl": 0,
-              "min_guest_svn": 2,
-              "id_key_digests": [
-                "d4d4d4d4d4d4d4d4d4d4d4d4d4d4d4d4d4d4d4d4d4d4d4d4d4d4d4d4d4d4d4d4d4d4d4d4d4d4d4d4d4d4d4d4d4d4d4d4"
-              ],
-              "author_key_digests": [
-                "d5d5d5d5d5d5d5d5d5d5d5d5d5d5d5d5d5d5d5d5d5d5d5d5d5d5d5d5d5d5d5d5d5d5d5d5d5d5d5d5d5d5d5d5d5d5d5d5"
-              ],
-              "family_ids": [
-                "f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1"
-              ],
-              "image_ids": [
-                "f2f2f2f2f2f2f2f2f2f2f2f2f2f2f2f2"
               ]
             }
-          ]
-        }
-        --- stderr
-        verified: report, signing key
-        warning: REFUSED, anybody could have made it: chain, revocation
-        look at:
-          snp[0].chip_ids: any genuine machine, because that was asked for or the Evidence names none; one whose keys were extracted could answer for all
-          snp[0].measurements: it differs with the number of vCPUs; `casemate reference-values snp` computes all
-          snp[0].tcb: what this machine has today; a machine with older firmware is refused
-    "#]],
+            --- stderr
+            verified: report, signing key
+            warning: could not tell: revocation
+            warning: REFUSED: chain
+            look at:
+              snp[0].chip_ids: any genuine machine; one whose keys were extracted could answer for all
+              snp[0].measurements: it differs with the number of vCPUs; `casemate reference-values snp` computes all
+              snp[0].tcb: what this machine has today; a machine with older firmware is refused
+        "#]],
     );
 }
 
@@ -339,4 +340,80 @@ fn a_launch_that_cannot_be_measured_is_named() {
         error: invalid value '00' for '--find <DIGEST>': it has 48 bytes, and these are 1
         error: invalid value 'on' for '--guest-features <HEX>': not a number in hex
     "#]].assert_eq(&text);
+}
+
+/// The values of genuine Evidence accept it; where they cannot, a warning names the field.
+#[test]
+#[ignore = "needs $CASEMATE_EVIDENCE"]
+fn corpus_values_accept_the_evidence_they_come_from() {
+    let files = ["snp/test-report.bin", "snp/test-vcek.der", "snp/milan_ask_ark_asvk.pem"];
+    let dir = corpus(&files);
+    let evidence = ["test-report.bin", "test-vcek.der", "milan_ask_ark_asvk.pem", "--at", "2025-06-01"];
+    let run = |before: &[&str], after: &[&str]| casemate(dir.path(), &[before, &evidence, after].concat());
+    let wrote = run(&["reference-values", "from"], &["--output", "values.json", "--platform", "milan"]);
+    expect![[r#"
+        exit 0
+        --- stdout
+        wrote `values.json`
+        --- stderr
+        verified: report, signing key, chain
+        warning: could not tell: revocation
+        look at:
+          snp[0].chip_ids: this machine alone; `--chip any`, or add the others
+          snp[0].measurements: it differs with the number of vCPUs; `casemate reference-values snp` computes all
+          snp[0].tcb: what this machine has today; a machine with older firmware is refused
+          snp[0].provisional_firmware: this host runs firmware that it can still go back behind
+    "#]]
+    .assert_eq(&wrote);
+    let explained = run(&["explain"], &["--reference-values", "values.json"]);
+    assert!(explained.contains("\n  reference values milan  verified\n"), "{explained}");
+    // One digit of the measurement.
+    let values = std::fs::read_to_string(dir.path().join("values.json")).unwrap().replace("a1f39304", "a1f39305");
+    std::fs::write(dir.path().join("values.json"), values).unwrap();
+    let explained = run(&["explain"], &["--reference-values", "values.json"]);
+    assert!(explained.starts_with("exit 1\n") && explained.contains("measurements: a1f3930413"), "{explained}");
+}
+
+#[test]
+#[ignore = "needs $CASEMATE_EVIDENCE"]
+fn corpus_a_guest_under_debug_has_values_that_do_not_accept_it() {
+    let dir = corpus(&["tdx/tdx_quote_4.dat"]);
+    let base = ["reference-values", "from", "tdx_quote_4.dat", "--at", "2025-06-01", "--output", "values.json"];
+    expect![[r#"
+        exit 1
+        --- stdout
+        --- stderr
+        error: the Evidence is refused (debug)
+
+        hint: `casemate explain tdx_quote_4.dat` says why; `--unverified` writes the values all the same
+    "#]]
+    .assert_eq(&casemate(dir.path(), &base));
+    expect![[r#"
+        exit 0
+        --- stdout
+        wrote `values.json`
+        --- stderr
+        verified: td, pck chain
+        warning: could not tell: quoting enclave, revocation, tcb
+        warning: REFUSED: debug
+        look at:
+          tdx[0].chip_ids: this machine alone; `--chip any`, or add the others
+          tdx[0].rtmr0: it differs with the guest's size and devices
+          tdx[0].tcb: which of Intel's statuses and advisories you accept, and for how long
+          tdx[0].allow_smt, allow_dynamic_platform, allow_cached_keys: as this platform has it; leave out what yours need not have
+        warning: the values do not accept this Evidence:
+          td_attributes: 010000100000, accepted is no debug
+            hint: its host reads and writes the memory of a TD under debug: no reference value accepts one
+          tcb.statuses: none, accepted are UpToDate
+    "#]].assert_eq(&casemate(dir.path(), &[&base[..], &["--unverified"]].concat()));
+}
+
+/// A folder with files of the corpus.
+fn corpus(files: &[&str]) -> tempfile::TempDir {
+    let dir = tempfile::tempdir().expect("a folder");
+    for file in files {
+        let name = file.rsplit('/').next().expect("a name");
+        std::fs::write(dir.path().join(name), testkit::corpus::file(file)).expect("a file");
+    }
+    dir
 }
