@@ -19,8 +19,8 @@ use sources::{cache, gather, line};
 /// Keep what vendors say about their hardware at hand, also where no network is
 #[derive(clap::Subcommand)]
 #[command(
-    after_help = "They are kept in `.casemate/endorsements` of the work folder. Nothing in there is believed for being there: each document
-is verified where it is used.
+    after_help = "They are kept in `.casemate/endorsements` of the work folder. Nothing in there is believed for being there: \
+each document is verified where it is used.
 
 A machine with no way out:
   casemate endorsements fetch report.bin             on a machine that has one
@@ -44,7 +44,7 @@ pub(crate) enum EndorsementsCommand {
 Examples:
   casemate endorsements fetch report.bin quote.dat
   casemate endorsements fetch gpu.txt gpu-chain.txt
-  casemate endorsements fetch quote.dat --source intel=https://pccs.example.org:8081 --source-ca pccs.pem")]
+  casemate endorsements fetch quote.dat --source intel=https://pccs.example.org")]
 pub(crate) struct FetchArgs {
     /// Evidence, with the certificate chains that go with it; `-` is standard input
     #[arg(required = true, value_name = "FILE")]
@@ -78,7 +78,7 @@ pub(crate) struct RefreshArgs {
 /// Remove documents from the cache
 #[derive(clap::Args)]
 #[command(after_help = "Examples:
-  casemate endorsements remove 3f2a91          by the id that `list` shows, or its beginning
+  casemate endorsements remove 3f2a91     an id of `list`, or its beginning
   casemate endorsements remove --stale")]
 pub(crate) struct RemoveArgs {
     /// Ids of `casemate endorsements list`

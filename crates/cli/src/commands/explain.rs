@@ -27,18 +27,18 @@ use text::{Style, render, safe_json};
 #[derive(clap::Args)]
 #[command(
     after_help = "What a file is, is found out: SEV-SNP reports, TDX and SGX quotes, NVIDIA's reports of GPUs and switches, \
-CCEL event logs, certificates, revocation lists, TCB info, QE identities and RIMs; raw, in hex, base64, PEM or JSON. Nothing is \
-fetched without `--fetch`.
+CCEL event logs, certificates, revocation lists, TCB info, QE identities and RIMs; raw, in hex, base64, PEM or JSON. \
+Nothing is fetched without `--fetch`.
 
-Exit code 0: everything was verified. 1: something is refused. 2: something could not be told, or nothing in the file can be
-judged.
+Exit code 0: everything was verified. 1: something is refused. 2: something could not be told, or nothing in the file can \
+be judged.
 
 Examples:
-  casemate explain report.bin --endorsement vcek.der         an SNP report and its key's certificate
-  casemate explain --fetch quote.dat                         a quote, with Intel's current collateral
-  casemate explain gpu.txt gpu-chain.txt driver-rim.xml      a GPU's report with what goes with it
-  casemate explain quote.dat --event-log CCEL --all          which event made an RTMR differ
-  casemate explain report.bin --manifest manifest.json       would this deployment accept it?
+  casemate explain report.bin vcek.der               with its key's certificate
+  casemate explain --fetch quote.dat                 with Intel's collateral of today
+  casemate explain gpu.txt gpu-chain.txt rim.xml     a GPU's report
+  casemate explain quote.dat --event-log CCEL        which event is another?
+  casemate explain report.bin --manifest manifest.json
   casemate explain report.bin --at 2025-06-01 --json | jq .verdict"
 )]
 pub(crate) struct ExplainArgs {
@@ -213,10 +213,19 @@ fn answer(explanation: &Explanation) -> Outcome {
 /// Reads what `casemate reference-values` writes.
 fn read_values(path: &std::path::Path) -> Outcome<ReferenceValues> {
     let text = read_input(path, "`casemate reference-values from FILE` writes some")?;
-    serde_json::from_str(&text).map_err(|error| {
-        Failure::no(anyhow::Error::new(error).context(format!("`{}` holds no reference values", path.display())))
+    let failed =
+        |error: anyhow::Error| Failure::no(error.context(format!("`{}` holds no reference values", path.display())));
+    let values: ReferenceValues = serde_json::from_str(&text).map_err(|error| {
+        failed(error.into())
             .hint("it is the `reference_values` member of a manifest alone; a whole manifest goes with `--manifest`")
-    })
+    })?;
+    // Devices by themselves can be explained, and a manifest wants the entry of a CPU beside theirs.
+    let without_devices = ReferenceValues { devices: Vec::new(), ..values.clone() };
+    without_devices.validate().map_err(|error| failed(error.into()))?;
+    for (index, entry) in values.devices.iter().enumerate() {
+        entry.validate(&format!("devices[{index}]")).map_err(|error| failed(error.into()))?;
+    }
+    Ok(values)
 }
 
 /// The time.

@@ -26,18 +26,19 @@ pub(crate) enum ReferenceValuesCommand {
 /// Write the reference values that would accept this Evidence and nothing else
 #[derive(clap::Args)]
 #[command(
-    after_help = "The result is the `reference_values` member of a manifest. It says what this machine runs, not what is good: read it.
+    after_help = "The result is the `reference_values` member of a manifest. It says what this machine runs, not what is good: \
+read it.
 
-The Evidence is verified first. Evidence that is refused, or whose signature could not be traced to the vendor, gives no values
-without `--unverified`. Where revocation, the vendor's word on the TCB or a nonce alone could not be told, the values are
-written with a warning: none of them changes what the Evidence claims.
+The Evidence is verified first. Evidence that is refused, or whose signature could not be traced to the vendor, gives no \
+values without `--unverified`. Where only revocation, the vendor's word on TCB or firmware, or a nonce could not be told, \
+the values are written with a warning: none of these changes what the Evidence claims.
 
 Exit code 0: written. 1: refused, or wrong input. 2: could not tell, nothing was written.
 
 Examples:
-  casemate reference-values from report.bin --endorsement vcek.der --output values.json
-  casemate reference-values from quote.dat --fetch --chip any --platform metal-qemu-tdx
-  casemate reference-values from gpu.txt gpu-chain.txt driver-rim.xml vbios-rim.xml"
+  casemate reference-values from report.bin vcek.der --output values.json
+  casemate reference-values from quote.dat --fetch --platform metal-tdx
+  casemate reference-values from gpu.txt gpu-chain.txt rim.xml --chip any"
 )]
 pub(crate) struct FromArgs {
     #[command(flatten)]
@@ -93,7 +94,9 @@ async fn from(context: &Context, args: &FromArgs) -> Outcome {
         if not_evidence { failure } else { failure.hint("`casemate explain` says what is wrong with it") }
     })?;
     let explanation = verifier.explain(&question);
-    let open = judge(&explanation, args.unverified, &subject.path)?;
+    if !args.unverified {
+        judge(&explanation, &subject.path)?;
+    }
     if args.chip == Chip::Any {
         any_chip(&mut values);
     }
@@ -110,7 +113,7 @@ async fn from(context: &Context, args: &FromArgs) -> Outcome {
         }
         None => output::result(&text::safe_json(json.trim_end())),
     }
-    say(&explanation, &open, &values);
+    say(&explanation, &values, args.chip);
     contradictions(&verifier, &subject, &values);
     if subject.is_insecure() {
         output::say(output::INSECURE);
@@ -129,33 +132,30 @@ fn default_platform(subject: &Subject) -> String {
 const APART: &[&str] =
     &["revocation", "tcb", "binding", "freshness", "quoting enclave", "firmware", "firmware id", "event log"];
 
-/// Whether values may be written from this Evidence; the titles of what could not be told, if so.
-fn judge(explanation: &Explanation, unverified: bool, path: &Path) -> Outcome<Vec<String>> {
-    let titles = |wanted: &dyn Fn(&str, Verdict) -> bool| -> Vec<String> {
-        let chosen = explanation.sections.iter().filter(|section| wanted(&section.title, section.verdict));
-        chosen.map(|section| text::safe(&section.title)).collect()
-    };
-    let refused = titles(&|_, verdict| verdict == Verdict::Refused);
-    let unknown = titles(&|_, verdict| verdict == Verdict::Unknown);
-    if unverified {
-        return Ok([refused, unknown].concat());
-    }
+/// The titles of an explanation's sections with this verdict.
+fn titles(explanation: &Explanation, verdict: Verdict) -> Vec<String> {
+    let chosen = explanation.sections.iter().filter(|section| section.verdict == verdict);
+    chosen.map(|section| text::safe(&section.title)).collect()
+}
+
+/// Whether values may be written from this Evidence without the user's insisting.
+fn judge(explanation: &Explanation, path: &Path) -> Outcome {
     let hint = format!("`casemate explain {}` says why; `--unverified` writes the values all the same", path.display());
+    let refused = titles(explanation, Verdict::Refused);
     if !refused.is_empty() {
-        let what = refused.join(", ");
-        return Err(
-            Failure::refuse(format!("the Evidence is refused ({what}): its claims are nobody's word")).hint(hint)
-        );
+        return Err(Failure::refuse(format!("the Evidence is refused ({})", refused.join(", "))).hint(hint));
     }
-    let grave = titles(&|title, verdict| verdict == Verdict::Unknown && !is_apart(title));
+    let mut grave = titles(explanation, Verdict::Unknown);
+    grave.retain(|title| !is_apart(title));
     // An explanation in which nothing was verified says nothing of the claims either.
-    let nothing = !explanation.sections.iter().any(|section| section.verdict == Verdict::Verified);
-    if nothing || !grave.is_empty() {
-        let what = if grave.is_empty() { "nothing in it was verified".to_owned() } else { grave.join(", ") };
-        return Err(Failure::could_not_tell(anyhow::anyhow!("the Evidence could not be verified ({what})"))
-            .hint(format!("{hint}; `--fetch` gets what is missing")));
+    if titles(explanation, Verdict::Verified).is_empty() && grave.is_empty() {
+        grave.push("nothing in it was judged".to_owned());
     }
-    Ok(unknown)
+    if grave.is_empty() {
+        return Ok(());
+    }
+    Err(Failure::could_not_tell(anyhow::anyhow!("the Evidence could not be verified ({})", grave.join(", ")))
+        .hint(format!("{hint}; `--fetch` gets what is missing")))
 }
 
 fn is_apart(title: &str) -> bool {
@@ -171,25 +171,18 @@ fn any_chip(values: &mut ReferenceValues) {
 }
 
 /// What was verified, what was not, and what a person should look at before the values go into a manifest.
-fn say(explanation: &Explanation, open: &[String], values: &ReferenceValues) {
-    let verified: Vec<String> = explanation
-        .sections
-        .iter()
-        .filter(|section| section.verdict == Verdict::Verified)
-        .map(|section| text::safe(&section.title))
-        .collect();
-    if !verified.is_empty() {
-        output::say(&format!("verified: {}", verified.join(", ")));
-    }
-    match explanation.verdict {
-        Verdict::Refused => output::say(&format!("warning: REFUSED, anybody could have made it: {}", open.join(", "))),
-        Verdict::Unknown if !open.is_empty() => {
-            output::say(&format!("warning: could not tell: {}", open.join(", ")));
+fn say(explanation: &Explanation, values: &ReferenceValues, chip: Chip) {
+    for (verdict, words) in [
+        (Verdict::Verified, "verified"),
+        (Verdict::Unknown, "warning: could not tell"),
+        (Verdict::Refused, "warning: REFUSED"),
+    ] {
+        let titles = titles(explanation, verdict);
+        if !titles.is_empty() {
+            output::say(&format!("{words}: {}", titles.join(", ")));
         }
-        Verdict::Note => output::say("warning: nothing of it was verified"),
-        _ => {}
     }
-    let looks = worth_a_look(values);
+    let looks = worth_a_look(values, chip);
     if !looks.is_empty() {
         output::say("look at:");
         for (field, why) in looks {
@@ -217,15 +210,13 @@ fn contradictions(verifier: &Verifier, subject: &Subject, values: &ReferenceValu
 }
 
 /// Fields that say what this machine is and not what its owner wants.
-fn worth_a_look(values: &ReferenceValues) -> Vec<(String, String)> {
+fn worth_a_look(values: &ReferenceValues, chip: Chip) -> Vec<(String, String)> {
     let mut looks = Vec::new();
     let mut look = |field: String, why: &str| looks.push((field, why.to_owned()));
-    let chips = |listed: bool| {
-        if listed {
-            "this machine alone; `--chip any`, or add the others"
-        } else {
-            "any genuine machine, because that was asked for or the Evidence names none; one whose keys were extracted could answer for all"
-        }
+    let chips = |listed: bool| match (listed, chip) {
+        (true, _) => "this machine alone; `--chip any`, or add the others",
+        (false, Chip::Any) => "any genuine machine; one whose keys were extracted could answer for all",
+        (false, Chip::This) => "ANY genuine machine, because the Evidence does not say which one made it",
     };
     for (index, entry) in values.snp.iter().enumerate() {
         let at = |field: &str| format!("snp[{index}].{field}");
@@ -263,7 +254,18 @@ fn worth_a_look(values: &ReferenceValues) -> Vec<(String, String)> {
     for (index, entry) in values.devices.iter().enumerate() {
         let at = |field: &str| format!("devices[{index}].{field}");
         look(at("device_ids"), chips(matches!(entry.device_ids, Machines::Listed(_))));
-        look(at("driver_versions, vbios_versions"), "these versions alone");
+        let versions = match (entry.gpus, entry.switches) {
+            (0, _) => "switch_bios_versions",
+            (_, 0) => "driver_versions, vbios_versions",
+            _ => "driver_versions, vbios_versions, switch_bios_versions",
+        };
+        look(at(versions), "these versions alone");
+        if values.snp.is_empty() && values.tdx.is_empty() && values.sgx.is_empty() {
+            look(
+                at("platform"),
+                "a manifest needs an entry for a CPU with the same name: devices are vouched for by one",
+            );
+        }
         look(at("rim_signers"), "who signed the manifests that it was compared with");
     }
     looks

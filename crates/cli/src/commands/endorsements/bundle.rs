@@ -17,17 +17,15 @@ const MAX_BUNDLE: usize = 96 * 1024 * 1024;
 
 /// Write the cache, or what some Evidence needs of it, to one file
 #[derive(clap::Args)]
-#[command(
-    after_help = "The bundle is not signed and need not be: each document in it is signed by its vendor, and verified where
-it is used.
+#[command(after_help = "The bundle is not signed and need not be: each document in it is signed by its vendor, and \
+verified where it is used.
 
 Exit code 2: the bundle was written, and the cache lacks something that the Evidence needs.
 
 Examples:
-  casemate endorsements export --output site.json                    everything
-  casemate endorsements export --output node-3.json node-3.bin       what this report needs
-  casemate endorsements export --output - | ssh node casemate endorsements import -"
-)]
+  casemate endorsements export --output site.json
+  casemate endorsements export --output node-3.json node-3.bin
+  casemate endorsements export --output - | ssh node casemate endorsements import -")]
 pub(crate) struct ExportArgs {
     /// Evidence, with the files that go with it; without any the whole cache is written
     #[arg(value_name = "FILE")]

@@ -311,14 +311,10 @@ fn read_bytes(path: &Path) -> Outcome<Vec<u8>> {
 
 /// Reads a file or standard input, and no more of it than anything can have that is looked for.
 pub(crate) fn read_at_most(path: &Path, limit: usize) -> Outcome<Vec<u8>> {
-    let context = |error: std::io::Error| {
-        let absent = error.kind() == std::io::ErrorKind::NotFound;
-        let failure = Failure::no(anyhow::Error::new(error).context(format!("read `{}`", path.display())));
-        if absent { failure.hint("`-` reads standard input") } else { failure }
-    };
+    let context =
+        |error: std::io::Error| Failure::no(anyhow::Error::new(error).context(format!("read `{}`", path.display())));
     if path.is_dir() {
-        return Err(Failure::refuse(format!("`{}` is a folder", path.display()))
-            .hint("name the file; `--endorsement` takes folders"));
+        return Err(Failure::refuse(format!("`{}` is a folder", path.display())).hint("name a file in it"));
     }
     let reader: Box<dyn std::io::Read> = if is_stdin(path) {
         if std::io::stdin().is_terminal() {

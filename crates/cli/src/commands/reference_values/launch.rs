@@ -17,12 +17,14 @@ const MAX_BOOT_FILE: usize = 1024 * 1024 * 1024;
 /// Compute the launch digests of an SEV-SNP guest, for every number of vCPUs
 #[derive(clap::Args)]
 #[command(
-    after_help = "The digest covers firmware, kernel, initrd, command line, vCPU type and number; one byte or space more is another digest.
+    after_help = "The digest covers firmware, kernel, initrd, command line, and type and number of vCPUs; one space more is \
+another digest.
 
 Examples:
-  casemate reference-values snp --firmware OVMF.fd --kernel vmlinuz --initrd initrd.img --append 'console=ttyS0'
   casemate reference-values snp --firmware OVMF.fd --vcpus 4
-  casemate reference-values snp --firmware OVMF.fd --find 1d7d…    which number of vCPUs is it?
+  casemate reference-values snp --firmware OVMF.fd --kernel vmlinuz \\
+      --initrd initrd.img --append 'console=ttyS0' --vcpu-type EPYC-Milan
+  casemate reference-values snp --firmware OVMF.fd --find DIGEST
 
 Exit code 1: `--find` found none."
 )]
