@@ -16,7 +16,7 @@ use verifier::UnixTime;
 use verifier::endorsements::Need;
 
 use crate::answer::{Document, check};
-use crate::cache::{Cache, CacheError, Entry, Stored};
+use crate::cache::{Cache, CacheError, Entry, Item, Stored};
 use crate::error::Wrong;
 
 /// What the first member says.
@@ -174,7 +174,7 @@ impl Cache {
         }
         let has = |need: &Need| found.values().any(|stored| stored.need == *need);
         let missing = needs.unwrap_or_default().iter().filter(|need| !has(need)).cloned().collect();
-        let documents = found.values().flat_map(|stored| &stored.documents);
+        let documents = found.values().flat_map(Stored::answers).flatten();
         let bundle = Bundle {
             format: FORMAT.into(),
             entries: found.values().map(Stored::entry).collect(),
@@ -193,12 +193,14 @@ impl Cache {
         let mut imported = Imported::default();
         let mut good = Vec::new();
         for stored in read(bytes, now)? {
-            match check(&stored.need, &stored.documents) {
+            let checked = stored.answers().try_for_each(|documents| check(&stored.need, documents));
+            match checked {
                 Ok(()) => good.push(stored),
                 Err(reason) => imported.refused.push(Refusal { need: stored.need, reason }),
             }
         }
-        self.put_all(&good, |stored, present| {
+        let rank = |stored: &Stored| (stored.rank(now), stored.fetched_at);
+        self.put_all(&good, now, |stored, present| {
             let newer = present.is_none_or(|present| rank(stored) > rank(present));
             let list = if newer { &mut imported.added } else { &mut imported.kept_newer };
             list.push(stored.need.clone());
@@ -206,12 +208,6 @@ impl Cache {
         })?;
         Ok(imported)
     }
-}
-
-/// What makes one answer newer than another: when it was issued, then how long it is good, then when it was fetched.
-fn rank(stored: &Stored) -> (Option<UnixTime>, Option<UnixTime>, UnixTime) {
-    let dates = stored.dates();
-    (dates.issued_at, dates.next_update, stored.fetched_at)
 }
 
 /// The entries of a bundle, with their documents.
@@ -238,13 +234,18 @@ fn read(bytes: &[u8], now: UnixTime) -> Result<Vec<Stored>, BundleError> {
         if !entry.is_sound() {
             return Err(BundleError::UnsoundEntry { number });
         }
-        let mut own = Vec::new();
-        for item in &entry.documents {
-            let document = documents.get(&item.sha256).filter(|document| document.len() as u64 == item.size);
-            let document = document.ok_or(BundleError::NoDocument { number, digest: item.sha256 })?;
-            own.push(Document { kind: item.kind, bytes: document.clone() });
-            unused.remove(&item.sha256);
-        }
+        let mut answer = |items: &[Item]| -> Result<Vec<Document>, BundleError> {
+            let mut own = Vec::new();
+            for item in items {
+                let document = documents.get(&item.sha256).filter(|document| document.len() as u64 == item.size);
+                let document = document.ok_or(BundleError::NoDocument { number, digest: item.sha256 })?;
+                own.push(Document { kind: item.kind, bytes: document.clone() });
+                unused.remove(&item.sha256);
+            }
+            Ok(own)
+        };
+        let own = answer(&entry.documents)?;
+        let kept = entry.kept.iter().map(|items| answer(items)).collect::<Result<_, _>>()?;
         let key = entry.key();
         let entry = Stored {
             need: entry.need,
@@ -253,6 +254,7 @@ fn read(bytes: &[u8], now: UnixTime) -> Result<Vec<Stored>, BundleError> {
             // A bundle from the future would look fresh for ever.
             fetched_at: entry.fetched_at.min(now),
             documents: own,
+            kept,
         };
         if stored.insert(key, entry).is_some() {
             return Err(BundleError::Repeated { number });

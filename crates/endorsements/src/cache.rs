@@ -28,6 +28,7 @@ use verifier::endorsements::{EndorsementKind, Need};
 use crate::answer::{Document, MAX_DOCUMENTS, check};
 use crate::dates::{Dates, dates};
 use crate::error::Wrong;
+use crate::newer::MAX_KEPT;
 use crate::sources::key;
 
 /// LIMIT: an entry. The longest need has two certificates of 16 KiB in hex, which is 64 KiB.
@@ -121,6 +122,9 @@ pub struct Entry {
     pub next_update: Option<UnixTime>,
     /// The documents.
     pub documents: Vec<Item>,
+    /// Earlier answers that are given out with them: issued later, or revoking what they do not.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub kept: Vec<Vec<Item>>,
 }
 
 impl Entry {
@@ -136,7 +140,12 @@ impl Entry {
 
     /// Bytes of all its documents.
     pub fn size(&self) -> u64 {
-        self.documents.iter().map(|item| item.size).sum()
+        self.items().map(|item| item.size).sum()
+    }
+
+    /// All documents, of the last answer and of those kept beside it.
+    pub(crate) fn items(&self) -> impl Iterator<Item = &Item> {
+        self.documents.iter().chain(self.kept.iter().flatten())
     }
 
     pub(crate) fn key(&self) -> Digest {
@@ -145,11 +154,13 @@ impl Entry {
 
     /// Whether it can be an entry at all, before anything it names is looked for.
     pub(crate) fn is_sound(&self) -> bool {
-        (1..=MAX_DOCUMENTS + 1).contains(&self.documents.len())
+        let all = || std::iter::once(&self.documents).chain(&self.kept);
+        all().all(|documents| (1..=MAX_DOCUMENTS + 1).contains(&documents.len()))
+            && self.kept.len() <= MAX_KEPT
             && self.url.len() <= MAX_URL
             && self.variant.len() <= 10
             && self.variant.bytes().all(|byte| byte.is_ascii_alphanumeric())
-            && self.documents.iter().all(|item| item.size <= item.kind.max_len() as u64)
+            && self.items().all(|item| item.size <= item.kind.max_len() as u64)
     }
 }
 
@@ -169,7 +180,10 @@ pub(crate) struct Stored {
     pub(crate) variant: String,
     pub(crate) url: String,
     pub(crate) fetched_at: UnixTime,
+    /// The last answer.
     pub(crate) documents: Vec<Document>,
+    /// Earlier ones that it must not push out.
+    pub(crate) kept: Vec<Vec<Document>>,
 }
 
 impl Stored {
@@ -196,6 +210,7 @@ impl Stored {
             issued_at,
             next_update,
             documents: self.documents.iter().map(item).collect(),
+            kept: self.kept.iter().map(|documents| documents.iter().map(item).collect()).collect(),
         }
     }
 }
@@ -297,25 +312,41 @@ impl Cache {
         }
     }
 
-    /// Keeps an answer, in place of the one before.
-    pub(crate) fn put(&self, stored: &Stored) -> Result<(), CacheError> {
-        let _locked = self.lock()?;
-        self.write(stored)?;
-        self.sweep(Some(key(&stored.need, &stored.variant)))
+    /// Keeps an answer that was just fetched, in place of the one before or, where that must not be pushed out, beside it.
+    /// What is given out from now on comes back in either case, and why it could not be kept.
+    pub(crate) fn put(&self, stored: &Stored) -> (Stored, Result<(), CacheError>) {
+        let key = key(&stored.need, &stored.variant);
+        let locked = self.lock();
+        // Damage is as good as nothing: it is replaced.
+        let present = self.get(&key).unwrap_or(None);
+        let both = stored.beside(present.as_ref(), stored.fetched_at);
+        let kept = locked.and_then(|_locked| {
+            self.write(&both)?;
+            self.sweep(Some(key))
+        });
+        (both, kept)
     }
 
-    /// Keeps several answers under one lock, or those of them that `wanted` still wants when it sees what is there.
+    /// Keeps several answers under one lock, or those of them that `wanted` still wants when it sees what is there. Of the
+    /// others only what they revoke is kept.
     pub(crate) fn put_all<'a>(
         &self,
         all: impl IntoIterator<Item = &'a Stored>,
+        now: UnixTime,
         mut wanted: impl FnMut(&Stored, Option<&Stored>) -> bool,
     ) -> Result<(), CacheError> {
         let _locked = self.lock()?;
         for stored in all {
             // Damage is as good as nothing: it is replaced.
             let present = self.get(&key(&stored.need, &stored.variant)).unwrap_or(None);
-            if wanted(stored, present.as_ref()) {
-                self.write(stored)?;
+            match (wanted(stored, present.as_ref()), &present) {
+                (false, Some(present)) => {
+                    let both = present.beside(Some(stored), now);
+                    if both != *present {
+                        self.write(&both)?;
+                    }
+                }
+                _ => self.write(&stored.beside(present.as_ref(), now))?,
             }
         }
         self.sweep(None)
@@ -323,7 +354,7 @@ impl Cache {
 
     fn write(&self, stored: &Stored) -> Result<(), CacheError> {
         let entry = stored.entry();
-        for (document, item) in stored.documents.iter().zip(&entry.documents) {
+        for (document, item) in stored.answers().flatten().zip(entry.items()) {
             let path = self.blob_path(&item.sha256);
             // One that is there is written again all the same: it may be damaged.
             self.replace(&path, &document.bytes)?;
@@ -347,8 +378,21 @@ impl Cache {
 
     /// The documents of an entry, each with the digest that the entry has for it.
     pub(crate) fn load(&self, entry: &Entry) -> Result<Stored, CacheError> {
+        let documents = self.load_answer(entry, &entry.documents)?;
+        let kept = entry.kept.iter().map(|items| self.load_answer(entry, items)).collect::<Result<_, _>>()?;
+        Ok(Stored {
+            need: entry.need.clone(),
+            variant: entry.variant.clone(),
+            url: entry.url.clone(),
+            fetched_at: entry.fetched_at,
+            documents,
+            kept,
+        })
+    }
+
+    fn load_answer(&self, entry: &Entry, items: &[Item]) -> Result<Vec<Document>, CacheError> {
         let mut documents = Vec::new();
-        for item in &entry.documents {
+        for item in items {
             let path = self.blob_path(&item.sha256);
             let damaged = |damage| CacheError::Damaged { path: path.clone(), damage };
             let bytes = read(&path, item.size, Damage::Changed)?.ok_or_else(|| damaged(Damage::Gone))?;
@@ -361,13 +405,7 @@ impl Cache {
             path: self.entry_path(&entry.key()),
             damage: Damage::Wrong(wrong),
         })?;
-        Ok(Stored {
-            need: entry.need.clone(),
-            variant: entry.variant.clone(),
-            url: entry.url.clone(),
-            fetched_at: entry.fetched_at,
-            documents,
-        })
+        Ok(documents)
     }
 
     /// Waits until no other process writes.
@@ -406,7 +444,7 @@ impl Cache {
         let mut named = BTreeSet::new();
         let (mut bytes, mut count) = (0, 0);
         for entry in &entries {
-            let fresh = entry.documents.iter().filter(|item| !named.contains(&item.sha256));
+            let fresh = entry.items().filter(|item| !named.contains(&item.sha256));
             let size: u64 = fresh.map(|item| item.size).sum();
             if (bytes + size > self.max_bytes || count >= MAX_ENTRIES) && keep != Some(entry.key()) {
                 remove(&self.entry_path(&entry.key()))?;
@@ -414,7 +452,7 @@ impl Cache {
             }
             bytes += size;
             count += 1;
-            named.extend(entry.documents.iter().map(|item| item.sha256));
+            named.extend(entry.items().map(|item| item.sha256));
         }
         for path in files(&self.blobs())? {
             let digest = path.file_name().and_then(|name| name.to_str()?.parse().ok());

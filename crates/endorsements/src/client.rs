@@ -68,6 +68,15 @@ pub enum Note {
     /// What the cache had cannot be used.
     #[error("the cache's copy was passed over: {0}")]
     Damaged(CacheError),
+    /// The service's answer was issued before one that the cache has. Both are given out.
+    #[error("kept newer: an earlier answer was issued later, at {issued_at}")]
+    KeptNewer {
+        /// When the newest was issued, by its own unverified word.
+        issued_at: UnixTime,
+    },
+    /// An older answer revokes what the last one does not. Both are given out.
+    #[error("kept older: it revokes, and nothing by its issuer took its place")]
+    KeptRevoking,
     /// The document could not be kept.
     #[error("not kept: {0}")]
     NotKept(CacheError),
@@ -245,7 +254,7 @@ impl Client {
         let (taken, over) = unique.split_at(unique.len().min(MAX_NEEDS));
         let mut gathered = Gathered::default();
         for (mut status, stored) in join_all(taken.iter().map(|need| self.meet(need, freshness))).await {
-            for document in stored.iter().flat_map(|stored| &stored.documents) {
+            for document in stored.iter().flat_map(Stored::answers).flatten() {
                 if gathered.endorsements.add(document.kind, &document.bytes).is_err() {
                     status.origin =
                         Origin::Missing(FetchError::TooMany { limit: verifier::endorsements::MAX_DOCUMENTS });
@@ -291,6 +300,7 @@ impl Client {
             Ok(fetched) => {
                 notes.extend(fetched.not_kept.clone().map(Note::NotKept));
                 let stored = fetched.stored.clone();
+                notes.extend(kept(&stored, now));
                 let stale = is_past(stored.next_update(), now);
                 let status = self.status(need.clone(), Origin::Fetched, stored.next_update(), stale, notes);
                 return (status, Some(stored));
@@ -309,8 +319,10 @@ impl Client {
         (self.status(need.clone(), Origin::Missing(error), None, false, notes), None)
     }
 
-    fn out_of_cache(&self, need: &Need, stored: Stored, stale: bool, notes: Vec<Note>) -> (Status, Option<Stored>) {
-        let age = Duration::from_secs((self.inner.clock)().0.saturating_sub(stored.fetched_at.0));
+    fn out_of_cache(&self, need: &Need, stored: Stored, stale: bool, mut notes: Vec<Note>) -> (Status, Option<Stored>) {
+        let now = (self.inner.clock)();
+        notes.extend(kept(&stored, now));
+        let age = Duration::from_secs(now.0.saturating_sub(stored.fetched_at.0));
         let status = self.status(need.clone(), Origin::Cache { age }, stored.next_update(), stale, notes);
         (status, Some(stored))
     }
@@ -379,10 +391,13 @@ impl Client {
             url: request.url.clone(),
             fetched_at: (inner.clock)(),
             documents,
+            kept: Vec::new(),
         };
-        let kept = stored.clone();
-        let not_kept = self.blocking(move |cache| cache.put(&kept)).await.err();
-        Ok(Arc::new(Fetched { stored, not_kept }))
+        let fetched = stored.clone();
+        match self.blocking(move |cache| Ok(cache.put(&fetched))).await {
+            Ok((stored, kept)) => Ok(Arc::new(Fetched { stored, not_kept: kept.err() })),
+            Err(error) => Ok(Arc::new(Fetched { stored, not_kept: Some(error) })),
+        }
     }
 
     /// Does file work where it blocks nobody.
@@ -434,6 +449,12 @@ impl Inner {
 
 fn system_clock() -> UnixTime {
     UnixTime(SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs()))
+}
+
+/// What there is to say about answers that are given out beside the last one.
+fn kept(stored: &Stored, now: UnixTime) -> impl Iterator<Item = Note> {
+    let newer = stored.newer(now).map(|issued_at| Note::KeptNewer { issued_at });
+    newer.into_iter().chain(stored.keeps_revocation(now).then_some(Note::KeptRevoking))
 }
 
 fn is_past(next_update: Option<UnixTime>, now: UnixTime) -> bool {

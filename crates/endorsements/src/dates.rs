@@ -40,6 +40,17 @@ pub(crate) fn dates(kind: EndorsementKind, bytes: &[u8]) -> Dates {
     }
 }
 
+/// The number of Intel's evaluation in TCB info or a QE identity.
+pub(crate) fn evaluation(kind: EndorsementKind, bytes: &[u8]) -> Option<u64> {
+    let member = match kind {
+        EndorsementKind::TcbInfo => "tcbInfo",
+        EndorsementKind::QeIdentity => "enclaveIdentity",
+        _ => return None,
+    };
+    let document: serde_json::Value = serde_json::from_slice(bytes).ok()?;
+    document.get(member)?.get("tcbEvaluationDataNumber")?.as_u64()
+}
+
 fn time(time: ASN1Time) -> Option<UnixTime> {
     u64::try_from(time.timestamp()).ok().map(UnixTime)
 }

@@ -10,6 +10,8 @@ const GENERALIZED_TIME: u8 = 0x18;
 const SEQUENCE: u8 = 0x30;
 /// `[0]`, constructed.
 const CONTEXT_0: u8 = 0xa0;
+/// `revoked` of CertStatus: `[1]`, constructed.
+const REVOKED: u8 = 0xa1;
 /// AlgorithmIdentifier of SHA-1 with NULL parameters (RFC 3279, 2.1).
 const SHA1: [u8; 11] = [0x30, 0x09, 0x06, 0x05, 0x2b, 0x0e, 0x03, 0x02, 0x1a, 0x05, 0x00];
 
@@ -86,8 +88,8 @@ pub(crate) fn ocsp_status(response: &[u8]) -> Option<u8> {
     (rest.is_empty() && (*status == 0) != body.is_empty()).then_some(*status)
 }
 
-/// `thisUpdate` and `nextUpdate` of the first answer in an OCSP response, as the text of GeneralizedTime.
-pub(crate) fn ocsp_dates(response: &[u8]) -> Option<(&[u8], Option<&[u8]>)> {
+/// ResponderID and answers (the content of `responses`) of an OCSP response.
+fn ocsp_data(response: &[u8]) -> Option<(&[u8], &[u8])> {
     let (response, _) = expect(SEQUENCE, response)?;
     let (_, response) = expect(ENUMERATED, response)?;
     let (bytes, _) = expect(CONTEXT_0, response)?;
@@ -100,9 +102,30 @@ pub(crate) fn ocsp_dates(response: &[u8]) -> Option<(&[u8], Option<&[u8]>)> {
     if let Some((_, rest)) = expect(CONTEXT_0, data) {
         data = rest;
     }
-    let (_, _, data) = split(data)?;
+    let (_, responder, data) = split(data)?;
     let (_, data) = expect(GENERALIZED_TIME, data)?;
     let (responses, _) = expect(SEQUENCE, data)?;
+    Some((responder, responses))
+}
+
+/// Who says what is in an OCSP response (the content of ResponderID), and whether it says "revoked" of anything.
+pub(crate) fn ocsp_verdict(response: &[u8]) -> Option<(&[u8], bool)> {
+    let (responder, mut responses) = ocsp_data(response)?;
+    let mut revoked = false;
+    while !responses.is_empty() {
+        let (single, rest) = expect(SEQUENCE, responses)?;
+        // certID, certStatus
+        let (_, _, single) = split(single)?;
+        let (status, ..) = split(single)?;
+        revoked |= status == REVOKED;
+        responses = rest;
+    }
+    Some((responder, revoked))
+}
+
+/// `thisUpdate` and `nextUpdate` of the first answer in an OCSP response, as the text of GeneralizedTime.
+pub(crate) fn ocsp_dates(response: &[u8]) -> Option<(&[u8], Option<&[u8]>)> {
+    let (_, responses) = ocsp_data(response)?;
     let (single, _) = expect(SEQUENCE, responses)?;
     // certID, certStatus, thisUpdate, nextUpdate [0] OPTIONAL
     let (_, _, single) = split(single)?;

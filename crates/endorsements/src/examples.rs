@@ -7,7 +7,7 @@ use base64::engine::general_purpose::STANDARD;
 use protocol::Digest;
 use rcgen::{
     BasicConstraints, Certificate, CertificateParams, CertificateRevocationListParams, IsCa, Issuer, KeyIdMethod,
-    KeyPair, KeyUsagePurpose, SerialNumber, date_time_ymd,
+    KeyPair, KeyUsagePurpose, RevokedCertParams, SerialNumber, date_time_ymd,
 };
 
 /// An authority with one certificate that it issued.
@@ -55,12 +55,23 @@ impl Authority {
 
     /// An empty revocation list, DER, of this month of 2026 and good until the next.
     pub(crate) fn crl(&self, month: u8) -> Vec<u8> {
+        self.crl_of(2026, month, &[])
+    }
+
+    /// A revocation list of this month that has these serial numbers.
+    pub(crate) fn crl_of(&self, year: i32, month: u8, serials: &[u64]) -> Vec<u8> {
+        let revoked = |serial: &u64| RevokedCertParams {
+            serial_number: SerialNumber::from(*serial),
+            revocation_time: date_time_ymd(2026, 1, 2),
+            reason_code: None,
+            invalidity_date: None,
+        };
         let params = CertificateRevocationListParams {
-            this_update: date_time_ymd(2026, month, 1),
-            next_update: date_time_ymd(2026, month + 1, 1),
+            this_update: date_time_ymd(year, month, 1),
+            next_update: date_time_ymd(year, month + 1, 1),
             crl_number: SerialNumber::from(u64::from(month)),
             issuing_distribution_point: None,
-            revoked_certs: Vec::new(),
+            revoked_certs: serials.iter().map(revoked).collect(),
             key_identifier_method: KeyIdMethod::Sha256,
         };
         params.signed_by(&self.issuer).unwrap().der().to_vec()
@@ -99,9 +110,18 @@ pub(crate) fn rim_answer(id: &str, rim: &str) -> String {
 
 /// An OCSP response without signature, of one answer with these dates.
 pub(crate) fn ocsp(this_update: &str, next_update: Option<&str>) -> Vec<u8> {
+    ocsp_of(&[0x80, 0], this_update, next_update)
+}
+
+/// One that says "revoked".
+pub(crate) fn ocsp_revoked(this_update: &str, next_update: Option<&str>) -> Vec<u8> {
+    ocsp_of(&tlv(0xa1, &[&tlv(0x18, &[this_update.as_bytes()])]), this_update, next_update)
+}
+
+fn ocsp_of(status: &[u8], this_update: &str, next_update: Option<&str>) -> Vec<u8> {
     let time = |text: &str| tlv(0x18, &[text.as_bytes()]);
     let next_update = next_update.map_or_else(Vec::new, |text| tlv(0xa0, &[&time(text)]));
-    let single = tlv(0x30, &[&tlv(0x30, &[]), &[0x80, 0], &time(this_update), &next_update]);
+    let single = tlv(0x30, &[&tlv(0x30, &[]), status, &time(this_update), &next_update]);
     let data = tlv(0x30, &[&tlv(0xa2, &[&tlv(0x04, &[b"key"])]), &time(this_update), &tlv(0x30, &[&single])]);
     let basic = tlv(0x30, &[&data, &tlv(0x30, &[]), &tlv(0x03, &[&[0]])]);
     let bytes = tlv(0x30, &[&tlv(0x06, &[&[0x2b, 6, 1, 5, 5, 7, 0x30, 1, 1]]), &tlv(0x04, &[&basic])]);

@@ -37,10 +37,12 @@ mod dates;
 mod der;
 mod error;
 #[cfg(test)]
+#[allow(dead_code, reason = "the integration tests use all of it")]
 mod examples;
 mod fetch;
 mod flight;
 mod http;
+mod newer;
 mod sources;
 
 pub use bundle::{BundleError, Exported, Imported, Refusal};

@@ -12,6 +12,7 @@ fn rim(id: &str, body: &str, fetched_at: u64) -> Stored {
             kind: EndorsementKind::Rim,
             bytes: format!("<SoftwareIdentity>{body}</SoftwareIdentity>").into_bytes(),
         }],
+        kept: Vec::new(),
     }
 }
 
@@ -30,7 +31,7 @@ fn what_is_kept_comes_back() {
     let (_folder, cache) = cache();
     let stored = rim("A", "1", 5);
     assert_eq!(cache.get(&key_of(&stored)), Ok(None));
-    cache.put(&stored).unwrap();
+    cache.put(&stored).1.unwrap();
     assert_eq!(cache.get(&key_of(&stored)), Ok(Some(stored.clone())));
     let listing = cache.list().unwrap();
     assert_eq!(listing, Listing { entries: vec![stored.entry()], damaged: Vec::new() });
@@ -43,8 +44,8 @@ fn what_is_kept_comes_back() {
 #[test]
 fn a_newer_answer_replaces_the_older_and_its_document() {
     let (_folder, cache) = cache();
-    cache.put(&rim("A", "1", 5)).unwrap();
-    cache.put(&rim("A", "2", 6)).unwrap();
+    cache.put(&rim("A", "1", 5)).1.unwrap();
+    cache.put(&rim("A", "2", 6)).1.unwrap();
     assert_eq!(cache.list().unwrap().entries, [rim("A", "2", 6).entry()]);
     assert_eq!(files(&cache.blobs()).unwrap().len(), 1);
 }
@@ -102,8 +103,8 @@ fn damage_is_named_passed_over_and_replaced() {
     for (number, (expected, harm)) in cases.into_iter().enumerate() {
         let (_folder, cache) = cache();
         let (stored, other) = (rim("A", "a", 1), rim("B", "b", 1));
-        cache.put(&stored).unwrap();
-        cache.put(&other).unwrap();
+        cache.put(&stored).1.unwrap();
+        cache.put(&other).1.unwrap();
         harm(&cache, &stored);
         let error = cache.get(&key_of(&stored)).unwrap_err();
         assert!(error.to_string().ends_with(expected), "{number}: {error}");
@@ -113,7 +114,7 @@ fn damage_is_named_passed_over_and_replaced() {
         if place.is_dir() {
             fs::remove_dir(place).unwrap();
         }
-        cache.put(&stored).unwrap();
+        cache.put(&stored).1.unwrap();
         assert_eq!(
             (cache.get(&key_of(&stored)), cache.verify()),
             (Ok(Some(stored.clone())), Ok(Vec::new())),
@@ -127,7 +128,7 @@ fn damage_is_named_passed_over_and_replaced() {
 fn an_entry_cannot_name_a_file_outside() {
     let (_folder, cache) = cache();
     let stored = rim("A", "a", 1);
-    cache.put(&stored).unwrap();
+    cache.put(&stored).1.unwrap();
     let path = cache.entry_path(&key_of(&stored));
     let digest = Digest::of(&stored.documents[0].bytes).to_string();
     let text = fs::read_to_string(&path).unwrap().replace(&digest, "../../../../../../../etc/passwd");
@@ -147,7 +148,7 @@ fn what_a_killed_writer_left_is_removed_by_the_next() {
     fs::write(cache.blob_path(&Digest::of(b"whole")), "whole").unwrap();
     fs::write(cache.blobs().join("README"), "").unwrap();
     assert_eq!((cache.list(), cache.verify()), (Ok(Listing::default()), Ok(Vec::new())));
-    cache.put(&rim("A", "a", 1)).unwrap();
+    cache.put(&rim("A", "a", 1)).1.unwrap();
     assert_eq!((files(&cache.temporary()).unwrap().len(), files(&cache.blobs()).unwrap().len()), (0, 1));
     assert_eq!(cache.verify(), Ok(Vec::new()));
 }
@@ -158,12 +159,12 @@ fn the_cache_keeps_to_its_size_and_forgets_what_is_oldest() {
     let cache = cache.with_max_bytes(250);
     for (name, time) in [("A", 3), ("B", 1), ("C", 2)] {
         // 38 characters around 62: 100 bytes, without those of the name.
-        cache.put(&rim(name, &name.repeat(62), time)).unwrap();
+        cache.put(&rim(name, &name.repeat(62), time)).1.unwrap();
     }
     let ids = |cache: &Cache| cache.list().unwrap().entries.iter().map(|entry| entry.url.clone()).collect::<Vec<_>>();
     assert_eq!(ids(&cache), ["https://a.example/A", "https://a.example/C"]);
     // One that is larger than everything allowed is still kept: somebody has just asked for it.
-    cache.put(&rim("D", &"D".repeat(400), 0)).unwrap();
+    cache.put(&rim("D", &"D".repeat(400), 0)).1.unwrap();
     assert_eq!(ids(&cache), ["https://a.example/D"]);
     assert_eq!((files(&cache.blobs()).unwrap().len(), cache.verify()), (1, Ok(Vec::new())));
 }
@@ -171,8 +172,8 @@ fn the_cache_keeps_to_its_size_and_forgets_what_is_oldest() {
 #[test]
 fn a_document_that_two_entries_share_is_kept_once_and_stays_with_the_second() {
     let (_folder, cache) = cache();
-    cache.put(&rim("A", "same", 1)).unwrap();
-    cache.put(&rim("B", "same", 2)).unwrap();
+    cache.put(&rim("A", "same", 1)).1.unwrap();
+    cache.put(&rim("B", "same", 2)).1.unwrap();
     assert_eq!(files(&cache.blobs()).unwrap().len(), 1);
     cache.remove(&rim("A", "", 0).need).unwrap();
     assert_eq!(cache.verify(), Ok(Vec::new()));

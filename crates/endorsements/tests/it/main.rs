@@ -7,3 +7,4 @@ mod client;
 mod examples;
 mod processes;
 mod rig;
+mod rollback;
