@@ -95,6 +95,11 @@ fn appraise_one(comparison: &mut Comparison, device: &Claims, values: &DeviceRef
             let accepted = values.modes.iter().map(|mode| mode.name()).collect();
             differs("modes", Rule::OneOf, report.mode.name().into(), accepted);
         }
+        // Who is at the other end of the links is compared in a fabric, and nowhere else.
+        if values.topology != Topology::Switched && report.has_nvlink_in_clear() {
+            let reported = format!("NVLink in clear (mode {})", report.mode.name());
+            differs("topology", Rule::Equals, reported.into(), values.topology.name().into());
+        }
         if let Some(accepted) = values.nvdec0
             && report.nvdec0 != Some(accepted)
         {
@@ -147,9 +152,9 @@ pub(crate) fn reference_values(devices: &[Claims], platform: &str) -> DeviceRefe
         platform: platform.to_owned(),
         gpus: count(DeviceKind::Gpu),
         switches: count(DeviceKind::Switch),
-        topology: if topology::check(devices).is_empty()
-            && [DeviceKind::Gpu, DeviceKind::Switch].iter().all(|kind| count(*kind) > 0)
-        {
+        // GPUs that are part of a fabric are never written down as standing alone: where the rest of it is not in the
+        // Evidence, nothing accepts them.
+        topology: if of(DeviceKind::Gpu).any(|device| device.report.has_nvlink_in_clear()) {
             Topology::Switched
         } else {
             Topology::Independent
