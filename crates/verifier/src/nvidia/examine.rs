@@ -167,8 +167,8 @@ pub(crate) fn examine(device: &DeviceEvidence, expected: Option<&Nonce>, context
             Err(NvidiaError::Fwid { reported, certified: identity.fwid }).into()
         }
     });
-    let firmware =
-        Firmware::examine(&report, identity.map(|identity| identity.architecture), context, &mut established);
+    let chip = identity.map(|identity| identity.chip.as_str());
+    let firmware = Firmware::examine(&report, chip, context, &mut established);
     let layers = Layers {
         format,
         chain: chain_outcome,
@@ -195,16 +195,16 @@ struct Firmware {
 impl Firmware {
     fn examine(
         report: &Report,
-        architecture: Option<protocol::reference::device::Architecture>,
+        chip: Option<&str>,
         context: &Context<'_>,
         established: &mut Established,
     ) -> Self {
-        let Some(architecture) = architecture else {
+        let Some(chip) = chip else {
             let skipped = || Outcome::Skipped { needs: "identity" };
             let driver = (report.kind == DeviceKind::Gpu).then(skipped);
             return Self { driver, vbios: skipped(), measurements: skipped() };
         };
-        let wanted = |manifest, id, version| Wanted { manifest, id, version, architecture, kind: report.kind };
+        let wanted = |manifest, id, version| Wanted { manifest, id, version, chip, kind: report.kind };
         let outcome = |found: &Result<Arc<Found>, VerifyError>| match found {
             Ok(_) => Outcome::Holds,
             Err(error) => Outcome::Fails(error.clone()),

@@ -498,6 +498,27 @@ fn a_forged_manifest_is_passed_over_and_an_expired_one_is_said() {
     assert!(matches!(error, VerifyError::Rim(_)), "{error:?}");
 }
 
+/// Chips of one family share versions: what NVIDIA says of another one's firmware is nothing about this one.
+#[test]
+fn manifests_of_another_chip_of_the_family_are_not_taken() {
+    let judge = |driver: &str, vbios: &str| {
+        let mut rig = Rig::bare();
+        for (mut manifest, product) in TestReport::new(Chip::Gb100, NONCE).manifests().into_iter().zip([driver, vbios]) {
+            manifest.product = product.to_owned();
+            rig.add(&manifest);
+        }
+        let examination = rig.examine(&rig.device(Chip::Gb100).evidence(&report(Chip::Gb100)));
+        let code = |outcome: Option<&Outcome>| outcome.and_then(Outcome::error).map(VerifyError::code);
+        (code(examination.layers.driver_rim.as_ref()), code(Some(&examination.layers.vbios_rim)))
+    };
+    let missing = Some("endorsement-missing");
+    assert_eq!(judge("GB100", "GB100"), (None, None));
+    assert_eq!(judge("GB202", "GB100"), (missing, None));
+    assert_eq!(judge("GB100", "GB202"), (None, missing));
+    assert_eq!(judge("GB202", "GB202"), (missing, missing));
+    assert_eq!(judge("GH100", "LS10"), (missing, missing));
+}
+
 /// OCSP responses of the authorities above a Hopper device: about the provisioner and about the family.
 fn responses(rig: &Rig, provisioner: TestStatus, family: TestStatus) -> Vec<Vec<u8>> {
     let [_, family_key] = rig.nvidia.authorities(Chip::Gh100);
