@@ -209,7 +209,8 @@ pub enum OcspPolicy {
     /// Every certificate that names a responder must be in good standing now.
     #[default]
     Required,
-    /// Where there is a response it counts, and where there is none the chain is enough.
+    /// Where there is a response it counts, and where there is none the chain is enough. A response by NVIDIA that does not
+    /// know a certificate, or that has run out, is a response: it does not clear the certificate, and that cannot be told.
     IfGiven,
 }
 
