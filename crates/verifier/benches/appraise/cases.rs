@@ -4,7 +4,8 @@
 use std::rc::Rc;
 
 use aws_lc_rs::signature::{
-    ECDSA_P256_SHA256_FIXED, ECDSA_P384_SHA384_FIXED, ED25519, ParsedPublicKey, UnparsedPublicKey, VerificationAlgorithm,
+    ECDSA_P256_SHA256_FIXED, ECDSA_P384_SHA384_FIXED, ED25519, ParsedPublicKey, UnparsedPublicKey,
+    VerificationAlgorithm,
 };
 use protocol::digest::Measurement;
 use protocol::manifest::ReferenceValues;

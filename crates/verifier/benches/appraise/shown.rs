@@ -68,8 +68,7 @@ impl Figures {
             .iter()
             .filter_map(|row| {
                 let name = row.name.strip_prefix(&prefix)?.to_owned();
-                let (appraisals, checks) =
-                    (less(&row.appraisals, &alone.appraisals), less(&row.checks, &alone.checks));
+                let (appraisals, checks) = (less(&row.appraisals, &alone.appraisals), less(&row.checks, &alone.checks));
                 Some(Added { name, appraisals, checks, ratio: checks / appraisals })
             })
             .collect();
@@ -103,7 +102,8 @@ impl Figures {
             );
         }
         if !self.added.is_empty() {
-            let _ = writeln!(text, "\n{:<34} {:>10} {:<18} {:>10}  ratio", "devices alone, by difference", "rate", "", "");
+            let _ =
+                writeln!(text, "\n{:<34} {:>10} {:<18} {:>10}  ratio", "devices alone, by difference", "rate", "", "");
         }
         for Added { name, appraisals, checks, ratio } in &self.added {
             let late = if *ratio > self.aim { "!" } else { " " };

@@ -194,12 +194,7 @@ struct Firmware {
 }
 
 impl Firmware {
-    fn examine(
-        report: &Report,
-        chip: Option<&str>,
-        context: &Context<'_>,
-        established: &mut Established,
-    ) -> Self {
+    fn examine(report: &Report, chip: Option<&str>, context: &Context<'_>, established: &mut Established) -> Self {
         let Some(chip) = chip else {
             let skipped = || Outcome::Skipped { needs: "identity" };
             let driver = (report.kind == DeviceKind::Gpu).then(skipped);

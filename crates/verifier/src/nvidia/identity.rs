@@ -335,7 +335,9 @@ mod tests {
         for (one, other) in [("GH100", "GH100"), ("LS_10", "LS10"), ("LS10", "LS_10"), ("GB202", "GB202")] {
             assert!(is_same_chip(one, other), "{one} {other}");
         }
-        for (one, other) in [("GB100", "GB202"), ("GB100", "GB10"), ("GB100", "gb100"), ("LS_10", "LS_1"), ("GH100", "")] {
+        for (one, other) in
+            [("GB100", "GB202"), ("GB100", "GB10"), ("GB100", "gb100"), ("LS_10", "LS_1"), ("GH100", "")]
+        {
             assert!(!is_same_chip(one, other), "{one} {other}");
         }
     }

@@ -503,7 +503,8 @@ fn a_forged_manifest_is_passed_over_and_an_expired_one_is_said() {
 fn manifests_of_another_chip_of_the_family_are_not_taken() {
     let judge = |driver: &str, vbios: &str| {
         let mut rig = Rig::bare();
-        for (mut manifest, product) in TestReport::new(Chip::Gb100, NONCE).manifests().into_iter().zip([driver, vbios]) {
+        for (mut manifest, product) in TestReport::new(Chip::Gb100, NONCE).manifests().into_iter().zip([driver, vbios])
+        {
             manifest.product = product.to_owned();
             rig.add(&manifest);
         }

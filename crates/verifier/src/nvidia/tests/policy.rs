@@ -88,6 +88,44 @@ fn what_was_made_from_devices_accepts_them() {
 }
 
 #[test]
+fn what_is_written_is_as_strict_as_the_devices_show() {
+    let policies = |devices: &[Claims]| {
+        let values = reference_values(devices, "HGX");
+        (values.ocsp, values.fwid, values.rim_signers)
+    };
+    let (devices, _) = machine();
+    let signer = Machines::Listed(vec![devices[0].established.manifests[0].signer]);
+    assert_eq!(policies(&devices), (OcspPolicy::Required, FwidPolicy::Required, signer.clone()));
+
+    let mut one = devices.clone();
+    one[1].established.revocation = RevocationCheck::NotGiven;
+    assert_eq!(policies(&one), (OcspPolicy::IfGiven, FwidPolicy::Required, signer.clone()));
+
+    // One that is wrong, or that could not be compared as the chain is not there, is no reason to ask for less.
+    for check in [FwidCheck::Different, FwidCheck::NotReported] {
+        let mut one = devices.clone();
+        one[1].established.fwid = check;
+        assert_eq!(policies(&one).1, FwidPolicy::Required, "{check:?}");
+    }
+    let mut one = devices.clone();
+    one[1].report.fwid = None;
+    assert_eq!(policies(&one).1, FwidPolicy::IfReported);
+    // Switches are not asked.
+    let mut one = devices.clone();
+    one[2].report.fwid = None;
+    assert_eq!(policies(&one).1, FwidPolicy::Required);
+
+    let mut other = devices.clone();
+    other[0].established.manifests[0].signer = Digest::ZERO;
+    assert!(
+        matches!(policies(&other).2, Machines::Listed(signers) if signers.len() == 2 && signers[0] == Digest::ZERO)
+    );
+    let mut none = devices;
+    none.iter_mut().for_each(|device| device.established.manifests.clear());
+    assert_eq!(policies(&none).2, Machines::Any);
+}
+
+#[test]
 fn every_field_has_its_mismatch_with_both_values() {
     type Change = fn(&mut DeviceReferenceValues);
     let gpus = "device 1, gpu a001000405060708";
