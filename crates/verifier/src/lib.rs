@@ -100,6 +100,7 @@ pub use evidence::{AttestationResult, Claims, Detail, UnverifiedEvidence, Verifi
 pub use layer::Outcome;
 pub use mismatch::{Mismatch, Rule};
 pub use question::{NoReferenceValues, Question, needs_of};
+pub use rim::further_needs;
 pub use time::UnixTime;
 pub use value::Value;
 pub use verifier::{Verifier, appraise, claimed_identity, needs};

@@ -61,6 +61,8 @@ struct Examined {
     claims: Option<Claims>,
     /// Why there are none.
     format: Outcome,
+    /// The devices beside the TEE.
+    devices: Vec<nvidia::Examination>,
 }
 
 impl Verifier {
@@ -145,25 +147,30 @@ impl Verifier {
                             .push(protocol::reference::SgxReferenceValues { platform: platform.to_owned(), ..entry });
                     }
                 }
-                if !claims.devices.is_empty() {
-                    values.devices.push(nvidia::reference_values(&claims.devices, platform));
+                if !examined.devices.is_empty() {
+                    let devices = device_claims(&examined.devices)?;
+                    values.devices.push(nvidia::reference_values(&devices, platform));
                 }
             }
             Input::Devices(devices) => {
                 let set = nvidia::examine_devices(devices, question.nonce, &context);
-                let mut claims = Vec::new();
-                for device in &set.devices {
-                    let found = device.claims.clone().ok_or_else(|| NoReferenceValues::Malformed {
-                        reason: device.layers.format.error().map_or_else(String::new, crate::VerifyError::chain),
-                    })?;
-                    claims.push(found);
-                }
-                values.devices.push(nvidia::reference_values(&claims, platform));
+                values.devices.push(nvidia::reference_values(&device_claims(&set.devices)?, platform));
             }
             other => return Err(NoReferenceValues::NotEvidence { kind: other.kind() }),
         }
         Ok(values)
     }
+}
+
+/// The claims of every device. One that cannot be read is not left out: the values would be for fewer devices.
+fn device_claims(devices: &[nvidia::Examination]) -> Result<Vec<nvidia::Claims>, NoReferenceValues> {
+    let claims = devices.iter().zip(1_usize..).map(|(device, position)| {
+        device.claims.clone().ok_or_else(|| {
+            let reason = device.layers.format.error().map_or_else(String::new, crate::VerifyError::chain);
+            NoReferenceValues::Malformed { reason: format!("device {position}: {reason}") }
+        })
+    });
+    claims.collect()
 }
 
 /// Which Endorsements the file cannot be judged without.
@@ -187,6 +194,7 @@ fn examine(evidence: &Evidence, question: &Question<'_>, context: &Context<'_>) 
                 sections: snp::explain(&examination),
                 format: examination.layers.format,
                 claims: examination.claims.map(snp_claims),
+                devices: Vec::new(),
             }
         }
         Tee::Tdx => {
@@ -196,6 +204,7 @@ fn examine(evidence: &Evidence, question: &Question<'_>, context: &Context<'_>) 
                 sections: tdx::explain(&examination),
                 format: examination.layers.format,
                 claims: examination.claims.map(tdx_claims),
+                devices: Vec::new(),
             }
         }
         Tee::Sgx => {
@@ -205,6 +214,7 @@ fn examine(evidence: &Evidence, question: &Question<'_>, context: &Context<'_>) 
                 sections: sgx::explain(&examination),
                 format: examination.layers.format,
                 claims: examination.claims.map(sgx_claims),
+                devices: Vec::new(),
             }
         }
         _ => examine_software(body, question),
@@ -213,8 +223,9 @@ fn examine(evidence: &Evidence, question: &Question<'_>, context: &Context<'_>) 
         let set = nvidia::examine_devices(&evidence.devices, question.nonce, context);
         examined.sections.extend(nvidia::explain(&set));
         if let Some(claims) = &mut examined.claims {
-            claims.devices = set.devices.into_iter().filter_map(|device| device.claims).collect();
+            claims.devices = set.devices.iter().filter_map(|device| device.claims.clone()).collect();
         }
+        examined.devices = set.devices;
     }
     examined
 }
@@ -225,7 +236,8 @@ fn examine_software(body: &[u8], question: &Question<'_>) -> Examined {
         Ok(report) => report,
         Err(error) => {
             let format = Outcome::Fails(crate::VerifyError::Malformed(error));
-            return Examined { subject, sections: vec![Section::layer("report", &format)], claims: None, format };
+            let sections = vec![Section::layer("report", &format)];
+            return Examined { subject, sections, claims: None, format, devices: Vec::new() };
         }
     };
     // Without something to compare with, the report data is what it is.
@@ -246,7 +258,7 @@ fn examine_software(body: &[u8], question: &Question<'_>) -> Examined {
         detail: Detail::Software,
         devices: Vec::new(),
     };
-    Examined { subject, sections: vec![section], claims: Some(claims), format: Outcome::Holds }
+    Examined { subject, sections: vec![section], claims: Some(claims), format: Outcome::Holds, devices: Vec::new() }
 }
 
 /// A guest whose memory its host may read: genuine or not, no reference value accepts it, and a reader is told first.

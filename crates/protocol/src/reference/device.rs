@@ -96,6 +96,10 @@ impl DeviceReferenceValues {
         if self.topology == Topology::Switched && !self.modes.iter().any(|mode| mode.may_protect_pcie()) {
             return invalid(path, "modes", "`switched` needs `ppcie`, or `unstated` for older drivers");
         }
+        // NVLink is in clear there: only the comparison of the whole fabric says who is at the other end.
+        if self.topology != Topology::Switched && self.modes.contains(&GpuMode::Ppcie) {
+            return invalid(path, "modes", "`ppcie` leaves NVLink in clear: it needs the topology `switched`");
+        }
         let architecture = |wanted: fn(&Architecture) -> bool| self.architectures.iter().any(wanted);
         if *gpus > 0 && !architecture(|architecture| *architecture != Architecture::Ls10) {
             return invalid(path, "architectures", "there are GPUs, and no architecture of a GPU");
@@ -180,7 +184,8 @@ impl GpuMode {
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Topology {
-    /// Every GPU stands alone, and the reports' words about neighbours are not compared.
+    /// Every GPU stands alone, and the reports' words about neighbours are not compared. A GPU whose NVLink is in clear
+    /// (mode `ppcie`, or PCIe protected) is never accepted: nobody would know who is at the other end.
     Independent,
     /// Every GPU names exactly the switches of the set, every switch names exactly the GPUs of the set, every switch is
     /// locked and every GPU protects PCIe.
@@ -204,7 +209,8 @@ pub enum OcspPolicy {
     /// Every certificate that names a responder must be in good standing now.
     #[default]
     Required,
-    /// Where there is a response it counts, and where there is none the chain is enough.
+    /// Where there is a response it counts, and where there is none the chain is enough. A response by NVIDIA that does not
+    /// know a certificate, or that has run out, is a response: it does not clear the certificate, and that cannot be told.
     IfGiven,
 }
 
@@ -457,7 +463,7 @@ mod tests {
     #[test]
     fn entries_that_accept_nothing_are_refused_by_field() {
         type Change = fn(&mut DeviceReferenceValues);
-        let cases: [(&str, Change); 15] = [
+        let cases: [(&str, Change); 17] = [
             ("platform", |v| v.platform = String::new()),
             ("gpus", |v| (v.gpus, v.switches) = (0, 0)),
             ("gpus", |v| v.gpus = 16),
@@ -466,6 +472,8 @@ mod tests {
             ("topology", |v| v.switches = 0),
             ("topology", |v| v.gpus = 0),
             ("modes", |v| v.modes = vec![GpuMode::Spt, GpuMode::Mpt]),
+            ("modes", |v| v.topology = Topology::Independent),
+            ("modes", |v| (v.topology, v.modes) = (Topology::Independent, vec![GpuMode::Spt, GpuMode::Ppcie])),
             ("architectures", |v| v.architectures = vec![Architecture::Hopper]),
             ("architectures", |v| v.architectures = vec![Architecture::Ls10]),
             ("hwmodels", |v| v.hwmodels.clear()),

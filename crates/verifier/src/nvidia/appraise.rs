@@ -95,6 +95,11 @@ fn appraise_one(comparison: &mut Comparison, device: &Claims, values: &DeviceRef
             let accepted = values.modes.iter().map(|mode| mode.name()).collect();
             differs("modes", Rule::OneOf, report.mode.name().into(), accepted);
         }
+        // Who is at the other end of the links is compared in a fabric, and nowhere else.
+        if values.topology != Topology::Switched && report.has_nvlink_in_clear() {
+            let reported = format!("NVLink in clear (mode {})", report.mode.name());
+            differs("topology", Rule::Equals, reported.into(), values.topology.name().into());
+        }
         if let Some(accepted) = values.nvdec0
             && report.nvdec0 != Some(accepted)
         {
@@ -125,7 +130,14 @@ fn appraise_one(comparison: &mut Comparison, device: &Claims, values: &DeviceRef
     }
 }
 
-/// What would accept exactly these devices.
+/// What would accept exactly these devices, as strict as what they show allows:
+///
+/// - `fwid` is `if-reported` only where a GPU's report leaves its firmware out;
+/// - `ocsp` is `required` where NVIDIA vouched for every certificate of every device and of the signers of its manifests.
+///   Else it is `if-given`, as what is demanded then would not accept these very devices: whoever gathers NVIDIA's
+///   responses first gets `required`;
+/// - `rim_signers` lists the signers that were seen, `"any"` only where no manifest was at hand;
+/// - `topology` is `switched` where a GPU has NVLink in clear. If the rest of the fabric is not there, nothing accepts it.
 pub(crate) fn reference_values(devices: &[Claims], platform: &str) -> DeviceReferenceValues {
     fn once<T: PartialEq>(items: impl Iterator<Item = T>) -> Vec<T> {
         let mut list: Vec<T> = Vec::new();
@@ -147,9 +159,9 @@ pub(crate) fn reference_values(devices: &[Claims], platform: &str) -> DeviceRefe
         platform: platform.to_owned(),
         gpus: count(DeviceKind::Gpu),
         switches: count(DeviceKind::Switch),
-        topology: if topology::check(devices).is_empty()
-            && [DeviceKind::Gpu, DeviceKind::Switch].iter().all(|kind| count(*kind) > 0)
-        {
+        // GPUs that are part of a fabric are never written down as standing alone: where the rest of it is not in the
+        // Evidence, nothing accepts them.
+        topology: if of(DeviceKind::Gpu).any(|device| device.report.has_nvlink_in_clear()) {
             Topology::Switched
         } else {
             Topology::Independent
@@ -166,15 +178,15 @@ pub(crate) fn reference_values(devices: &[Claims], platform: &str) -> DeviceRefe
         ),
         modes: once(of(DeviceKind::Gpu).map(|device| device.report.mode)),
         rim_signers: signers(devices),
-        ocsp: if established().all(|found| found.revocation != RevocationCheck::NotGiven) {
+        ocsp: if established().all(|found| matches!(found.revocation, RevocationCheck::Good { .. })) {
             OcspPolicy::Required
         } else {
             OcspPolicy::IfGiven
         },
-        fwid: if of(DeviceKind::Gpu).all(|device| device.established.fwid == FwidCheck::Equal) {
-            FwidPolicy::Required
-        } else {
+        fwid: if of(DeviceKind::Gpu).any(|device| device.report.fwid.is_none()) {
             FwidPolicy::IfReported
+        } else {
+            FwidPolicy::Required
         },
         nvdec0: match nvdec0.as_slice() {
             [state] => *state,

@@ -176,6 +176,14 @@ pub struct ManifestUsed {
     pub revocation_known: bool,
 }
 
+impl Report {
+    /// Whether the GPU trusts whoever is at its NVLinks: it protects PCIe, and NVLink is in clear. Drivers before the 590
+    /// series do not report the mode, but the state of PCIe.
+    pub fn has_nvlink_in_clear(&self) -> bool {
+        self.mode == GpuMode::Ppcie || self.protected_pcie == Some(true)
+    }
+}
+
 impl Claims {
     /// What the device is, for people: `gpu 6a5fafcbd9fa5ca3`.
     pub fn label(&self) -> String {

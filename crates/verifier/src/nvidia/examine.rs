@@ -13,7 +13,7 @@ use crate::VerifyError;
 use crate::context::{Cache, Context};
 use crate::endorsements::Need;
 use crate::layer::{EXPECTED_NONCE, Outcome, demand_all};
-use crate::ocsp::{self, OcspError, Standing};
+use crate::ocsp::{self, OcspError, OcspProblem, Standing};
 use crate::time::UnixTime;
 use crate::x509::pem_chain;
 use std::sync::Arc;
@@ -41,7 +41,8 @@ pub struct Layers {
     pub chain: Outcome,
     /// The certificates are those of a device, and of the chip that the report is about.
     pub identity: Outcome,
-    /// NVIDIA says that no certificate was revoked. `None` where that is not known.
+    /// NVIDIA says that no certificate was revoked. It could not be told where NVIDIA's word is at hand and does not say
+    /// so; `None` where there is none about some certificate.
     pub ocsp: Option<Outcome>,
     /// The report's firmware is the one that the key was issued to. `None` where the report does not say.
     pub fwid: Option<Outcome>,
@@ -167,8 +168,8 @@ pub(crate) fn examine(device: &DeviceEvidence, expected: Option<&Nonce>, context
             Err(NvidiaError::Fwid { reported, certified: identity.fwid }).into()
         }
     });
-    let firmware =
-        Firmware::examine(&report, identity.map(|identity| identity.architecture), context, &mut established);
+    let chip = identity.map(|identity| identity.chip.as_str());
+    let firmware = Firmware::examine(&report, chip, context, &mut established);
     let layers = Layers {
         format,
         chain: chain_outcome,
@@ -193,18 +194,13 @@ struct Firmware {
 }
 
 impl Firmware {
-    fn examine(
-        report: &Report,
-        architecture: Option<protocol::reference::device::Architecture>,
-        context: &Context<'_>,
-        established: &mut Established,
-    ) -> Self {
-        let Some(architecture) = architecture else {
+    fn examine(report: &Report, chip: Option<&str>, context: &Context<'_>, established: &mut Established) -> Self {
+        let Some(chip) = chip else {
             let skipped = || Outcome::Skipped { needs: "identity" };
             let driver = (report.kind == DeviceKind::Gpu).then(skipped);
             return Self { driver, vbios: skipped(), measurements: skipped() };
         };
-        let wanted = |manifest, id, version| Wanted { manifest, id, version, architecture, kind: report.kind };
+        let wanted = |manifest, id, version| Wanted { manifest, id, version, chip, kind: report.kind };
         let outcome = |found: &Result<Arc<Found>, VerifyError>| match found {
             Ok(_) => Outcome::Holds,
             Err(error) => Outcome::Fails(error.clone()),
@@ -245,8 +241,9 @@ impl Firmware {
 /// for itself do not have it.
 const AUTHORITY_INFO: &str = "1.3.6.1.5.5.7.1.1";
 
-/// What NVIDIA says of the standing of a chain's certificates. A revoked one is a "no" whatever reference values say;
-/// where it cannot be told, reference values decide.
+/// What NVIDIA says of the standing of a chain's certificates. Whatever reference values say, a revoked one is a "no", and
+/// one of which NVIDIA's word is at hand and does not clear it (unknown, or run out) is a "could not tell". Where there is
+/// no word of NVIDIA's, reference values decide; a response that nobody authorized is none.
 fn revocation(chain: &Chain, context: &Context<'_>) -> (Option<Outcome>, RevocationCheck, Option<OcspError>) {
     let responses = context.endorsements.ocsp_set();
     // Of certificates that lead nowhere nothing is remembered: anybody could fill the memory with them.
@@ -254,7 +251,8 @@ fn revocation(chain: &Chain, context: &Context<'_>) -> (Option<Outcome>, Revocat
     let cache = if chain.path.is_ok() { context.cache } else { &forgotten };
     let mut until: Option<UnixTime> = None;
     let mut complete = true;
-    let mut problem = None;
+    let mut problem: Option<OcspError> = None;
+    let is_word = |error: &OcspError| !matches!(error.problem, OcspProblem::Unusable(_));
     for (certificate, issuer) in chain.certificates.iter().zip(chain.certificates.iter().skip(1)) {
         match ocsp::check(responses, certificate, issuer, context.now, cache) {
             Ok(Standing::Good { until: end }) => until = Some(until.map_or(end, |until| until.min(end))),
@@ -264,13 +262,20 @@ fn revocation(chain: &Chain, context: &Context<'_>) -> (Option<Outcome>, Revocat
             }
             Err(error) => {
                 complete = false;
-                problem = problem.or(Some(error));
+                // NVIDIA's own word goes before one that is not, wherever it stands.
+                if problem.as_ref().is_none_or(|problem| is_word(&error) && !is_word(problem)) {
+                    problem = Some(error);
+                }
             }
         }
     }
-    match until {
-        Some(until) if complete => (Some(Outcome::Holds), RevocationCheck::Good { until }, None),
-        _ => (None, RevocationCheck::NotGiven, problem),
+    match (until, problem) {
+        (_, Some(error)) => {
+            let outcome = is_word(&error).then(|| Outcome::Fails(error.clone().into()));
+            (outcome, RevocationCheck::NotGiven, Some(error))
+        }
+        (Some(until), None) if complete => (Some(Outcome::Holds), RevocationCheck::Good { until }, None),
+        (_, None) => (None, RevocationCheck::NotGiven, None),
     }
 }
 

@@ -13,7 +13,7 @@ use protocol::evidence::DeviceKind;
 
 use super::claims::{Established, ManifestUsed, Report};
 use super::error::{Difference, NvidiaError};
-use super::identity::architecture_of;
+use super::identity::is_same_chip;
 use crate::VerifyError;
 use crate::context::Context;
 use crate::endorsements::Need;
@@ -21,7 +21,7 @@ use crate::error::Fault;
 use crate::ocsp::Standing;
 use crate::rim::{self, Rim};
 use crate::time::UnixTime;
-use protocol::reference::device::{Architecture, Nvdec0};
+use protocol::reference::device::Nvdec0;
 
 /// What a manifest is wanted for.
 #[derive(Clone, Debug)]
@@ -32,8 +32,8 @@ pub(super) struct Wanted<'a> {
     pub id: String,
     /// The version that the device reports.
     pub version: &'a str,
-    /// The device's architecture, as its certificates have it.
-    pub architecture: Architecture,
+    /// The device's chip, as its certificates have it.
+    pub chip: &'a str,
     /// What kind of device it is.
     pub kind: DeviceKind,
 }
@@ -83,7 +83,7 @@ fn key(wanted: &Wanted<'_>, context: &Context<'_>) -> Digest {
         b"nvidia manifests",
         wanted.manifest.as_bytes(),
         wanted.version.as_bytes(),
-        wanted.architecture.name().as_bytes(),
+        wanted.chip.as_bytes(),
         wanted.kind.name().as_bytes(),
         root.as_bytes(),
         context.endorsements.rim_set().digest_bytes(),
@@ -107,7 +107,7 @@ fn is_for(rim: &Rim, wanted: &Wanted<'_>) -> bool {
         DeviceKind::Switch => "SWITCH",
     };
     rim.edition() == edition
-        && architecture_of(rim.product()) == Some(wanted.architecture)
+        && is_same_chip(rim.product(), wanted.chip)
         && rim.version().eq_ignore_ascii_case(wanted.version)
 }
 

@@ -93,6 +93,13 @@ pub(super) fn architecture_of(chip: &str) -> Option<Architecture> {
     }
 }
 
+/// Whether two names are of one chip. Certificates call a switch's `LS_10`, manifests `LS10`. Chips of one family are not
+/// one: firmware of a GB202 says nothing of a GB100.
+pub(super) fn is_same_chip(one: &str, other: &str) -> bool {
+    let letters = |name: &str| name.bytes().filter(|byte| *byte != b'_').collect::<Vec<u8>>();
+    letters(one) == letters(other)
+}
+
 /// Reads who a device is out of its certificates, which nobody has verified yet.
 fn identify(certificates: &[Certificate]) -> Result<Identity, NvidiaError> {
     let [leaf, device, provisioner, _, _] = certificates else {
@@ -320,6 +327,18 @@ mod tests {
             ("", None),
         ] {
             assert_eq!(architecture_of(chip), architecture, "{chip}");
+        }
+    }
+
+    #[test]
+    fn a_chip_is_the_same_in_both_spellings_and_no_other_of_its_family() {
+        for (one, other) in [("GH100", "GH100"), ("LS_10", "LS10"), ("LS10", "LS_10"), ("GB202", "GB202")] {
+            assert!(is_same_chip(one, other), "{one} {other}");
+        }
+        for (one, other) in
+            [("GB100", "GB202"), ("GB100", "GB10"), ("GB100", "gb100"), ("LS_10", "LS_1"), ("GH100", "")]
+        {
+            assert!(!is_same_chip(one, other), "{one} {other}");
         }
     }
 }

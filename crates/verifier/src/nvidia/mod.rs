@@ -7,7 +7,7 @@
 //! | format | request and response are SPDM 1.1 to the byte, and NVIDIA's fields are known and mean something |
 //! | chain | five certificates, leaf first, lead to NVIDIA Device Identity CA |
 //! | identity | their names are those of one chip, and the report is of that chip |
-//! | ocsp | where responses are given: no certificate is revoked |
+//! | ocsp | where NVIDIA's responses are given: they are current and call every certificate good |
 //! | fwid | where the report has it: its firmware is the one that the key was issued to |
 //! | signature | the leaf's key signed request and response |
 //! | nonce | the request is this channel's |

@@ -232,6 +232,28 @@ pub fn needs(document: &[u8]) -> Vec<Need> {
         .collect()
 }
 
+/// LIMIT: certificates whose standing is asked for: NVIDIA has signed its RIMs with a handful of signers, each with two
+/// authorities between it and the root.
+const MAX_FURTHER_NEEDS: usize = 64;
+
+/// The second phase of gathering Endorsements: what the RIMs that are at hand by now need in turn, each once. The OCSP
+/// responses about their signers cannot be named before, as only a RIM says who signed it; without them the policy
+/// `ocsp: required` cannot be met. So whoever gathers asks [`crate::needs`] first, adds what was found, and asks this.
+///
+/// Nothing is verified, and no more than 64 are named, in the order of the RIMs: it says what to fetch, and nothing else.
+pub fn further_needs(endorsements: &Endorsements) -> Vec<Need> {
+    let mut further: Vec<Need> = Vec::new();
+    for need in endorsements.rims().iter().flat_map(|document| needs(document.bytes())) {
+        if further.len() == MAX_FURTHER_NEEDS {
+            break;
+        }
+        if !further.contains(&need) {
+            further.push(need);
+        }
+    }
+    further
+}
+
 /// The canonical form (C14N 1.1 without comments) of a whole document, for comparison with another implementation.
 pub fn canonical_form(document: &[u8]) -> Result<Vec<u8>, RimError> {
     let text = xml::text(document)?;

@@ -13,8 +13,8 @@ use verifier::anchors::danger;
 use verifier::endorsements::EndorsementKind;
 use verifier::input::Input;
 use verifier::{
-    AppraiseError, AttestationResult, Endorsements, Question, UnixTime, UnverifiedEvidence, VerifiedEvidence, Verifier,
-    VerifyError, appraise,
+    AppraiseError, AttestationResult, Endorsements, NoReferenceValues, Question, UnixTime, UnverifiedEvidence,
+    VerifiedEvidence, Verifier, VerifyError, appraise,
 };
 
 /// 2026-06-01.
@@ -86,6 +86,10 @@ impl Rig {
 
     /// The reference values that accept exactly this Evidence.
     fn values(&self, evidence: &Evidence) -> ReferenceValues {
+        self.try_values(evidence).unwrap()
+    }
+
+    fn try_values(&self, evidence: &Evidence) -> Result<ReferenceValues, NoReferenceValues> {
         let input = Input::Evidence(evidence.clone());
         let question = Question {
             input: &input,
@@ -96,7 +100,7 @@ impl Rig {
             event_log: None,
             values: None,
         };
-        self.verifier.reference_values(&question, "HGX").unwrap()
+        self.verifier.reference_values(&question, "HGX")
     }
 
     fn machine(&self, number: u8) -> Machine {
@@ -119,6 +123,22 @@ fn a_tee_with_its_machine_is_accepted_whole() {
         assert_eq!(values.devices[0].gpus + values.devices[0].switches, u32::try_from(machine.len()).unwrap());
         rig.judge(evidence, &values).unwrap();
     }
+}
+
+#[test]
+fn reference_values_are_not_written_for_fewer_devices_than_there_are() {
+    let rig = Rig::new();
+    let whole = evidence_of(&rig.machine(1));
+    for place in 0..whole.len() {
+        let mut devices = whole.clone();
+        devices[place].report.truncate(40);
+        let error = rig.try_values(&rig.evidence(devices)).unwrap_err();
+        let NoReferenceValues::Malformed { reason } = error else { panic!("{error:?}") };
+        assert!(reason.starts_with(&format!("device {}: ", place + 1)), "{reason}");
+    }
+    let all = whole.into_iter().map(|device| DeviceEvidence { report: vec![1], ..device }).collect();
+    assert!(rig.try_values(&rig.evidence(all)).is_err());
+    assert!(rig.try_values(&rig.evidence(vec![])).unwrap().devices.is_empty());
 }
 
 #[test]

@@ -175,6 +175,25 @@ fn a_rim_says_which_responses_would_speak_for_its_signer() {
     assert!(rim::needs(b"<a/>").is_empty());
 }
 
+#[test]
+fn the_second_phase_of_gathering_names_each_certificate_once_and_has_an_end() {
+    let gather = |documents: &[String]| {
+        let mut endorsements = Endorsements::default();
+        for document in documents {
+            endorsements.add(EndorsementKind::Rim, document.as_bytes()).unwrap();
+        }
+        verifier::further_needs(&endorsements)
+    };
+    assert_eq!(gather(&[]), vec![]);
+    assert_eq!(gather(&["<a/>".to_owned()]), vec![]);
+    let other = AUTHORITY.sign(&TestRim { version: "550.90.07".to_owned(), ..template() });
+    let one = rim::needs(signed().as_bytes());
+    assert_eq!(gather(&[signed(), "<a/>".to_owned(), other]), one);
+    let many: Vec<String> = (0..30).map(|_| RimAuthority::new().sign(&template())).collect();
+    let further = gather(&[&[signed()], many.as_slice()].concat());
+    assert_eq!((further.len(), &further[..3]), (64, one.as_slice()));
+}
+
 /// Whatever is done to the bytes of a document: it is refused, or it says what was signed.
 #[test]
 fn a_document_that_was_tampered_with_is_refused_or_says_the_same() {

@@ -88,6 +88,44 @@ fn what_was_made_from_devices_accepts_them() {
 }
 
 #[test]
+fn what_is_written_is_as_strict_as_the_devices_show() {
+    let policies = |devices: &[Claims]| {
+        let values = reference_values(devices, "HGX");
+        (values.ocsp, values.fwid, values.rim_signers)
+    };
+    let (devices, _) = machine();
+    let signer = Machines::Listed(vec![devices[0].established.manifests[0].signer]);
+    assert_eq!(policies(&devices), (OcspPolicy::Required, FwidPolicy::Required, signer.clone()));
+
+    let mut one = devices.clone();
+    one[1].established.revocation = RevocationCheck::NotGiven;
+    assert_eq!(policies(&one), (OcspPolicy::IfGiven, FwidPolicy::Required, signer.clone()));
+
+    // One that is wrong, or that could not be compared as the chain is not there, is no reason to ask for less.
+    for check in [FwidCheck::Different, FwidCheck::NotReported] {
+        let mut one = devices.clone();
+        one[1].established.fwid = check;
+        assert_eq!(policies(&one).1, FwidPolicy::Required, "{check:?}");
+    }
+    let mut one = devices.clone();
+    one[1].report.fwid = None;
+    assert_eq!(policies(&one).1, FwidPolicy::IfReported);
+    // Switches are not asked.
+    let mut one = devices.clone();
+    one[2].report.fwid = None;
+    assert_eq!(policies(&one).1, FwidPolicy::Required);
+
+    let mut other = devices.clone();
+    other[0].established.manifests[0].signer = Digest::ZERO;
+    assert!(
+        matches!(policies(&other).2, Machines::Listed(signers) if signers.len() == 2 && signers[0] == Digest::ZERO)
+    );
+    let mut none = devices;
+    none.iter_mut().for_each(|device| device.established.manifests.clear());
+    assert_eq!(policies(&none).2, Machines::Any);
+}
+
+#[test]
 fn every_field_has_its_mismatch_with_both_values() {
     type Change = fn(&mut DeviceReferenceValues);
     let gpus = "device 1, gpu a001000405060708";
@@ -194,8 +232,44 @@ fn a_fabric_that_is_demanded_names_what_is_wrong() {
         mismatches.iter().map(ToString::to_string).collect::<Vec<_>>(),
         ["topology: switch b001000405060708 is not locked, accepted is switched"]
     );
-    values.topology = Topology::Independent;
-    assert!(appraise(&devices, &values).is_ok());
+}
+
+#[test]
+fn a_gpu_with_nvlink_in_clear_does_not_stand_alone() {
+    let (mut devices, mut values) = machine();
+    (values.topology, values.modes) = (Topology::Independent, vec![GpuMode::Spt, GpuMode::Ppcie, GpuMode::Unstated]);
+    let mut judge = |mode: GpuMode, protected_pcie: Option<bool>| -> Vec<String> {
+        for device in devices.iter_mut().take(2) {
+            (device.report.mode, device.report.protected_pcie) = (mode, protected_pcie);
+        }
+        let mismatches = appraise(&devices, &values).err().unwrap_or_default();
+        assert!(mismatches.iter().all(|mismatch| mismatch.field == "topology"), "{mismatches:?}");
+        mismatches.iter().map(ToString::to_string).collect()
+    };
+    for (mode, protected_pcie) in [
+        (GpuMode::Ppcie, Some(true)),
+        (GpuMode::Ppcie, Some(false)),
+        (GpuMode::Ppcie, None),
+        (GpuMode::Unstated, Some(true)),
+        (GpuMode::Spt, Some(true)),
+    ] {
+        let text = format!("NVLink in clear (mode {}), accepted is independent", mode.name());
+        let expected = ["a001000405060708", "a001010405060708"].into_iter().zip(1..);
+        let expected: Vec<_> =
+            expected.map(|(id, place)| format!("topology (device {place}, gpu {id}): {text}")).collect();
+        assert_eq!(judge(mode, protected_pcie), expected);
+    }
+    for (mode, protected_pcie) in
+        [(GpuMode::Spt, Some(false)), (GpuMode::Unstated, Some(false)), (GpuMode::Unstated, None)]
+    {
+        assert_eq!(judge(mode, protected_pcie), Vec::<String>::new());
+    }
+    // Half a fabric is not written down as GPUs that stand alone.
+    let (mut devices, _) = machine();
+    devices.truncate(2);
+    let values = reference_values(&devices, "half");
+    assert_eq!(values.topology, Topology::Switched);
+    assert!(values.validate("devices[0]").is_err() && appraise(&devices, &values).is_err());
 }
 
 #[test]
