@@ -5,7 +5,7 @@ use std::time::Duration;
 use attester::AttestError;
 use protocol::api::{ApiError, ErrorCode};
 use protocol::{DeploymentId, Purpose, Role};
-use verifier::{AppraiseError, VerifyError};
+use verifier::{AppraiseError, Fault, VerifyError};
 
 /// Why a channel was not opened, or broke.
 ///
@@ -264,8 +264,14 @@ impl ChannelError {
             Self::Verify(VerifyError::Unsupported { .. }) | Self::Appraise(AppraiseError::Unsupported { .. }) => {
                 "evidence of this TEE is not verified here"
             }
-            Self::Verify(VerifyError::NotGenuine(_)) => "evidence is not genuine",
-            Self::Verify(_) => "evidence is malformed",
+            Self::Verify(error) => match error.fault() {
+                Fault::Malformed => "evidence is malformed",
+                Fault::NotGenuine => "evidence is not genuine",
+                Fault::Unbound => "evidence is of another nonce or machine",
+                Fault::Revoked => "evidence is signed by a key that its vendor has withdrawn",
+                Fault::Contraindicated => "evidence is not acceptable",
+                Fault::Missing | Fault::Expired | Fault::Unsupported => "evidence could not be verified",
+            },
             Self::Appraise(_) => "evidence does not meet the reference values",
             Self::Attest(_) => "own evidence could not be made",
             Self::Io { .. } | Self::Closed { .. } | Self::Timeout { .. } | Self::Tls { .. } | Self::NoProtocol => {

@@ -6,7 +6,7 @@ use protocol::software::SoftwareReport;
 use protocol::{DeviceEvidence, Evidence, Tee};
 
 use crate::endorsements::{EndorsementKind, MAX_DOCUMENTS};
-use crate::x509;
+use crate::{value, x509};
 
 /// LIMIT: the largest thing that is read is a CCEL area, which firmware makes 1 MiB large or less, in hex with line ends;
 /// NVIDIA's lists of evidence for twelve devices have 150 KiB.
@@ -162,7 +162,7 @@ fn json(text: &[u8]) -> Result<Input, InputError> {
             .map_err(|reason| InputError::Devices { reason: reason.to_string() });
     }
     let evidence: Evidence =
-        serde_json::from_slice(text).map_err(|error| InputError::Json { reason: error.to_string() })?;
+        serde_json::from_slice(text).map_err(|error| InputError::Json { reason: value::reason(&error) })?;
     Ok(Input::Evidence(evidence))
 }
 

@@ -37,18 +37,27 @@ impl Value {
     /// Text from Evidence or a certificate: control characters become `?`, and it is cut at 200 characters, so that
     /// nobody writes on a terminal through their Evidence.
     pub fn peer_text(text: &str) -> Self {
-        let mut safe: String =
-            text.chars().take(PEER_TEXT).map(|c| if c.is_control() || is_bidi(c) { '?' } else { c }).collect();
-        if text.chars().nth(PEER_TEXT).is_some() {
-            safe.push('…');
-        }
-        Self::Text(safe)
+        Self::Text(safe(text, PEER_TEXT))
     }
 
     /// Whether this is the absence of a value.
     pub fn none() -> Self {
         Self::Text("none".to_owned())
     }
+}
+
+/// Text of a peer, fit for a terminal and a log: what moves the cursor or turns text round becomes `?`, and it is cut.
+pub(crate) fn safe(text: &str, limit: usize) -> String {
+    let mut safe: String = text.chars().take(limit).map(|c| if c.is_control() || is_bidi(c) { '?' } else { c }).collect();
+    if text.chars().nth(limit).is_some() {
+        safe.push('…');
+    }
+    safe
+}
+
+/// A parser's words, which may quote what it read.
+pub(crate) fn reason(error: &dyn fmt::Display) -> String {
+    safe(&error.to_string(), PEER_TEXT)
 }
 
 /// Characters that make a terminal show text in another order than it has.

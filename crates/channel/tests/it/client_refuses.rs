@@ -110,14 +110,14 @@ async fn a_server_with_another_measurement_is_refused() {
 }
 
 #[tokio::test]
-async fn evidence_of_an_unknown_tee_is_could_not_tell_and_no_channel() {
+async fn evidence_that_is_not_of_the_tee_it_names_is_refused_as_malformed() {
     let (_, error) = hostile_server(false, |raw, hello| {
         let body = evidence(raw, hello, |_| {}).body;
         opening(Evidence::new(Tee::Snp, body), hello)
     })
     .await;
-    assert_eq!(error, ChannelError::Verify(VerifyError::Unsupported { tee: Tee::Snp }));
-    assert!(!error.is_refusal());
+    let ChannelError::Verify(error) = error else { panic!("{error}") };
+    assert_eq!((error.code(), error.is_refusal()), ("snp-length", true), "{error:?}");
 }
 
 #[tokio::test]

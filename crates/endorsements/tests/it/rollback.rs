@@ -18,7 +18,7 @@ async fn list(rig: &Rig, der: &[u8]) -> Gathered {
 }
 
 fn lists(endorsements: &Endorsements) -> Vec<&[u8]> {
-    endorsements.crls().iter().map(|list| list.bytes()).collect()
+    endorsements.crls().iter().map(verifier::endorsements::Document::bytes).collect()
 }
 
 fn kept_newer(gathered: &Gathered) -> Option<String> {
@@ -111,7 +111,7 @@ async fn tcb_info_of_an_earlier_evaluation_pushes_out_none_of_a_later_one() {
         serve(&early);
         let gathered = ask(&rig, &need).await;
         assert_eq!(kept_newer(&gathered).unwrap(), "2026-09-01T00:00:00Z", "{early}");
-        let infos: Vec<&[u8]> = gathered.endorsements.tcb_infos().iter().map(|info| info.bytes()).collect();
+        let infos: Vec<&[u8]> = gathered.endorsements.tcb_infos().iter().map(verifier::endorsements::Document::bytes).collect();
         assert_eq!(infos, [early.as_bytes(), late.as_bytes()]);
         assert_eq!(gathered.endorsements.certificates().len(), 2, "with the signers of both");
     }

@@ -18,6 +18,7 @@ use crate::context::Context;
 use crate::endorsements::{Document, Need};
 use crate::error::VerifyError;
 use crate::time::UnixTime;
+use crate::value;
 use crate::x509::{Certificate, PathError, VerifiedPath, build_path, verify_path};
 
 /// The common name of whoever signs for Intel.
@@ -346,7 +347,7 @@ pub(super) struct Signed<T> {
 pub(super) fn read<T: Statement>(bytes: &[u8]) -> Result<(T, Envelope<'_>), CollateralProblem> {
     let envelope = Envelope::open(bytes, T::MEMBER)?;
     let statement: T = serde_json::from_slice(envelope.signed)
-        .map_err(|error| CollateralProblem::Malformed { reason: error.to_string() })?;
+        .map_err(|error| CollateralProblem::Malformed { reason: value::reason(&error) })?;
     let statement = statement.prepare().map_err(|reason| CollateralProblem::Malformed { reason: reason.to_owned() })?;
     Ok((statement, envelope))
 }

@@ -21,6 +21,7 @@ use x509_parser::extensions::ParsedExtension;
 use x509_parser::prelude::{FromDer as _, X509Certificate};
 
 use crate::time::UnixTime;
+use crate::value;
 
 /// LIMIT: AMD's largest certificate has 1.7 KiB, NVIDIA's RIM signers under 2 KiB; 16 KiB leaves room for extensions.
 pub const MAX_CERTIFICATE: usize = 16 * 1024;
@@ -323,7 +324,7 @@ const NAME: usize = 64;
 fn common_name(name: &x509_parser::x509::X509Name<'_>) -> String {
     let text =
         name.iter_common_name().next().and_then(|attribute| attribute.as_str().ok()).unwrap_or("(no common name)");
-    text.chars().take(NAME).map(|c| if c.is_control() { '?' } else { c }).collect()
+    value::safe(text, NAME)
 }
 
 fn der_reason(error: &x509_parser::asn1_rs::Err<x509_parser::error::X509Error>) -> String {

@@ -166,7 +166,7 @@ fn a_set_that_was_changed_on_its_way_is_refused() {
         ("swapped", Box::new(|devices| devices[0] = other[0].clone()), "evidence-unbound"),
         ("stale", Box::new(|devices| devices[0] = stale[0].clone()), "device-nonce"),
         ("chain of another", Box::new(|devices| devices[0].chain = devices[1].chain.clone()), "device-repeated"),
-        ("one bit", Box::new(|devices| devices[0].report[100] ^= 1), "device-signature"),
+        ("one bit", Box::new(|devices| devices[0].report[110] ^= 1), "device-signature"),
     ];
     for (what, change, code) in changes {
         let mut evidence = rig.evidence(evidence_of(&rig.machine(1)));

@@ -76,10 +76,21 @@ fn explain_with(input: &Input, endorsements: &Endorsements) {
         values: Some(&values),
     };
     let explanation = verifier().explain(&question);
-    let text = serde_json::to_string(&explanation).expect("an explanation is JSON");
-    assert!(!text.contains("\\u001b"), "text of a peer reaches a terminal");
+    assert_printable(&serde_json::to_value(&explanation).expect("an explanation is JSON"));
     let _ = verifier().reference_values(&question, "fuzz");
     let _ = verifier::needs_of(input);
+}
+
+/// No text of a peer may move a cursor.
+fn assert_printable(value: &serde_json::Value) {
+    match value {
+        serde_json::Value::String(text) => {
+            assert!(!text.contains(|c: char| c.is_control() && c != '\n'), "reaches a terminal: {text:?}");
+        }
+        serde_json::Value::Array(items) => items.iter().for_each(assert_printable),
+        serde_json::Value::Object(members) => members.values().for_each(assert_printable),
+        _ => {}
+    }
 }
 
 fn any(bytes: &[u8]) {

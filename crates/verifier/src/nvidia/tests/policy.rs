@@ -121,7 +121,9 @@ fn what_is_written_is_as_strict_as_the_devices_show() {
         matches!(policies(&other).2, Machines::Listed(signers) if signers.len() == 2 && signers[0] == Digest::ZERO)
     );
     let mut none = devices;
-    none.iter_mut().for_each(|device| device.established.manifests.clear());
+    for device in &mut none {
+        device.established.manifests.clear();
+    }
     assert_eq!(policies(&none).2, Machines::Any);
 }
 
@@ -225,7 +227,7 @@ fn accepted_devices_are_affirming() {
 
 #[test]
 fn a_fabric_that_is_demanded_names_what_is_wrong() {
-    let (mut devices, mut values) = machine();
+    let (mut devices, values) = machine();
     devices[2].report.locked = Some(false);
     let mismatches = appraise(&devices, &values).unwrap_err();
     assert_eq!(
