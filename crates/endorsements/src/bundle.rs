@@ -13,7 +13,7 @@ use base64::engine::general_purpose::STANDARD;
 use protocol::Digest;
 use serde::{Deserialize, Serialize};
 use verifier::UnixTime;
-use verifier::endorsements::Need;
+use verifier::endorsements::{EndorsementKind, Endorsements, Need};
 
 use crate::answer::{Document, check};
 use crate::cache::{Cache, CacheError, Entry, Item, Stored};
@@ -160,20 +160,29 @@ impl BundleError {
 }
 
 impl Cache {
-    /// Everything in the cache, or what it has for `needs`, as one file. Damaged entries are left out, and named.
+    /// Everything in the cache, or what it has for `needs` and for the manifests among that, as one file. Damaged entries are left out, and named.
     pub fn export(&self, needs: Option<&[Need]>) -> Result<Exported, BundleError> {
         let listing = self.list()?;
         let (mut found, mut damaged) = (BTreeMap::new(), listing.damaged);
-        for entry in listing.entries {
-            if needs.is_none_or(|needs| needs.contains(&entry.need)) {
-                match self.load(&entry) {
-                    Ok(stored) => drop(found.insert(entry.key(), stored)),
-                    Err(error) => damaged.push(error),
+        let mut take = |wanted: &dyn Fn(&Need) -> bool, found: &mut BTreeMap<Digest, Stored>| {
+            for entry in &listing.entries {
+                if wanted(&entry.need) && !found.contains_key(&entry.key()) {
+                    match self.load(entry) {
+                        Ok(stored) => drop(found.insert(entry.key(), stored)),
+                        Err(error) => damaged.push(error),
+                    }
                 }
             }
+        };
+        let mut needed = needs.unwrap_or_default().to_vec();
+        take(&|need| needs.is_none() || needed.contains(need), &mut found);
+        if needs.is_some() {
+            let further = verifier::further_needs(&manifests(found.values()));
+            take(&|need| further.contains(need), &mut found);
+            needed.extend(further);
         }
         let has = |need: &Need| found.values().any(|stored| stored.need == *need);
-        let missing = needs.unwrap_or_default().iter().filter(|need| !has(need)).cloned().collect();
+        let missing = needed.into_iter().filter(|need| !has(need)).collect();
         let documents = found.values().flat_map(Stored::answers).flatten();
         let bundle = Bundle {
             format: FORMAT.into(),
@@ -208,6 +217,18 @@ impl Cache {
         })?;
         Ok(imported)
     }
+}
+
+/// The RIMs among answers.
+fn manifests<'a>(answers: impl Iterator<Item = &'a Stored>) -> Endorsements {
+    let mut manifests = Endorsements::default();
+    for document in answers.flat_map(Stored::answers).flatten() {
+        if document.kind == EndorsementKind::Rim {
+            // Past the limit of one set nothing more is looked for.
+            let _ = manifests.add(document.kind, &document.bytes);
+        }
+    }
+    manifests
 }
 
 /// The entries of a bundle, with their documents.

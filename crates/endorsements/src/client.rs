@@ -246,13 +246,22 @@ impl Client {
         &self.inner.cache
     }
 
-    /// Gathers what is needed, all at the same time. Never fails as a whole: what could not be had is missing in the
-    /// result, and the report says why. Whoever stops waiting loses nothing for others who wait for the same.
+    /// Gathers what is needed, all at the same time, and then what the manifests among it need in turn: only a RIM says
+    /// who signed it. Never fails as a whole: what could not be had is missing in the result, and the report says why.
+    /// Whoever stops waiting loses nothing for others who wait for the same.
     pub async fn gather(&self, needs: &[Need], freshness: Freshness) -> Gathered {
-        let mut seen = HashSet::new();
+        let mut gathered = Gathered::default();
+        self.add(needs, freshness, &mut gathered).await;
+        let further = verifier::further_needs(&gathered.endorsements);
+        self.add(&further, freshness, &mut gathered).await;
+        gathered
+    }
+
+    /// Gathers what is needed and not in the report yet.
+    async fn add(&self, needs: &[Need], freshness: Freshness, gathered: &mut Gathered) {
+        let mut seen: HashSet<&Need> = gathered.report.iter().map(|status| &status.need).collect();
         let unique: Vec<&Need> = needs.iter().filter(|need| seen.insert(*need)).collect();
         let (taken, over) = unique.split_at(unique.len().min(MAX_NEEDS));
-        let mut gathered = Gathered::default();
         for (mut status, stored) in join_all(taken.iter().map(|need| self.meet(need, freshness))).await {
             for document in stored.iter().flat_map(Stored::answers).flatten() {
                 if gathered.endorsements.add(document.kind, &document.bytes).is_err() {
@@ -266,7 +275,6 @@ impl Client {
             let error = FetchError::TooMany { limit: MAX_NEEDS };
             gathered.report.push(self.status((*need).clone(), Origin::Missing(error), None, false, Vec::new()));
         }
-        gathered
     }
 
     /// Fetches again what the cache has and would not give out as fresh. What it has of another channel stays as it is.
@@ -280,7 +288,9 @@ impl Client {
         let needs: Vec<Need> = listing.entries.iter().filter(due).map(|entry| entry.need.clone()).collect();
         let mut report = Vec::new();
         for needs in needs.chunks(MAX_NEEDS) {
-            report.extend(self.gather(needs, Freshness::Refresh).await.report);
+            let mut gathered = Gathered::default();
+            self.add(needs, Freshness::Refresh, &mut gathered).await;
+            report.append(&mut gathered.report);
         }
         Ok(report)
     }

@@ -68,9 +68,11 @@ fn issuer(document: &Document) -> Option<(Vec<u8>, bool)> {
 /// all that its issuer revoked. An OCSP response that says "good" takes no revocation back.
 fn takes_the_place(later: &[Document], document: &Document) -> bool {
     let Some(revoker) = revoker(document) else { return true };
-    later.iter().filter(|later| later.kind == document.kind).filter_map(issuer).any(|(issuer, revokes)| {
-        issuer == revoker && (revokes || document.kind == EndorsementKind::Crl)
-    })
+    later
+        .iter()
+        .filter(|later| later.kind == document.kind)
+        .filter_map(issuer)
+        .any(|(issuer, revokes)| issuer == revoker && (revokes || document.kind == EndorsementKind::Crl))
 }
 
 impl Stored {
@@ -124,4 +126,3 @@ impl Stored {
         self.kept.iter().any(|documents| rank(documents, now) <= own)
     }
 }
-

@@ -48,7 +48,8 @@ impl Value {
 
 /// Text of a peer, fit for a terminal and a log: what moves the cursor or turns text round becomes `?`, and it is cut.
 pub(crate) fn safe(text: &str, limit: usize) -> String {
-    let mut safe: String = text.chars().take(limit).map(|c| if c.is_control() || is_bidi(c) { '?' } else { c }).collect();
+    let mut safe: String =
+        text.chars().take(limit).map(|c| if c.is_control() || is_bidi(c) { '?' } else { c }).collect();
     if text.chars().nth(limit).is_some() {
         safe.push('…');
     }

@@ -9,7 +9,7 @@ use protocol::manifest::ReferenceValues;
 use protocol::wire::{ClientEvidence, Hello, ServerEvidence, ServerOpening, Verdict};
 use protocol::{Evidence, Nonce, Role, Tee};
 use testkit::SoftwareTee;
-use verifier::{AppraiseError, VerifyError};
+use verifier::AppraiseError;
 
 use crate::rig::{
     MEASUREMENT, MISBINDINGS, Raw, Recorder, Replay, appraise_server, attesting_client_terms, client, client_terms,

@@ -6,7 +6,7 @@ mod sources;
 use std::path::PathBuf;
 
 use endorsements::{Entry, Freshness, Need, Origin, Status};
-use verifier::{UnixTime, needs_of};
+use verifier::{UnixTime, further_needs, needs_of};
 
 use super::explain::files::{Files, sort};
 use super::explain::{now, text};
@@ -112,9 +112,12 @@ struct NeededBy {
 
 /// The needs of every Evidence among files.
 fn needed_by(files: &[PathBuf]) -> Outcome<Vec<NeededBy>> {
-    let Files { subjects, .. } = sort(files, &[], None)?;
+    let Files { subjects, endorsements, .. } = sort(files, &[], None)?;
+    // A manifest that the user names has signers, and whoever judges wants to know their standing.
+    let mut further = further_needs(&endorsements);
     let needed = |(path, input): (PathBuf, verifier::input::Input)| {
-        let needs = needs_of(&input);
+        let mut needs = needs_of(&input);
+        needs.append(&mut further);
         NeededBy { path, kind: input.kind(), needs }
     };
     Ok(subjects.into_iter().map(needed).collect())

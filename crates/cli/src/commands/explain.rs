@@ -13,7 +13,7 @@ use protocol::manifest::ReferenceValues;
 use protocol::{Nonce, ReportData, Tee};
 use verifier::explain::{Explanation, Verdict};
 use verifier::input::Input;
-use verifier::{Endorsements, Question, UnixTime, Verifier, needs_of};
+use verifier::{Endorsements, Question, UnixTime, Verifier, further_needs, needs_of};
 
 use super::endorsements::{SourceArgs, gather_for};
 use crate::failure::{Failure, Outcome};
@@ -125,7 +125,9 @@ impl Subject {
         }
         let given = count(&endorsements);
         let mut notes = Vec::new();
-        let gathered = gather_for(context, &needs_of(&input), args.fetch, &args.sources).await?;
+        // A manifest that the user names has signers too, whose standing is asked for like that of fetched ones'.
+        let needs = [needs_of(&input), further_needs(&endorsements)].concat();
+        let gathered = gather_for(context, &needs, args.fetch, &args.sources).await?;
         notes.extend(gathered.notes);
         endorsements.merge(&gathered.endorsements).map_err(Failure::no)?;
         let gathered = count(&endorsements) - given;

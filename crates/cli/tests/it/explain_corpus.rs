@@ -541,20 +541,21 @@ fn corpus_a_driver_manifest() {
         &["nvidia/NV_GPU_DRIVER_GH100_550.144.03.xml"],
         &["--at", "2026-06-01"],
         expect![[r#"
-        exit 0
-        --- stdout
-        RIM of GH100 550.144.03: verified
-          judged as of 2026-06-01T00:00:00Z
+            exit 0
+            --- stdout
+            RIM of GH100 550.144.03: verified
+              judged as of 2026-06-01T00:00:00Z
 
-          rim         noted     product GH100; endorsed by HCC RIM L4 Signer
-          signature   verified  valid until 2026-12-30T16:56:50Z; endorsed by NVIDIA CoRIM signing Root CA
-          revocation  noted     HCC RIM L4 Signer no OCSP response given;
-                                NVIDIA Reference Value L3 GH100 002 no OCSP response given;
-                                NVIDIA Reference Value GH100 CA no OCSP response given
+              rim         noted     product GH100; endorsed by HCC RIM L4 Signer
+              signature   verified  key f9f2fbc5d32e; valid until 2026-12-30T16:56:50Z;
+                                    endorsed by NVIDIA CoRIM signing Root CA
+              revocation  noted     HCC RIM L4 Signer no OCSP response given;
+                                    NVIDIA Reference Value L3 GH100 002 no OCSP response given;
+                                    NVIDIA Reference Value GH100 CA no OCSP response given
 
-        12 of 17 claims are not shown: `--all` shows them
-        --- stderr
-    "#]],
+            12 of 18 claims are not shown: `--all` shows them
+            --- stderr
+        "#]],
     );
 }
 
@@ -565,23 +566,24 @@ fn corpus_a_driver_manifest_with_a_wrong_signature() {
         &["nvidia/driver_rim_incorrect_signature.xml"],
         &["--at", "2026-06-01"],
         expect![[r#"
-        exit 1
-        --- stdout
-        RIM of GH100 550.144.03: refused (signature)
-          judged as of 2026-06-01T00:00:00Z
+            exit 1
+            --- stdout
+            RIM of GH100 550.144.03: refused (signature)
+              judged as of 2026-06-01T00:00:00Z
 
-          rim         noted    product GH100; endorsed by HCC RIM L4 Signer
-          signature   refused  valid until 2026-12-30T16:56:50Z; endorsed by NVIDIA CoRIM signing Root CA
-                               the signature is not by `HCC RIM L4 Signer`
-          revocation  noted    HCC RIM L4 Signer no OCSP response given;
-                               NVIDIA Reference Value L3 GH100 002 no OCSP response given;
-                               NVIDIA Reference Value GH100 CA no OCSP response given
+              rim         noted    product GH100; endorsed by HCC RIM L4 Signer
+              signature   refused  key f9f2fbc5d32e; valid until 2026-12-30T16:56:50Z;
+                                   endorsed by NVIDIA CoRIM signing Root CA
+                                   the signature is not by `HCC RIM L4 Signer`
+              revocation  noted    HCC RIM L4 Signer no OCSP response given;
+                                   NVIDIA Reference Value L3 GH100 002 no OCSP response given;
+                                   NVIDIA Reference Value GH100 CA no OCSP response given
 
-        11 of 16 claims are not shown: `--all` shows them
+            11 of 17 claims are not shown: `--all` shows them
 
-        hint: the file was changed after NVIDIA signed it: fetch it again
-        --- stderr
-    "#]],
+            hint: the file was changed after NVIDIA signed it: fetch it again
+            --- stderr
+        "#]],
     );
 }
 

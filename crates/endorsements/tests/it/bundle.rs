@@ -8,7 +8,8 @@ use protocol::Digest;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::rig::{Rig, counts, rim_need};
+use crate::examples;
+use crate::rig::{ID, RIM_PATH, Rig, counts, ok, rim_need};
 
 const NOW: UnixTime = UnixTime(1_800_000_000);
 
@@ -225,4 +226,30 @@ fn a_changed_byte_breaks_nothing() {
     }
     assert!(taken > 0, "another id or address is another bundle, and a good one");
     assert_eq!(cache.verify(), Ok(Vec::new()));
+}
+
+/// Only a manifest says who signed it, so the standing of its signers is asked for once it is there: in one gathering, and
+/// for whoever takes a part of the cache along.
+#[tokio::test]
+async fn a_manifest_brings_the_standing_of_its_signers() {
+    let rig = Rig::start().await;
+    let rim = testkit::rim::TestRim::new("GH100", "GPU", "550.144.03", &[(7, [7; 48])]);
+    let rim = testkit::rim::RimAuthority::new().sign(&rim);
+    let signers = verifier::rim::needs(rim.as_bytes());
+    assert_eq!(signers.len(), 3);
+    rig.server.on(RIM_PATH, [ok(examples::rim_answer(ID, &rim))]);
+    let gathered = rig.client.gather(&[rim_need()], Freshness::Normal).await;
+    let report: Vec<&Need> = gathered.report.iter().map(|status| &status.need).collect();
+    assert_eq!(report, [&[rim_need()], signers.as_slice()].concat().iter().collect::<Vec<_>>());
+    assert_eq!(gathered.endorsements.ocsp_responses().len(), 1, "the same answer three times is one document");
+
+    let exported = rig.cache.export(Some(&[rim_need()])).unwrap();
+    assert_eq!((exported.entries, exported.missing.len()), (4, 0));
+    let folder = TempDir::new().unwrap();
+    let other = Cache::open(folder.path()).unwrap();
+    assert_eq!(other.import(&exported.bytes, NOW).unwrap().added.len(), 4);
+    // A signer whose standing is not in the cache is named.
+    assert_eq!(rig.cache.remove(&signers[1]), Ok(true));
+    let exported = rig.cache.export(Some(&[rim_need()])).unwrap();
+    assert_eq!((exported.entries, exported.missing.as_slice()), (3, &signers[1..2]));
 }

@@ -111,7 +111,8 @@ async fn tcb_info_of_an_earlier_evaluation_pushes_out_none_of_a_later_one() {
         serve(&early);
         let gathered = ask(&rig, &need).await;
         assert_eq!(kept_newer(&gathered).unwrap(), "2026-09-01T00:00:00Z", "{early}");
-        let infos: Vec<&[u8]> = gathered.endorsements.tcb_infos().iter().map(verifier::endorsements::Document::bytes).collect();
+        let infos: Vec<&[u8]> =
+            gathered.endorsements.tcb_infos().iter().map(verifier::endorsements::Document::bytes).collect();
         assert_eq!(infos, [early.as_bytes(), late.as_bytes()]);
         assert_eq!(gathered.endorsements.certificates().len(), 2, "with the signers of both");
     }

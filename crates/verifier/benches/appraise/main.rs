@@ -8,6 +8,7 @@ mod cases;
 mod clock;
 mod shown;
 
+use std::io::Write as _;
 use std::time::Duration;
 
 use verifier::{Endorsements, UnixTime, UnverifiedEvidence, Verifier, appraise};
@@ -46,14 +47,8 @@ impl Plan {
     }
 }
 
-fn main() {
-    let plan = match Plan::read(std::env::args().skip(1)) {
-        Ok(plan) => plan,
-        Err(problem) => {
-            eprintln!("{problem}");
-            std::process::exit(2);
-        }
-    };
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let plan = Plan::read(std::env::args().skip(1))?;
     let mut figures = Figures::new(plan.rounds, plan.round);
     figures.raw = raw(&plan);
     for case in cases::all() {
@@ -62,11 +57,8 @@ fn main() {
         }
     }
     figures.derive();
-    if plan.json {
-        println!("{}", serde_json::to_string_pretty(&figures).expect("figures are JSON"));
-    } else {
-        print!("{}", figures.text());
-    }
+    let shown = if plan.json { serde_json::to_string_pretty(&figures)? + "\n" } else { figures.text() };
+    Ok(std::io::stdout().write_all(shown.as_bytes())?)
 }
 
 /// What the crypto library does by itself.

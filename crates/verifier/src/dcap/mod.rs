@@ -43,7 +43,8 @@ use crate::layer::{EXPECTED_REPORT_DATA, Outcome};
 use crate::time::UnixTime;
 use crate::value::Value;
 use crate::x509::{
-    Certificate, CertificateError, PathError, PreparedKey, PublicKey, VerifiedPath, build_path, pem_chain, standing, verify_path,
+    Certificate, CertificateError, PathError, PreparedKey, PublicKey, VerifiedPath, build_path, pem_chain, standing,
+    verify_path,
 };
 use collateral::{QeIdentity, Signed, TcbInfo};
 use pck::PCK_EXTENSION;
@@ -298,7 +299,8 @@ fn check_signature(quote: &Quote<'_>, vouched: bool, context: &Context<'_>) -> R
         point.extend_from_slice(quote.attestation_key);
         PublicKey::P256(point).prepare_fixed().map(Arc::new)
     });
-    let prepared = prepared.filter(|key| key.verify_fixed(quote.signed, quote.signature)).ok_or(DcapError::Signature)?;
+    let prepared =
+        prepared.filter(|key| key.verify_fixed(quote.signed, quote.signature)).ok_or(DcapError::Signature)?;
     if known.is_none() && vouched {
         // That a point lies on its curve is no matter of time.
         context.cache.keep(key, UnixTime(0), UnixTime(u64::MAX), &prepared);
@@ -337,7 +339,11 @@ fn check_revocation(
     unknown.map_or(Ok(()), Err)
 }
 
-fn judge_qe(tee: Tee, qe: &EnclaveReport, context: &Context<'_>) -> (Option<Arc<VerifiedPath>>, Option<QeTcb>, Outcome) {
+fn judge_qe(
+    tee: Tee,
+    qe: &EnclaveReport,
+    context: &Context<'_>,
+) -> (Option<Arc<VerifiedPath>>, Option<QeTcb>, Outcome) {
     use collateral::Statement as _;
     let found: Result<Arc<Signed<QeIdentity>>, _> = collateral::find(
         context.endorsements.qe_identities(),

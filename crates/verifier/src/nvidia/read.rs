@@ -65,7 +65,8 @@ pub fn read_json(text: &[u8]) -> Result<Vec<DeviceEvidence>, ReadError> {
     if text.len() > MAX_LIST {
         return Err(ReadError::TooLong { got: text.len() });
     }
-    let list: List = serde_json::from_slice(text).map_err(|error| ReadError::Json { reason: crate::value::reason(&error) })?;
+    let list: List =
+        serde_json::from_slice(text).map_err(|error| ReadError::Json { reason: crate::value::reason(&error) })?;
     let (List::Alone(entries) | List::Request { evidence_list: entries }) = list;
     if entries.len() > Evidence::MAX_DEVICES {
         return Err(ReadError::TooMany { got: entries.len() });

@@ -269,9 +269,8 @@ pub(crate) fn check(
 ) -> Result<Standing, OcspError> {
     let error = |problem| Err(OcspError { certificate: certificate.subject().to_owned(), problem });
     let [about, by] = [certificate.fingerprint(), issuer.fingerprint()];
-    let key = |said: &[u8]| {
-        Digest::of_fields(&[b"ocsp", said, about.as_bytes(), by.as_bytes(), responses.digest_bytes()])
-    };
+    let key =
+        |said: &[u8]| Digest::of_fields(&[b"ocsp", said, about.as_bytes(), by.as_bytes(), responses.digest_bytes()]);
     let (good, nothing) = (key(b"good"), key(b"nothing"));
     if let Some(until) = cache.until(&good, now) {
         return Ok(Standing::Good { until });
