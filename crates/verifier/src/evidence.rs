@@ -79,7 +79,7 @@ pub enum Detail {
     Sgx(Box<sgx::Claims>),
 }
 
-/// Genuine Evidence, bound to what the verifying side demanded. The only value that [`appraise`] takes.
+/// Genuine Evidence, bound to what the verifying side demanded. The only value that [`appraise`](crate::appraise) takes.
 ///
 /// It shows no identity: before the appraisal anybody who can make a key pair can make Evidence that is genuine in
 /// this sense.

@@ -39,7 +39,7 @@ impl std::fmt::Display for Part {
 }
 
 /// Why a log cannot be read. All of these are malformed: a log that is well-formed and does not fit is told by
-/// [`super::compare`].
+/// [`super::compare()`].
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum CcelError {

@@ -3,7 +3,7 @@
 //!
 //! Selection follows the "Intel SGX and Intel TDX PCS API" ("Get TDX TCB Info", steps 1 to 5): of the levels, highest first,
 //! the first one of which no SVN is above the platform's. The components are those of the PCK certificate, for TDX also
-//! TEE_TCB_SVN. Where TEE_TCB_SVN[1], the TDX module's major version, is not 0, the module's own levels judge components 0
+//! TEE_TCB_SVN. Where `TEE_TCB_SVN[1]`, the TDX module's major version, is not 0, the module's own levels judge components 0
 //! and 1. How statuses come together follows what Intel's verification library does.
 
 use protocol::digest::Hex;

@@ -156,9 +156,13 @@ fn extended(platform: &Platform, report: &TdReport, values: &TdxReferenceValues,
     comparison.equals("initial_service_td_attributes", &extended.initial_service_td_attributes, &Hex([0; 8]));
     comparison.equals("current_service_td_attributes", &extended.current_service_td_attributes, &Hex([0; 8]));
     // TEE_TCB_SVN is that of the launch on this platform, and Intel's TCB info judges it; the quoting enclave's CPUSVN is
-    // that of this platform. A TD that was launched under others has come from elsewhere.
-    comparison.equals("initial_tee_tcb_svn", &extended.initial_tee_tcb_svn, &report.tee_tcb_svn);
-    comparison.equals("initial_cpu_svn", &extended.initial_cpu_svn, &platform.quoting_enclave.cpu_svn);
+    // that of this platform. A TD that was launched under others has come from elsewhere. One that was never moved may
+    // leave both at zero, as TDX modules in the field do: no platform has a TCB of zeros.
+    let unmoved = Hex([0; 16]);
+    if (extended.initial_tee_tcb_svn, extended.initial_cpu_svn) != (unmoved, unmoved) {
+        comparison.equals("initial_tee_tcb_svn", &extended.initial_tee_tcb_svn, &report.tee_tcb_svn);
+        comparison.equals("initial_cpu_svn", &extended.initial_cpu_svn, &platform.quoting_enclave.cpu_svn);
+    }
 }
 
 /// The entry that accepts exactly these claims. A TD under debug gets one too, and no entry accepts it.

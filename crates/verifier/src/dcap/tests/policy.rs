@@ -177,6 +177,14 @@ fn every_field_of_an_extended_report_is_appraised() {
         assert_eq!(problems.len(), 1, "{problems:?}");
         assert!(problems[0].starts_with(expected), "{problems:?} {expected}");
     }
+    // A TD that was never moved says nothing of its launch; one that says half of it has moved.
+    let launch = |svn: [u8; 16], cpu: [u8; 16]| {
+        let mut other = claims.clone();
+        let extended = other.report.extended.as_mut().unwrap();
+        (extended.initial_tee_tcb_svn, extended.initial_cpu_svn) = (Hex(svn), Hex(cpu));
+        shown(tdx::appraise(&other, &values, NOW)).len()
+    };
+    assert_eq!((launch([0; 16], [0; 16]), launch([0; 16], [5; 16]), launch([4; 16], [0; 16])), (0, 1, 2));
 }
 
 #[test]
