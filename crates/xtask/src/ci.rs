@@ -58,6 +58,9 @@ fn oracles() -> Result<()> {
     let mut command = workspace::cargo();
     command.current_dir(metadata.workspace_root.join("oracles")).args(["test", "--locked", "--target-dir"]);
     command.arg(metadata.target_directory.join("oracles"));
+    if std::env::var_os("CASEMATE_EVIDENCE").is_some() {
+        command.args(["--", "--include-ignored"]);
+    }
     note!("$ {} (in oracles/)", proc::shown("cargo", &command.get_args().collect::<Vec<_>>()));
     proc::run(&mut command)
 }

@@ -49,7 +49,7 @@ use crate::x509::{
 use collateral::{QeIdentity, Signed, TcbInfo};
 use pck::PCK_EXTENSION;
 use quote::{Body, Header, Quote};
-use report::EnclaveReport;
+use report::{ENCLAVE_REPORT, EnclaveReport};
 
 /// What a quote and the documents about it say of the platform, whichever TEE was quoted.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
@@ -145,6 +145,8 @@ pub(crate) struct Examined {
 /// A PCK certificate whose path leads to Intel's root.
 #[derive(Debug)]
 struct Pck {
+    /// The PEM text that was verified.
+    chain: Box<[u8]>,
     path: VerifiedPath,
     certificate: Arc<Certificate>,
     authority: PckAuthority,
@@ -163,8 +165,10 @@ pub(crate) fn examine(tee: Tee, bytes: &[u8], expected: Option<&ReportData>, con
     };
     let (presented, chain) = pck_chain(&quote, context);
     let needs_pck = || Outcome::Skipped { needs: "pck_chain" };
+    let attestation_key = Digest::of_fields(&[b"attestation key", quote.attestation_key]);
+    let known = context.cache.get::<Vouched>(&attestation_key, context.now);
     let qe_report: Outcome = match &presented.certificate {
-        Some(certificate) => check_qe_report(&quote, certificate, chain.is_ok(), context).into(),
+        Some(certificate) => check_qe_report(&quote, certificate, known.as_deref()).into(),
         None => needs_pck(),
     };
     let (qe_signer, qe_tcb, qe_identity) = judge_qe(tee, &quote.qe_report, context);
@@ -176,9 +180,19 @@ pub(crate) fn examine(tee: Tee, bytes: &[u8], expected: Option<&ReportData>, con
         Ok(pck) => check_revocation(&pck.path, [tcb_signer.as_deref(), qe_signer.as_deref()], context).into(),
         Err(_) => needs_pck(),
     };
+    let key = known.as_ref().map(|known| Arc::clone(&known.key)).or_else(|| prepare(quote.attestation_key));
+    let signature = match &key {
+        Some(key) if key.verify_fixed(quote.signed, quote.signature) => Outcome::Holds,
+        _ => Outcome::Fails(DcapError::Signature.into()),
+    };
     // Keys that nobody vouches for are not remembered: anybody could fill the memory with them.
-    let vouched = chain.is_ok() && qe_report.holds();
-    let signature = check_signature(&quote, vouched, context).into();
+    if let (Ok(pck), Some(key), true) = (&chain, key, qe_report.holds() && signature.holds())
+        && !known.is_some_and(|known| known.is_by(&quote, &pck.certificate))
+    {
+        // Whether a signature is good, and a point lies on its curve, is no matter of time.
+        let vouched = Arc::new(Vouched::new(&quote, &pck.certificate, key));
+        context.cache.keep(attestation_key, UnixTime(0), UnixTime(u64::MAX), &vouched);
+    }
     let layers = Layers {
         format: Outcome::Holds,
         pck_chain: chain.map(drop).into(),
@@ -208,10 +222,16 @@ struct Presented {
     authority: Option<PckAuthority>,
 }
 
+/// So many bytes of a chain in PEM hold the serial number of its first certificate, which Intel gives to no other.
+const CHAIN_BEGINNING: usize = 256;
+
 fn pck_chain(quote: &Quote<'_>, context: &Context<'_>) -> (Presented, Result<Arc<Pck>, VerifyError>) {
     let root = context.anchors.intel();
-    let key = Digest::of_fields(&[b"pck", root.as_bytes(), quote.chain]);
-    if let Some(pck) = context.cache.get::<Pck>(&key, context.now) {
+    // Comparing bytes costs a thirtieth of hashing them, and the beginning of a chain, which holds the serial number, finds it.
+    let beginning = quote.chain.get(..CHAIN_BEGINNING).unwrap_or(quote.chain);
+    let key = Digest::of_fields(&[b"pck", root.as_bytes(), beginning]);
+    let known = context.cache.get::<Pck>(&key, context.now);
+    if let Some(pck) = known.filter(|pck| *pck.chain == *quote.chain) {
         let presented = Presented {
             certificate: Some(Arc::clone(&pck.certificate)),
             extension: Some(pck.extension.clone()),
@@ -257,11 +277,11 @@ fn verify_pck(chain: &[u8], context: &Context<'_>, presented: &mut Presented) ->
     let authority = presented.authority.filter(|_| leaf.subject() == PCK_NAME && path.certificates().len() == 3);
     let authority = authority.ok_or_else(not_pck)?;
     let extension = extension.map_err(DcapError::from)?;
-    Ok(Pck { path, certificate, authority, extension })
+    Ok(Pck { chain: chain.into(), path, certificate, authority, extension })
 }
 
-/// `is_pck`: the certificate leads to Intel's root.
-fn check_qe_report(quote: &Quote<'_>, pck: &Certificate, is_pck: bool, context: &Context<'_>) -> Result<(), DcapError> {
+/// `known`: what vouched for the same attestation key before.
+fn check_qe_report(quote: &Quote<'_>, pck: &Certificate, known: Option<&Vouched>) -> Result<(), DcapError> {
     let mut hash = Hash::new(&SHA256);
     hash.update(quote.attestation_key);
     hash.update(quote.qe_auth_data);
@@ -273,39 +293,44 @@ fn check_qe_report(quote: &Quote<'_>, pck: &Certificate, is_pck: bool, context: 
         let (reported, expected) = (Value::from(quote.qe_report.report_data), Value::from(expected));
         return Err(DcapError::AttestationKey { reported, expected });
     }
-    // One report serves every quote of a machine until its attestation key changes.
-    let key = Digest::of_fields(&[b"qe-report", pck.spki(), quote.qe_report_bytes, quote.qe_report_signature]);
-    if context.cache.holds(&key, context.now) {
-        return Ok(());
+    let is_known = known.is_some_and(|known| known.is_by(quote, pck));
+    if is_known || pck.key().verify_fixed(quote.qe_report_bytes, quote.qe_report_signature) {
+        Ok(())
+    } else {
+        Err(DcapError::QeReportSignature)
     }
-    if !pck.key().verify_fixed(quote.qe_report_bytes, quote.qe_report_signature) {
-        return Err(DcapError::QeReportSignature);
-    }
-    // Whether a signature is good is no matter of time. One by a key of nobody's is not worth a place in the memory:
-    // anybody can make those.
-    if is_pck {
-        context.cache.remember(key, UnixTime(0), UnixTime(u64::MAX));
-    }
-    Ok(())
 }
 
-fn check_signature(quote: &Quote<'_>, vouched: bool, context: &Context<'_>) -> Result<(), DcapError> {
-    let key = Digest::of_fields(&[b"attestation key", quote.attestation_key]);
-    let known = context.cache.get::<PreparedKey>(&key, context.now);
-    let prepared = known.clone().or_else(|| {
-        // SEC 1, 2.3.3: an uncompressed point begins with 4.
-        let mut point = Vec::with_capacity(65);
-        point.push(4);
-        point.extend_from_slice(quote.attestation_key);
-        PublicKey::P256(point).prepare_fixed().map(Arc::new)
-    });
-    let prepared =
-        prepared.filter(|key| key.verify_fixed(quote.signed, quote.signature)).ok_or(DcapError::Signature)?;
-    if known.is_none() && vouched {
-        // That a point lies on its curve is no matter of time.
-        context.cache.keep(key, UnixTime(0), UnixTime(u64::MAX), &prepared);
+/// An attestation key, and who vouched for it: a quoting enclave's report that is signed by a PCK which leads to Intel's
+/// root. One report serves every quote of a machine until its attestation key changes.
+struct Vouched {
+    pck: Digest,
+    report: [u8; ENCLAVE_REPORT],
+    signature: [u8; 64],
+    key: Arc<PreparedKey>,
+}
+
+impl Vouched {
+    fn new(quote: &Quote<'_>, pck: &Certificate, key: Arc<PreparedKey>) -> Self {
+        let (report, signature) = (*quote.qe_report_bytes, *quote.qe_report_signature);
+        Self { pck: pck.fingerprint(), report, signature, key }
     }
-    Ok(())
+
+    /// Whether it is the very report in this quote, signed by this certificate's key.
+    fn is_by(&self, quote: &Quote<'_>, pck: &Certificate) -> bool {
+        self.pck == pck.fingerprint()
+            && self.report == *quote.qe_report_bytes
+            && self.signature == *quote.qe_report_signature
+    }
+}
+
+/// The key of these coordinates, unless they are no point of the curve.
+fn prepare(attestation_key: &[u8; 64]) -> Option<Arc<PreparedKey>> {
+    // SEC 1, 2.3.3: an uncompressed point begins with 4.
+    let mut point = Vec::with_capacity(65);
+    point.push(4);
+    point.extend_from_slice(attestation_key);
+    PublicKey::P256(point).prepare_fixed().map(Arc::new)
 }
 
 fn check_binding(quote: &Quote<'_>, expected: Option<&ReportData>) -> Outcome {
