@@ -129,6 +129,10 @@ impl PolicyEngine {
             namespaces: self.constant("namespaces"),
             sysctls_of_newer_hosts: self.constant("sysctls_of_newer_hosts"),
             service_variables: self.constant("service_variables"),
+            cgroup_options_of_newer_hosts: self.constant("cgroup_options_of_newer_hosts"),
+            copy_dir_modes: self.constant("copy_dir_modes"),
+            network: self.constant("network"),
+            ip: self.constant("ip"),
         };
         let mut reasons = explain::reasons(&rules, &self.state, endpoint, request);
         if reasons.is_empty() {
@@ -169,9 +173,14 @@ impl PolicyEngine {
     }
 }
 
+/// An agent asks by the name of the message that it received, and these two are requests all the same.
+const MESSAGES_BY_OTHER_NAMES: [&str; 2] = ["MemAgentMemcgConfig", "MemAgentCompactConfig"];
+
 /// Only names of requests are asked for: other rules of the policy answer no question of an agent.
 fn is_request_name(name: &str) -> bool {
-    name.len() <= 64 && name.ends_with("Request") && name.bytes().all(|byte| byte.is_ascii_alphabetic())
+    name.len() <= 64
+        && (name.ends_with("Request") || MESSAGES_BY_OTHER_NAMES.contains(&name))
+        && name.bytes().all(|byte| byte.is_ascii_alphabetic())
 }
 
 #[cfg(test)]

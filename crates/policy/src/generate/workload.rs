@@ -11,7 +11,7 @@ use super::ingress::{self, Ports};
 use super::inject::{self, FILES_PREFIX, INITIALIZER, Injection, MESH};
 use super::input::{Inputs, Object};
 use super::{Frame, Images, WorkloadReport, coordinator, files, manifest};
-use crate::policy_data::{PolicyContainer, PolicyInputs, policy};
+use crate::policy_data::{Openings, PolicyContainer, PolicyInputs, policy};
 use crate::registry::ImageConfig;
 use crate::request::{PodInstance, RequestError, VolumeKind, container_request, symbolic_container_id, volume_kind};
 
@@ -337,6 +337,7 @@ fn policy_of(
         containers,
         services: services.keys().cloned().collect(),
         config,
+        openings: Openings::local(),
     })
 }
 
