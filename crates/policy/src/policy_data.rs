@@ -6,8 +6,8 @@ use serde_json::{Map, Value, json};
 
 use crate::registry::ImageConfig;
 use crate::request::{
-    self, COPIED_PREFIX, MARK, MAX_GENERATE_NAME, PodInstance, RequestError, VolumeKind, container_request,
-    is_passed_on, mount_volume, pause_request, sandbox_request, symbolic_container_id, volume_kind,
+    self, COPIED_PREFIX, MARK, PodInstance, RequestError, VolumeKind, container_request, is_passed_on, mount_volume,
+    pause_request, pod_pattern, sandbox_request, symbolic_container_id, volume_kind,
 };
 
 /// The rules, equal for all pods, as they are meant to be read.
@@ -293,12 +293,12 @@ fn record(request: &Value, kind: &str, pod: &Value) -> Value {
         mounts.push(mount);
     }
     let mut annotations = Map::new();
-    if kind == "sandbox" {
-        let own = pod["metadata"]["annotations"].as_object().into_iter().flatten();
-        // The initdata annotation cannot hold itself; what it says is bound by the hardware's field.
-        let own = own.filter(|(key, _)| is_passed_on(key) && *key != protocol::initdata::ANNOTATION);
-        annotations.extend(own.map(|(key, value)| (key.clone(), value.clone())));
-    } else {
+    // What is passed on stands in the specification of every container of the pod. The initdata annotation cannot hold
+    // itself; what it says is bound by the hardware's field.
+    let own = pod["metadata"]["annotations"].as_object().into_iter().flatten();
+    let own = own.filter(|(key, _)| is_passed_on(key) && *key != protocol::initdata::ANNOTATION);
+    annotations.extend(own.map(|(key, value)| (key.clone(), value.clone())));
+    if kind != "sandbox" {
         let key = "io.kubernetes.cri.container-name";
         annotations.insert(key.to_owned(), oci["Annotations"][key].clone());
     }
@@ -339,25 +339,6 @@ fn take_common_mounts(containers: &mut Map<String, Value>) -> Vec<Value> {
         }
     }
     common
-}
-
-/// The names that Kubernetes gives to the pods of a resource.
-fn pod_pattern(kind: &str, name: &str) -> String {
-    // Kubernetes draws suffixes from letters and digits, five of them; a Deployment's ReplicaSet has up to ten more.
-    let generated = |middle: &str, room: usize| {
-        if name.len() + room <= MAX_GENERATE_NAME {
-            return format!("^{}{middle}-[a-z0-9]{{5}}$", escape(name));
-        }
-        // A long name is cut before the suffix is added, at a place that depends on the hash.
-        let kept: String = name.chars().take(MAX_GENERATE_NAME - room).collect();
-        format!("^{}[a-z0-9.-]{{0,{}}}[a-z0-9]{{5}}$", escape(&kept), room)
-    };
-    match kind {
-        "Pod" => format!("^{}$", escape(name)),
-        "StatefulSet" => format!("^{}-[0-9]{{1,6}}$", escape(name)),
-        "Deployment" => generated("-[a-z0-9]{1,10}", 12),
-        _ => generated("", 1),
-    }
 }
 
 /// Names of Kubernetes objects hold letters, digits, `-` and `.`; only the dot means something to a pattern.

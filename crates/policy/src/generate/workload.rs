@@ -152,6 +152,7 @@ impl Context<'_> {
             RequestError::Unsupported { path, .. }
             | RequestError::Missing { path, .. }
             | RequestError::Invalid { path, .. }
+            | RequestError::Refused { path, .. }
             | RequestError::UserName { path, .. } => path.clone(),
         };
         let pod = self.pod();

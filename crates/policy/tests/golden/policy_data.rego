@@ -73,13 +73,13 @@ policy_data := {
    "destination": "/etc/hostname",
    "source": "/run/kata-containers/shared/containers/$(cid)-$(rand)-hostname",
    "type_": "bind",
-   "options": ["rbind", "rprivate", "rw"]
+   "options": ["rbind", "rprivate", "ro"]
   },
   {
    "destination": "/etc/resolv.conf",
    "source": "/run/kata-containers/shared/containers/$(cid)-$(rand)-resolv.conf",
    "type_": "bind",
-   "options": ["rbind", "rprivate", "rw"]
+   "options": ["rbind", "rprivate", "ro"]
   },
   {
    "destination": "/dev/shm",
