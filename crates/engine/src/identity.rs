@@ -33,6 +33,11 @@ pub fn identity(workspace: &Path) -> Result<EngineIdentity, EngineError> {
     })
 }
 
+/// The identity of the engine of `workspace`, and none where it has no root key yet; makes nothing.
+pub fn known_identity(workspace: &Path) -> Result<Option<EngineIdentity>, EngineError> {
+    if Paths::of(workspace)?.root_key().exists() { identity(workspace).map(Some) } else { Ok(None) }
+}
+
 /// The length of an Ed25519 seed (RFC 8032, section 5.1.5).
 const SEED: usize = 32;
 
