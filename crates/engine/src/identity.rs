@@ -30,8 +30,25 @@ pub fn identity(workspace: &Path) -> Result<EngineIdentity, EngineError> {
     let key = root_key(&paths)?;
     Ok(EngineIdentity {
         root: Digest::of(key.public_key().as_ref()),
-        measurement: remembered(&paths, Path::new("/proc/self/exe"))?,
+        measurement: remembered(&paths, Path::new("/proc/self/exe"), Keep::Yes)?,
     })
+}
+
+/// The identity of the engine of `workspace`, and none where it has no root key yet; makes nothing.
+pub fn known_identity(workspace: &Path) -> Result<Option<EngineIdentity>, EngineError> {
+    let paths = Paths::of(workspace)?;
+    if !paths.root_key().exists() {
+        return Ok(None);
+    }
+    let root = Digest::of(root_key(&paths)?.public_key().as_ref());
+    Ok(Some(EngineIdentity { root, measurement: remembered(&paths, Path::new("/proc/self/exe"), Keep::No)? }))
+}
+
+/// Whether a measurement that was made is to be remembered.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Keep {
+    Yes,
+    No,
 }
 
 /// A measurement that was made before, and the file that it was made of. The kernel gives a file that is written to another
@@ -51,7 +68,7 @@ const MAX_REMEMBERED: u64 = 1024;
 
 /// Measures this executable, or knows it by what was remembered in the work folder: reading 50 MB takes longer than most
 /// commands. Only for what a manifest is to say; the software TEE that makes Evidence measures for itself.
-fn remembered(paths: &Paths, executable: &Path) -> Result<Measurement, EngineError> {
+fn remembered(paths: &Paths, executable: &Path, keep: Keep) -> Result<Measurement, EngineError> {
     let meta = std::fs::metadata(executable)
         .map_err(|error| EngineError::io(format!("measure `{}`", executable.display()), &error))?;
     let of_file = |measurement| Remembered {
@@ -71,6 +88,9 @@ fn remembered(paths: &Paths, executable: &Path) -> Result<Measurement, EngineErr
         return Ok(known.measurement);
     }
     let measurement = measure(executable)?;
+    if keep == Keep::No {
+        return Ok(measurement);
+    }
     // Without it the next command measures again. Written aside, so that nobody reads half of it.
     let aside = paths.state().join(format!("measurement.{}", std::process::id()));
     let text = serde_json::to_vec(&of_file(measurement)).unwrap_or_default();
@@ -184,21 +204,21 @@ mod tests {
         std::fs::create_dir_all(paths.state()).unwrap();
         let file = folder.path().join("program");
         std::fs::write(&file, "one").unwrap();
-        let one = remembered(&paths, &file).unwrap();
+        let one = remembered(&paths, &file, Keep::Yes).unwrap();
         assert_eq!(one, measure(&file).unwrap());
         // What is remembered is believed.
         let text = std::fs::read_to_string(paths.measurement()).unwrap();
         let other = text.replace(&one.to_string(), &Measurement::from_bytes([7; 48]).to_string());
         assert_ne!(text, other);
         std::fs::write(paths.measurement(), other).unwrap();
-        assert_eq!(remembered(&paths, &file).unwrap(), Measurement::from_bytes([7; 48]));
+        assert_eq!(remembered(&paths, &file, Keep::Yes).unwrap(), Measurement::from_bytes([7; 48]));
         // Same length, same name: another time of change.
         std::thread::sleep(std::time::Duration::from_millis(20));
         std::fs::write(&file, "two").unwrap();
-        assert_eq!(remembered(&paths, &file).unwrap(), measure(&file).unwrap());
+        assert_eq!(remembered(&paths, &file, Keep::Yes).unwrap(), measure(&file).unwrap());
         for damaged in ["", "{", "{}", &"x".repeat(5_000)] {
             std::fs::write(paths.measurement(), damaged).unwrap();
-            assert_eq!(remembered(&paths, &file).unwrap(), measure(&file).unwrap());
+            assert_eq!(remembered(&paths, &file, Keep::Yes).unwrap(), measure(&file).unwrap());
         }
     }
 

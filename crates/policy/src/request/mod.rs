@@ -18,9 +18,10 @@ use serde_json::{Value, json};
 
 use crate::registry::ImageConfig;
 
+pub(crate) use mounts::clean;
 pub use mounts::{COPIED_PREFIX, FileVolume, VolumeKind, mount_volume, volume_kind};
 pub use names::pod_name;
-pub(crate) use names::pod_pattern;
+pub(crate) use names::{GENERATED_JOB, GENERATED_POD, MAX_CRON_JOB, MAX_HOSTNAME, pod_pattern};
 pub use process::SERVICE_LINKS_DEFAULT;
 pub(crate) use process::argv;
 use quantity::Quantity;

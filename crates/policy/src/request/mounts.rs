@@ -207,6 +207,10 @@ pub(super) fn container_mounts(
         own.push(mount(destination, &copied(container_id, destination), "bind", &["rbind", "rprivate", "ro"]));
     }
     let log = text(container, "terminationMessagePath").unwrap_or(TERMINATION_LOG);
+    if !log.starts_with('/') || clean(log).len() < 2 || log.split('/').any(|part| part == "..") {
+        let path = format!("{path}.terminationMessagePath");
+        return Err(RequestError::Invalid { path, reason: "no absolute path without `..`".into() });
+    }
     for destination in ["/etc/hosts", log, "/etc/hostname", "/etc/resolv.conf"] {
         // The first two are the kubelet's, always to be written; the others are containerd's, which follow the root.
         let of_containerd = ["/etc/hostname", "/etc/resolv.conf"].contains(&destination);
