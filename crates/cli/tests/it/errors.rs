@@ -36,13 +36,13 @@ fn an_unknown_kind_has_its_place() {
         &[("r/a.yaml", yaml)],
         &["generate", "--reference-values", "local", "r"],
         expect![[r#"
-        exit 1
-        --- stdout
-        --- stderr
-        error: r/a.yaml:1: kind `Deploymnet` is not known
+            exit 1
+            --- stdout
+            --- stderr
+            error: none of the resources has `runtimeClassName: casemate`
 
-        hint: keep files of other kinds in another directory; supported are Pod, Deployment, ReplicaSet, StatefulSet, DaemonSet, Job and the usual kinds around them
-    "#]],
+            hint: set `spec.template.spec.runtimeClassName: casemate` on what is to be confidential
+        "#]],
     );
 }
 
