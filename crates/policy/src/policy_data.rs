@@ -410,4 +410,94 @@ mod tests {
         let json = render(&data).split_once("policy_data := ").map(|(_, json)| json.to_owned()).unwrap();
         assert_eq!(serde_json::from_str::<Value>(&json).unwrap(), data);
     }
+
+    /// The data of a pod whose every volume is mounted at a place of the given name.
+    fn data(pod: &Value, openings: Openings) -> Value {
+        let config = PodInstance::default();
+        let image = ImageConfig::default();
+        let containers = pod["spec"]["containers"].as_array().unwrap();
+        policy_data(&PolicyInputs {
+            kind: "Pod",
+            name: "p",
+            namespace: "default",
+            pod,
+            containers: containers
+                .iter()
+                .map(|container| PolicyContainer { container, image: &image, signals: container["name"] != "mesh" })
+                .collect(),
+            services: vec![],
+            config: &config,
+            openings,
+        })
+        .unwrap()
+    }
+
+    fn pod() -> Value {
+        let mount = |name: &str, path: &str| json!({"name": name, "mountPath": path});
+        json!({"metadata": {"name": "p"}, "spec": {
+            "automountServiceAccountToken": true,
+            "containers": [
+                {"name": "app", "image": "r.example:5000/a/b:1@sha256:00", "command": ["/a"],
+                 "terminationMessagePath": "/run/last-words",
+                 "volumeMounts": [mount("map", "/etc/conf/hosts"), mount("secret", "/keys"), mount("info", "/info"),
+                                  mount("claim", "/data/"), mount("memory", "/memory"), mount("empty", "/empty")]},
+                {"name": "mesh", "image": "b@sha256:00", "command": ["/b"]},
+            ],
+            "volumes": [
+                {"name": "map", "configMap": {"name": "m"}}, {"name": "secret", "secret": {"secretName": "s"}},
+                {"name": "info", "downwardAPI": {}}, {"name": "claim", "persistentVolumeClaim": {"claimName": "c"}},
+                {"name": "memory", "emptyDir": {"medium": "Memory"}}, {"name": "empty", "emptyDir": {}},
+            ],
+        }})
+    }
+
+    #[test]
+    fn copies_are_the_kubelets_files_and_the_trees_of_volumes() {
+        let files = json!(["hostname", "hosts", "last-words", "resolv.conf", "termination-log"]);
+        let data = |openings| data(&pod(), openings)["copies"].clone();
+        let trees = json!(["hosts", "info", "keys", "serviceaccount"]);
+        assert_eq!(data(Openings::default()), json!({"files": files, "trees": trees}));
+        // A claim is in the guest where the user wants the host to fill it, and no other volume for that.
+        let copied_claims = |names: &[&str]| Openings {
+            copied_claims: names.iter().map(|name| (*name).to_owned()).collect(),
+            ..Openings::default()
+        };
+        let trees = json!(["data", "hosts", "info", "keys", "serviceaccount"]);
+        assert_eq!(data(copied_claims(&["claim"])), json!({"files": files, "trees": trees}));
+        assert_eq!(data(copied_claims(&["c", "memory", "empty", "other"])), data(Openings::default()));
+    }
+
+    #[test]
+    fn nothing_is_open_that_was_not_opened() {
+        let closed = data(&pod(), Openings::default());
+        assert_eq!(closed["logs"], json!(false));
+        assert_eq!(closed["signals"], json!(["app"]));
+        assert!(closed["containers"].as_object().unwrap().values().all(|container| container.get("exec").is_none()));
+        assert_eq!(data(&pod(), Openings::local())["logs"], json!(true));
+
+        let commands = vec![vec!["/check".to_owned(), "--deep".to_owned()]];
+        let exec = ["app", "mesh", "other"].map(|name| (name.to_owned(), commands.clone())).into();
+        let open = data(&pod(), Openings { exec, ..Openings::default() });
+        assert_eq!(open["containers"]["app"]["exec"], json!([["/check", "--deep"]]));
+        assert_eq!(open["containers"]["mesh"].get("exec"), None);
+        assert_eq!(open["logs"], json!(false));
+    }
+
+    #[test]
+    fn an_image_is_known_with_and_without_its_tag() {
+        for (reference, names) in [
+            ("r.example:5000/a/b:1@sha256:00", vec!["r.example:5000/a/b:1@sha256:00", "r.example:5000/a/b@sha256:00"]),
+            ("b:1.2@sha256:00", vec!["b:1.2@sha256:00", "b@sha256:00"]),
+            ("r.example:5000/b@sha256:00", vec!["r.example:5000/b@sha256:00"]),
+            ("b@sha256:00", vec!["b@sha256:00"]),
+            ("b", vec!["b"]),
+            ("", vec![""]),
+        ] {
+            assert_eq!(image_names(reference), names, "{reference}");
+        }
+        assert_eq!(
+            data(&pod(), Openings::default())["containers"]["app"]["images"],
+            json!(["r.example:5000/a/b:1@sha256:00", "r.example:5000/a/b@sha256:00"])
+        );
+    }
 }
