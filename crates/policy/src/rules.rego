@@ -376,14 +376,14 @@ allow_options(mount, options) if {
 
 cgroup_options_of_newer_hosts := ["nsdelegate", "memory_recursiveprot"]
 
-# No mount hides one that was made before it.
+# No mount hides one that was made before it: what lies above a mount was made earlier.
 in_order(given) if {
+	position := {mount.destination: at | some at, mount in given}
 	hidden := [1 |
-		some later, mount in given
-		below := concat("", [mount.destination, "/"])
-		some earlier, other in given
-		earlier < later
-		startswith(other.destination, below)
+		some at, mount in given
+		parts := split(mount.destination, "/")
+		some depth, _ in parts
+		position[concat("/", array.slice(parts, 0, depth))] > at
 	]
 	count(hidden) == 0
 }
