@@ -87,37 +87,40 @@ pub(crate) fn render(data: &Value) -> String {
     out
 }
 
+/// Short lines are good to read.
 /// LIMIT: regorus refuses lines beyond 1024 columns by default.
-const MAX_COLUMNS: usize = 100;
+const MAX_COLUMNS: usize = 180;
 
 fn write_value(out: &mut String, value: &Value, depth: usize) {
+    let (open, close, items): (_, _, Vec<(String, &Value)>) = match value {
+        Value::Object(fields) => {
+            ('{', '}', fields.iter().map(|(key, value)| (format!("{}: ", json!(key)), value)).collect())
+        }
+        Value::Array(items) => ('[', ']', items.iter().map(|item| (String::new(), item)).collect()),
+        value => return out.push_str(&value.to_string()),
+    };
+    if is_flat(value) && value.to_string().len() + depth <= MAX_COLUMNS {
+        return out.push_str(&value.to_string());
+    }
     let margin = |depth: usize| " ".repeat(depth);
+    out.push_str(&format!("{open}\n"));
+    for (index, (key, item)) in items.iter().enumerate() {
+        out.push_str(&format!("{}{key}", margin(depth + 1)));
+        write_value(out, item, depth + 1);
+        out.push_str(if index + 1 < items.len() { ",\n" } else { "\n" });
+    }
+    out.push_str(&format!("{}{close}", margin(depth)));
+}
+
+/// Whether a value is good to read on one line: it holds no objects, and no lists but of plain values.
+fn is_flat(value: &Value) -> bool {
+    let plain = |value: &Value| !value.is_object() && !value.is_array();
     match value {
-        Value::Object(fields) if !fields.is_empty() => {
-            out.push_str("{\n");
-            for (index, (key, value)) in fields.iter().enumerate() {
-                out.push_str(&format!("{}{}: ", margin(depth + 1), json!(key)));
-                write_value(out, value, depth + 1);
-                out.push_str(if index + 1 < fields.len() { ",\n" } else { "\n" });
-            }
-            out.push_str(&format!("{}}}", margin(depth)));
+        Value::Object(fields) => {
+            fields.values().all(|value| plain(value) || value.as_array().is_some_and(|l| l.iter().all(plain)))
         }
-        Value::Array(items) if !items.is_empty() => {
-            let one_line: Vec<_> = items.iter().map(Value::to_string).collect();
-            let one_line = format!("[{}]", one_line.join(", "));
-            if one_line.len() <= MAX_COLUMNS && !items.iter().any(|item| item.is_object() || item.is_array()) {
-                out.push_str(&one_line);
-                return;
-            }
-            out.push_str("[\n");
-            for (index, item) in items.iter().enumerate() {
-                out.push_str(&margin(depth + 1));
-                write_value(out, item, depth + 1);
-                out.push_str(if index + 1 < items.len() { ",\n" } else { "\n" });
-            }
-            out.push_str(&format!("{}]", margin(depth)));
-        }
-        value => out.push_str(&value.to_string()),
+        Value::Array(items) => items.iter().all(plain),
+        _ => true,
     }
 }
 
@@ -135,7 +138,7 @@ pub(crate) fn policy_data(inputs: &PolicyInputs<'_>) -> Result<Value, RequestErr
     sandboxed.sandbox_id.clone_from(&cid);
     let pause_request = pause_request(pod, &sandboxed);
     copies.add(pod, &Value::Null, &pause_request, &inputs.openings)?;
-    let pause = record(&pause_request, "sandbox", pod);
+    let mut pause = record(&pause_request, "sandbox", pod);
     let mut containers = Map::new();
     let mut signals = Vec::new();
     for PolicyContainer { container, image, signals: signalled } in &inputs.containers {
@@ -154,7 +157,8 @@ pub(crate) fn policy_data(inputs: &PolicyInputs<'_>) -> Result<Value, RequestErr
             return Err(RequestError::Invalid { path: format!("containers.{name}"), reason });
         }
     }
-    let mounts = take_common_mounts(&mut containers);
+    let mut of_containers = json!({"mounts": take_common_mounts(containers.values_mut().collect())});
+    let mounts = take_common_mounts(vec![&mut of_containers, &mut pause]);
     let pattern = pod_pattern(inputs.kind, inputs.name);
     let hostname = fixed_hostname.map_or_else(|| pattern.clone(), |name| format!("^{}$", escape(name)));
     let mut services = vec!["KUBERNETES".to_owned()];
@@ -176,6 +180,7 @@ pub(crate) fn policy_data(inputs: &PolicyInputs<'_>) -> Result<Value, RequestErr
         "logs": inputs.openings.logs,
         "copies": {"files": copies.files, "trees": copies.trees},
         "mounts": mounts,
+        "container_mounts": of_containers["mounts"],
         "pause": pause,
         "containers": containers,
     }))
@@ -253,21 +258,20 @@ fn image_names(reference: &str) -> Vec<String> {
     names
 }
 
+/// The storages of a request but the image's, which the rules know for every container.
 fn storages(request: &Value) -> Vec<Value> {
-    let image = &request["OCI"]["Annotations"][IMAGE_NAME];
     let all = request["storages"].as_array().into_iter().flatten();
-    all.map(|storage| {
-        let is_image =
-            image.is_string() && storage["driver"] == json!("image_guest_pull") && storage["source"] == *image;
-        json!({
-            "driver": storage["driver"],
-            "source": if is_image { json!("$(image)") } else { storage["source"].clone() },
-            "fstype": storage["fstype"],
-            "options": storage["options"],
-            "mount_point": template(&storage["mount_point"]),
+    all.filter(|storage| storage["driver"] != json!("image_guest_pull"))
+        .map(|storage| {
+            json!({
+                "driver": storage["driver"],
+                "source": storage["source"],
+                "fstype": storage["fstype"],
+                "options": storage["options"],
+                "mount_point": template(&storage["mount_point"]),
+            })
         })
-    })
-    .collect()
+        .collect()
 }
 
 /// The annotation that names a container's image, and that the shim pulls by.
@@ -326,14 +330,15 @@ fn record(request: &Value, kind: &str, pod: &Value) -> Value {
     record
 }
 
-/// Takes the mounts that all containers have out of them, so that they are written once.
-fn take_common_mounts(containers: &mut Map<String, Value>) -> Vec<Value> {
-    let mut all = containers.values().map(|record| record["mounts"].as_array().cloned().unwrap_or_default());
-    let mut common = all.next().unwrap_or_default();
-    for mounts in all {
-        common.retain(|mount| mounts.contains(mount));
+/// Takes the mounts that all of several records have out of them, so that they are written once.
+fn take_common_mounts(records: Vec<&mut Value>) -> Vec<Value> {
+    let mounts = |record: &Value| record["mounts"].as_array().cloned().unwrap_or_default();
+    let mut common = records.first().map(|record| mounts(record)).unwrap_or_default();
+    for record in &records {
+        let own = mounts(record);
+        common.retain(|mount| own.contains(mount));
     }
-    for record in containers.values_mut() {
+    for record in records {
         if let Some(mounts) = record["mounts"].as_array_mut() {
             mounts.retain(|mount| !common.contains(mount));
         }
@@ -380,6 +385,100 @@ mod tests {
         // Kata's released agents hold revisions of regorus that refuse lines beyond 1024 columns.
         assert!(RULES.lines().all(|line| line.len() <= 120), "{:?}", RULES.lines().find(|line| line.len() > 120));
         let long: Vec<_> = (0..1000).map(|number| format!("argument {number}")).collect();
-        assert!(render(&json!({ "args": long })).lines().all(|line| line.len() <= 120));
+        let data =
+            json!({ "args": long, "mounts": [{"options": long.clone()}, {"options": ["ro"], "x": {"y": [[]]}}] });
+        assert!(render(&data).lines().all(|line| line.len() <= MAX_COLUMNS + 40));
+        let json = render(&data).split_once("policy_data := ").map(|(_, json)| json.to_owned()).unwrap();
+        assert_eq!(serde_json::from_str::<Value>(&json).unwrap(), data);
+    }
+
+    /// The data of a pod whose every volume is mounted at a place of the given name.
+    fn data(pod: &Value, openings: Openings) -> Value {
+        let config = PodInstance::default();
+        let image = ImageConfig::default();
+        let containers = pod["spec"]["containers"].as_array().unwrap();
+        policy_data(&PolicyInputs {
+            kind: "Pod",
+            name: "p",
+            namespace: "default",
+            pod,
+            containers: containers
+                .iter()
+                .map(|container| PolicyContainer { container, image: &image, signals: container["name"] != "mesh" })
+                .collect(),
+            services: vec![],
+            config: &config,
+            openings,
+        })
+        .unwrap()
+    }
+
+    fn pod() -> Value {
+        let mount = |name: &str, path: &str| json!({"name": name, "mountPath": path});
+        json!({"metadata": {"name": "p"}, "spec": {
+            "automountServiceAccountToken": true,
+            "containers": [
+                {"name": "app", "image": "r.example:5000/a/b:1@sha256:00", "command": ["/a"],
+                 "terminationMessagePath": "/run/last-words",
+                 "volumeMounts": [mount("map", "/etc/conf/hosts"), mount("secret", "/keys"), mount("info", "/info"),
+                                  mount("claim", "/data/"), mount("memory", "/memory"), mount("empty", "/empty")]},
+                {"name": "mesh", "image": "b@sha256:00", "command": ["/b"]},
+            ],
+            "volumes": [
+                {"name": "map", "configMap": {"name": "m"}}, {"name": "secret", "secret": {"secretName": "s"}},
+                {"name": "info", "downwardAPI": {}}, {"name": "claim", "persistentVolumeClaim": {"claimName": "c"}},
+                {"name": "memory", "emptyDir": {"medium": "Memory"}}, {"name": "empty", "emptyDir": {}},
+            ],
+        }})
+    }
+
+    #[test]
+    fn copies_are_the_kubelets_files_and_the_trees_of_volumes() {
+        let files = json!(["hostname", "hosts", "last-words", "resolv.conf", "termination-log"]);
+        let data = |openings| data(&pod(), openings)["copies"].clone();
+        let trees = json!(["hosts", "info", "keys", "serviceaccount"]);
+        assert_eq!(data(Openings::default()), json!({"files": files, "trees": trees}));
+        // A claim is in the guest where the user wants the host to fill it, and no other volume for that.
+        let copied_claims = |names: &[&str]| Openings {
+            copied_claims: names.iter().map(|name| (*name).to_owned()).collect(),
+            ..Openings::default()
+        };
+        let trees = json!(["data", "hosts", "info", "keys", "serviceaccount"]);
+        assert_eq!(data(copied_claims(&["claim"])), json!({"files": files, "trees": trees}));
+        assert_eq!(data(copied_claims(&["c", "memory", "empty", "other"])), data(Openings::default()));
+    }
+
+    #[test]
+    fn nothing_is_open_that_was_not_opened() {
+        let closed = data(&pod(), Openings::default());
+        assert_eq!(closed["logs"], json!(false));
+        assert_eq!(closed["signals"], json!(["app"]));
+        assert!(closed["containers"].as_object().unwrap().values().all(|container| container.get("exec").is_none()));
+        assert_eq!(data(&pod(), Openings::local())["logs"], json!(true));
+
+        let commands = vec![vec!["/check".to_owned(), "--deep".to_owned()]];
+        let exec = ["app", "mesh", "other"].map(|name| (name.to_owned(), commands.clone())).into();
+        let open = data(&pod(), Openings { exec, ..Openings::default() });
+        assert_eq!(open["containers"]["app"]["exec"], json!([["/check", "--deep"]]));
+        assert_eq!(open["containers"]["mesh"].get("exec"), None);
+        assert_eq!(open["logs"], json!(false));
+    }
+
+    #[test]
+    fn an_image_is_known_with_and_without_its_tag() {
+        for (reference, names) in [
+            ("r.example:5000/a/b:1@sha256:00", vec!["r.example:5000/a/b:1@sha256:00", "r.example:5000/a/b@sha256:00"]),
+            ("b:1.2@sha256:00", vec!["b:1.2@sha256:00", "b@sha256:00"]),
+            ("r.example:5000/b@sha256:00", vec!["r.example:5000/b@sha256:00"]),
+            ("b@sha256:00", vec!["b@sha256:00"]),
+            ("b", vec!["b"]),
+            ("", vec![""]),
+        ] {
+            assert_eq!(image_names(reference), names, "{reference}");
+        }
+        assert_eq!(
+            data(&pod(), Openings::default())["containers"]["app"]["images"],
+            json!(["r.example:5000/a/b:1@sha256:00", "r.example:5000/a/b@sha256:00"])
+        );
     }
 }

@@ -129,7 +129,7 @@ CreateContainerRequest := {"ops": ops, "allowed": true} if {
 	annotations["io.kubernetes.cri.sandbox-uid"] == data.pstate.uid
 	oci.Hostname == ""
 	oci.Linux.Sysctl == {}
-	allow_container(container, array.concat(policy_data.mounts, container.mounts))
+	allow_container(container, array.concat(policy_data.container_mounts, container.mounts))
 	ops := [
 		{"op": "add", "path": state_path("live:", name), "value": cid},
 		{"op": "add", "path": state_path("id:", cid), "value": name},
@@ -211,8 +211,8 @@ allow_container(container, mounts) if {
 	empty_besides(oci, {"Version", "Process", "Root", "Hostname", "Mounts", "Annotations", "Linux"})
 	allow_annotations(container)
 	allow_process(container, oci.Process)
-	allow_mounts(mounts, oci.Mounts)
-	allow_storages(container.storages, input.storages)
+	allow_mounts(array.concat(policy_data.mounts, mounts), oci.Mounts)
+	allow_storages(array.concat([root_storage], container.storages), input.storages)
 	allow_linux(oci.Linux)
 }
 
@@ -376,14 +376,14 @@ allow_options(mount, options) if {
 
 cgroup_options_of_newer_hosts := ["nsdelegate", "memory_recursiveprot"]
 
-# No mount hides one that was made before it.
+# No mount hides one that was made before it: what lies above a mount was made earlier.
 in_order(given) if {
+	position := {mount.destination: at | some at, mount in given}
 	hidden := [1 |
-		some later, mount in given
-		below := concat("", [mount.destination, "/"])
-		some earlier, other in given
-		earlier < later
-		startswith(other.destination, below)
+		some at, mount in given
+		parts := split(mount.destination, "/")
+		some depth, _ in parts
+		position[concat("/", array.slice(parts, 0, depth))] > at
 	]
 	count(hidden) == 0
 }
@@ -404,6 +404,16 @@ source_fits(template, source) if {
 
 fill(template) := replace(replace(template, "$(cid)", cid), "$(sandbox)", sandbox)
 
+# The one root file system: the image that the container's annotation names and `allow_image` compares. The pause
+# container names none, and the agent has its image.
+root_storage := {
+	"driver": "image_guest_pull",
+	"source": object.get(annotations, "io.kubernetes.cri.image-name", "pause"),
+	"fstype": "overlay",
+	"options": [],
+	"mount_point": "/run/kata-containers/$(cid)/rootfs",
+}
+
 allow_storages(storages, given) if {
 	count(given) == count(storages)
 	count({storage.mount_point | some storage in given}) == count(given)
@@ -411,20 +421,12 @@ allow_storages(storages, given) if {
 		some candidate in given
 		candidate.mount_point == fill(storage.mount_point)
 		candidate.driver == storage.driver
-		allow_source(storage.source, candidate.source)
+		candidate.source == storage.source
 		candidate.fstype == storage.fstype
 		candidate.options == storage.options
 		allow_driver_options(candidate.driver, candidate.driver_options)
 		empty_besides(candidate, {"driver", "driver_options", "source", "fstype", "options", "mount_point"})
 	}
-}
-
-# `$(image)` is the image that the container's annotation names, which `allow_image` compares.
-allow_source("$(image)", source) if source == annotations["io.kubernetes.cri.image-name"]
-
-allow_source(wanted, source) if {
-	wanted != "$(image)"
-	source == wanted
 }
 
 allow_driver_options(driver, options) if {

@@ -113,7 +113,7 @@ fn create_container(differ: &mut Differ, rules: &Rules, state: &Map<String, Valu
             }
             differ.equal("OCI.Hostname", &request["OCI"]["Hostname"], &json!(""));
             differ.equal("OCI.Linux.Sysctl", &request["OCI"]["Linux"]["Sysctl"], &json!({}));
-            let shared = rules.data["mounts"].as_array().map(Vec::as_slice).unwrap_or_default();
+            let shared = rules.data["container_mounts"].as_array().map(Vec::as_slice).unwrap_or_default();
             container(differ, rules, state, request, record, shared, &fill);
         }
         _ => differ.say(format!(
@@ -147,9 +147,19 @@ fn container(
     annotations(differ, rules, state, record, &oci["Annotations"], fill);
     process(differ, state, rules, record, &oci["Process"]);
     let own = record["mounts"].as_array().into_iter().flatten();
-    let mounts: Vec<&Value> = shared_mounts.iter().chain(own).collect();
+    let everyone = rules.data["mounts"].as_array().into_iter().flatten();
+    let mounts: Vec<&Value> = everyone.chain(shared_mounts).chain(own).collect();
     differ::mounts(differ, &mounts, &oci["Mounts"], fill, &rules.cgroup_options_of_newer_hosts);
-    storages(differ, &record["storages"], &request["storages"], fill, &oci["Annotations"]);
+    let root = json!({
+        "driver": "image_guest_pull",
+        "source": oci["Annotations"].get(IMAGE_NAME).unwrap_or(&json!("pause")),
+        "fstype": "overlay",
+        "options": [],
+        "mount_point": "/run/kata-containers/$(cid)/rootfs",
+    });
+    let others = record["storages"].as_array().into_iter().flatten().cloned();
+    let wanted = std::iter::once(root).chain(others).collect();
+    storages(differ, &wanted, &request["storages"], fill, &oci["Annotations"]);
     linux(differ, rules, &oci["Linux"], request["container_id"].as_str().unwrap_or_default());
 }
 
@@ -315,12 +325,9 @@ fn storages(differ: &mut Differ, wanted: &Value, given: &Value, fill: &dyn Fn(&s
             continue;
         }
         *taken = true;
-        for field in ["driver", "fstype", "options"] {
+        for field in ["driver", "source", "fstype", "options"] {
             differ.equal(&format!("{path}.{field}"), &storage[field], &policy[field]);
         }
-        let image = policy["source"] == json!("$(image)");
-        let source = if image { &annotations[IMAGE_NAME] } else { &policy["source"] };
-        differ.equal(&format!("{path}.source"), &storage["source"], source);
         let filled = json!(fill(policy["mount_point"].as_str().unwrap_or_default()));
         differ.equal(&format!("{path}.mount_point"), &storage["mount_point"], &filled);
         let known = ["driver", "driver_options", "source", "fstype", "options", "mount_point"];

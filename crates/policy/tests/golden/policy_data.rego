@@ -5,88 +5,26 @@ policy_data := {
  "hostname_is_fixed": false,
  "pidns": false,
  "sandbox_storages": [
-  {
-   "driver": "ephemeral",
-   "source": "shm",
-   "fstype": "tmpfs",
-   "options": ["noexec", "nosuid", "nodev", "mode=1777", "size=67108864"],
-   "mount_point": "/run/kata-containers/sandbox/shm"
-  }
+  {"driver":"ephemeral","source":"shm","fstype":"tmpfs","options":["noexec","nosuid","nodev","mode=1777","size=67108864"],"mount_point":"/run/kata-containers/sandbox/shm"}
  ],
  "services": ["KUBERNETES"],
  "signals": ["server"],
  "logs": true,
- "copies": {
-  "files": ["hostname", "hosts", "resolv.conf", "termination-log"],
-  "trees": ["digits", "podinfo"]
- },
+ "copies": {"files":["hostname","hosts","resolv.conf","termination-log"],"trees":["digits","podinfo"]},
  "mounts": [
-  {
-   "destination": "/proc",
-   "source": "proc",
-   "type_": "proc",
-   "options": ["nosuid", "noexec", "nodev"]
-  },
-  {
-   "destination": "/dev",
-   "source": "tmpfs",
-   "type_": "tmpfs",
-   "options": ["nosuid", "strictatime", "mode=755", "size=65536k"]
-  },
-  {
-   "destination": "/dev/pts",
-   "source": "devpts",
-   "type_": "devpts",
-   "options": ["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5"]
-  },
-  {
-   "destination": "/dev/mqueue",
-   "source": "mqueue",
-   "type_": "mqueue",
-   "options": ["nosuid", "noexec", "nodev"]
-  },
-  {
-   "destination": "/sys",
-   "source": "sysfs",
-   "type_": "sysfs",
-   "options": ["nosuid", "noexec", "nodev", "ro"]
-  },
-  {
-   "destination": "/sys/fs/cgroup",
-   "source": "cgroup",
-   "type_": "cgroup",
-   "options": ["nosuid", "noexec", "nodev", "relatime", "ro"]
-  },
-  {
-   "destination": "/etc/hosts",
-   "source": "/run/kata-containers/shared/containers/$(cid)-$(rand)-hosts",
-   "type_": "bind",
-   "options": ["rbind", "rprivate", "rw"]
-  },
-  {
-   "destination": "/dev/termination-log",
-   "source": "/run/kata-containers/shared/containers/$(cid)-$(rand)-termination-log",
-   "type_": "bind",
-   "options": ["rbind", "rprivate", "rw"]
-  },
-  {
-   "destination": "/etc/hostname",
-   "source": "/run/kata-containers/shared/containers/$(cid)-$(rand)-hostname",
-   "type_": "bind",
-   "options": ["rbind", "rprivate", "ro"]
-  },
-  {
-   "destination": "/etc/resolv.conf",
-   "source": "/run/kata-containers/shared/containers/$(cid)-$(rand)-resolv.conf",
-   "type_": "bind",
-   "options": ["rbind", "rprivate", "ro"]
-  },
-  {
-   "destination": "/dev/shm",
-   "source": "/run/kata-containers/sandbox/shm",
-   "type_": "bind",
-   "options": ["rbind"]
-  }
+  {"destination":"/proc","source":"proc","type_":"proc","options":["nosuid","noexec","nodev"]},
+  {"destination":"/dev","source":"tmpfs","type_":"tmpfs","options":["nosuid","strictatime","mode=755","size=65536k"]},
+  {"destination":"/dev/pts","source":"devpts","type_":"devpts","options":["nosuid","noexec","newinstance","ptmxmode=0666","mode=0620","gid=5"]},
+  {"destination":"/dev/mqueue","source":"mqueue","type_":"mqueue","options":["nosuid","noexec","nodev"]},
+  {"destination":"/sys","source":"sysfs","type_":"sysfs","options":["nosuid","noexec","nodev","ro"]},
+  {"destination":"/dev/shm","source":"/run/kata-containers/sandbox/shm","type_":"bind","options":["rbind"]}
+ ],
+ "container_mounts": [
+  {"destination":"/sys/fs/cgroup","source":"cgroup","type_":"cgroup","options":["nosuid","noexec","nodev","relatime","ro"]},
+  {"destination":"/etc/hosts","source":"/run/kata-containers/shared/containers/$(cid)-$(rand)-hosts","type_":"bind","options":["rbind","rprivate","rw"]},
+  {"destination":"/dev/termination-log","source":"/run/kata-containers/shared/containers/$(cid)-$(rand)-termination-log","type_":"bind","options":["rbind","rprivate","rw"]},
+  {"destination":"/etc/hostname","source":"/run/kata-containers/shared/containers/$(cid)-$(rand)-hostname","type_":"bind","options":["rbind","rprivate","rw"]},
+  {"destination":"/etc/resolv.conf","source":"/run/kata-containers/shared/containers/$(cid)-$(rand)-resolv.conf","type_":"bind","options":["rbind","rprivate","rw"]}
  ],
  "pause": {
   "type": "sandbox",
@@ -95,11 +33,7 @@ policy_data := {
   "env": ["PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"],
   "env_from": {},
   "cwd": "/",
-  "user": {
-   "UID": 65535,
-   "GID": 65535,
-   "AdditionalGids": [65535]
-  },
+  "user": {"UID":65535,"GID":65535,"AdditionalGids":[65535]},
   "capabilities": [
    "CAP_CHOWN",
    "CAP_DAC_OVERRIDE",
@@ -120,129 +54,33 @@ policy_data := {
   "terminal": false,
   "readonly_root": true,
   "mounts": [
-   {
-    "destination": "/proc",
-    "source": "proc",
-    "type_": "proc",
-    "options": ["nosuid", "noexec", "nodev"]
-   },
-   {
-    "destination": "/dev",
-    "source": "tmpfs",
-    "type_": "tmpfs",
-    "options": ["nosuid", "strictatime", "mode=755", "size=65536k"]
-   },
-   {
-    "destination": "/dev/pts",
-    "source": "devpts",
-    "type_": "devpts",
-    "options": ["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5"]
-   },
-   {
-    "destination": "/dev/mqueue",
-    "source": "mqueue",
-    "type_": "mqueue",
-    "options": ["nosuid", "noexec", "nodev"]
-   },
-   {
-    "destination": "/sys",
-    "source": "sysfs",
-    "type_": "sysfs",
-    "options": ["nosuid", "noexec", "nodev", "ro"]
-   },
-   {
-    "destination": "/dev/shm",
-    "source": "/run/kata-containers/sandbox/shm",
-    "type_": "bind",
-    "options": ["rbind"]
-   },
-   {
-    "destination": "/etc/resolv.conf",
-    "source": "/run/kata-containers/shared/containers/$(cid)-$(rand)-resolv.conf",
-    "type_": "bind",
-    "options": ["rbind", "ro", "nosuid", "nodev", "noexec"]
-   }
+   {"destination":"/etc/resolv.conf","source":"/run/kata-containers/shared/containers/$(cid)-$(rand)-resolv.conf","type_":"bind","options":["rbind","ro","nosuid","nodev","noexec"]}
   ],
-  "storages": [
-   {
-    "driver": "image_guest_pull",
-    "source": "pause",
-    "fstype": "overlay",
-    "options": [],
-    "mount_point": "/run/kata-containers/$(cid)/rootfs"
-   }
-  ],
+  "storages": [],
   "sysctl": {}
  },
  "containers": {
   "casemate-initializer": {
    "type": "container",
-   "annotations": {
-    "io.kubernetes.cri.container-name": "casemate-initializer"
-   },
-   "args": ["/casemate-pod", "initializer"],
+   "annotations": {"io.kubernetes.cri.container-name":"casemate-initializer"},
+   "args": ["/casemate-pod","initializer"],
    "env": ["PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"],
-   "env_from": {
-    "HOSTNAME": "hostname"
-   },
+   "env_from": {"HOSTNAME":"hostname"},
    "cwd": "/",
-   "user": {
-    "UID": 0,
-    "GID": 0,
-    "AdditionalGids": [0]
-   },
-   "capabilities": ["CAP_CHOWN", "CAP_DAC_OVERRIDE", "CAP_FOWNER", "CAP_NET_ADMIN"],
+   "user": {"UID":0,"GID":0,"AdditionalGids":[0]},
+   "capabilities": ["CAP_CHOWN","CAP_DAC_OVERRIDE","CAP_FOWNER","CAP_NET_ADMIN"],
    "no_new_privileges": true,
    "terminal": false,
    "readonly_root": true,
    "mounts": [
-    {
-     "destination": "/casemate",
-     "source": "/run/kata-containers/sandbox/ephemeral/casemate",
-     "type_": "bind",
-     "options": ["rbind", "rprivate", "rw"]
-    },
-    {
-     "destination": "/casemate-in/podinfo",
-     "source": "/run/kata-containers/shared/containers/$(cid)-$(rand)-podinfo",
-     "type_": "bind",
-     "options": ["rbind", "rprivate", "ro"]
-    },
-    {
-     "destination": "/casemate-files/digits",
-     "source": "/run/kata-containers/sandbox/ephemeral/casemate-files-digits",
-     "type_": "bind",
-     "options": ["rbind", "rprivate", "rw"]
-    },
-    {
-     "destination": "/casemate-in/files/digits",
-     "source": "/run/kata-containers/shared/containers/$(cid)-$(rand)-digits",
-     "type_": "bind",
-     "options": ["rbind", "rprivate", "ro"]
-    }
+    {"destination":"/casemate","source":"/run/kata-containers/sandbox/ephemeral/casemate","type_":"bind","options":["rbind","rprivate","rw"]},
+    {"destination":"/casemate-in/podinfo","source":"/run/kata-containers/shared/containers/$(cid)-$(rand)-podinfo","type_":"bind","options":["rbind","rprivate","ro"]},
+    {"destination":"/casemate-files/digits","source":"/run/kata-containers/sandbox/ephemeral/casemate-files-digits","type_":"bind","options":["rbind","rprivate","rw"]},
+    {"destination":"/casemate-in/files/digits","source":"/run/kata-containers/shared/containers/$(cid)-$(rand)-digits","type_":"bind","options":["rbind","rprivate","ro"]}
    ],
    "storages": [
-    {
-     "driver": "image_guest_pull",
-     "source": "$(image)",
-     "fstype": "overlay",
-     "options": [],
-     "mount_point": "/run/kata-containers/$(cid)/rootfs"
-    },
-    {
-     "driver": "ephemeral",
-     "source": "tmpfs",
-     "fstype": "tmpfs",
-     "options": [],
-     "mount_point": "/run/kata-containers/sandbox/ephemeral/casemate"
-    },
-    {
-     "driver": "ephemeral",
-     "source": "tmpfs",
-     "fstype": "tmpfs",
-     "options": [],
-     "mount_point": "/run/kata-containers/sandbox/ephemeral/casemate-files-digits"
-    }
+    {"driver":"ephemeral","source":"tmpfs","fstype":"tmpfs","options":[],"mount_point":"/run/kata-containers/sandbox/ephemeral/casemate"},
+    {"driver":"ephemeral","source":"tmpfs","fstype":"tmpfs","options":[],"mount_point":"/run/kata-containers/sandbox/ephemeral/casemate-files-digits"}
    ],
    "images": [
     "localhost:5000/casemate-pod:0@sha256:6de1522e849444902471ec485bc2e766e7db18d96e02055494019bf66f598ebe",
@@ -251,53 +89,22 @@ policy_data := {
   },
   "casemate-mesh": {
    "type": "container",
-   "annotations": {
-    "io.kubernetes.cri.container-name": "casemate-mesh"
-   },
-   "args": ["/casemate-pod", "mesh"],
+   "annotations": {"io.kubernetes.cri.container-name":"casemate-mesh"},
+   "args": ["/casemate-pod","mesh"],
    "env": ["PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"],
-   "env_from": {
-    "HOSTNAME": "hostname"
-   },
+   "env_from": {"HOSTNAME":"hostname"},
    "cwd": "/",
-   "user": {
-    "UID": 0,
-    "GID": 0,
-    "AdditionalGids": [0]
-   },
-   "capabilities": ["CAP_NET_ADMIN", "CAP_SETGID", "CAP_SETPCAP", "CAP_SETUID"],
+   "user": {"UID":0,"GID":0,"AdditionalGids":[0]},
+   "capabilities": ["CAP_NET_ADMIN","CAP_SETGID","CAP_SETPCAP","CAP_SETUID"],
    "no_new_privileges": true,
    "terminal": false,
    "readonly_root": true,
    "mounts": [
-    {
-     "destination": "/casemate",
-     "source": "/run/kata-containers/sandbox/ephemeral/casemate",
-     "type_": "bind",
-     "options": ["rbind", "rprivate", "rw"]
-    },
-    {
-     "destination": "/casemate-in/podinfo",
-     "source": "/run/kata-containers/shared/containers/$(cid)-$(rand)-podinfo",
-     "type_": "bind",
-     "options": ["rbind", "rprivate", "ro"]
-    }
+    {"destination":"/casemate","source":"/run/kata-containers/sandbox/ephemeral/casemate","type_":"bind","options":["rbind","rprivate","rw"]},
+    {"destination":"/casemate-in/podinfo","source":"/run/kata-containers/shared/containers/$(cid)-$(rand)-podinfo","type_":"bind","options":["rbind","rprivate","ro"]}
    ],
    "storages": [
-    {
-     "driver": "image_guest_pull",
-     "source": "$(image)",
-     "fstype": "overlay",
-     "options": [],
-     "mount_point": "/run/kata-containers/$(cid)/rootfs"
-    },
-    {
-     "driver": "ephemeral",
-     "source": "tmpfs",
-     "fstype": "tmpfs",
-     "options": [],
-     "mount_point": "/run/kata-containers/sandbox/ephemeral/casemate"
-    }
+    {"driver":"ephemeral","source":"tmpfs","fstype":"tmpfs","options":[],"mount_point":"/run/kata-containers/sandbox/ephemeral/casemate"}
    ],
    "images": [
     "localhost:5000/casemate-pod:0@sha256:6de1522e849444902471ec485bc2e766e7db18d96e02055494019bf66f598ebe",
@@ -306,9 +113,7 @@ policy_data := {
   },
   "server": {
    "type": "container",
-   "annotations": {
-    "io.kubernetes.cri.container-name": "server"
-   },
+   "annotations": {"io.kubernetes.cri.container-name":"server"},
    "args": [
     "/casemate/bin/launch",
     "--",
@@ -322,56 +127,21 @@ policy_data := {
     "--listen",
     "0.0.0.0:8080"
    ],
-   "env": ["PATH=/", "LOG_LEVEL=info"],
-   "env_from": {
-    "HOSTNAME": "hostname"
-   },
+   "env": ["PATH=/","LOG_LEVEL=info"],
+   "env_from": {"HOSTNAME":"hostname"},
    "cwd": "/",
-   "user": {
-    "UID": 65532,
-    "GID": 65532,
-    "AdditionalGids": [65532]
-   },
+   "user": {"UID":65532,"GID":65532,"AdditionalGids":[65532]},
    "capabilities": [],
    "no_new_privileges": true,
    "terminal": false,
    "readonly_root": true,
    "mounts": [
-    {
-     "destination": "/casemate",
-     "source": "/run/kata-containers/sandbox/ephemeral/casemate",
-     "type_": "bind",
-     "options": ["rbind", "rprivate", "ro"]
-    },
-    {
-     "destination": "/etc/digits",
-     "source": "/run/kata-containers/sandbox/ephemeral/casemate-files-digits",
-     "type_": "bind",
-     "options": ["rbind", "rprivate", "ro"]
-    }
+    {"destination":"/casemate","source":"/run/kata-containers/sandbox/ephemeral/casemate","type_":"bind","options":["rbind","rprivate","ro"]},
+    {"destination":"/etc/digits","source":"/run/kata-containers/sandbox/ephemeral/casemate-files-digits","type_":"bind","options":["rbind","rprivate","ro"]}
    ],
    "storages": [
-    {
-     "driver": "image_guest_pull",
-     "source": "$(image)",
-     "fstype": "overlay",
-     "options": [],
-     "mount_point": "/run/kata-containers/$(cid)/rootfs"
-    },
-    {
-     "driver": "ephemeral",
-     "source": "tmpfs",
-     "fstype": "tmpfs",
-     "options": [],
-     "mount_point": "/run/kata-containers/sandbox/ephemeral/casemate-files-digits"
-    },
-    {
-     "driver": "ephemeral",
-     "source": "tmpfs",
-     "fstype": "tmpfs",
-     "options": [],
-     "mount_point": "/run/kata-containers/sandbox/ephemeral/casemate"
-    }
+    {"driver":"ephemeral","source":"tmpfs","fstype":"tmpfs","options":[],"mount_point":"/run/kata-containers/sandbox/ephemeral/casemate-files-digits"},
+    {"driver":"ephemeral","source":"tmpfs","fstype":"tmpfs","options":[],"mount_point":"/run/kata-containers/sandbox/ephemeral/casemate"}
    ],
    "images": [
     "localhost:5000/casemate/digits:1@sha256:5abfdd9223ccd9cbafdfd5b969650ca76e18186f703bb21214c62baa552ab295",
