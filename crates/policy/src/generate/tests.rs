@@ -1026,7 +1026,7 @@ fn a_thousand_documents_are_read_in_a_moment() {
     };
     let text = (0..1000).map(one).collect::<Vec<_>>().join("---\n");
     let begun = std::time::Instant::now();
-    let (_, text) = source::Form::split(text);
+    let (_, text) = source::Form::of(text);
     let documents = yaml::parse(&text).unwrap();
     let mut trees: Vec<_> = documents.iter().map(|document| document.tree.clone()).collect();
     assert_eq!(trees.len(), 2000);
@@ -1050,7 +1050,7 @@ async fn no_value_anywhere_in_a_pod_makes_generate_panic() {
         match value {
             Value::Object(fields) => fields.iter().for_each(|(key, value)| walk(value, &format!("{at}/{key}"), all)),
             Value::Array(items) => {
-                items.iter().enumerate().for_each(|(i, value)| walk(value, &format!("{at}/{i}"), all))
+                items.iter().enumerate().for_each(|(i, value)| walk(value, &format!("{at}/{i}"), all));
             }
             _ => {}
         }
