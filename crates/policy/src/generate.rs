@@ -274,7 +274,7 @@ pub async fn generate(options: &GenerateOptions) -> Result<Report, GenerateError
     if !options.check {
         write::write_all(&outputs)?;
     }
-    Ok(Report { deployment_id, workloads, up_to_date, changed, notices, stdout })
+    Ok(Report { deployment_id, workloads, changed, up_to_date, notices, stdout })
 }
 
 /// The pods that are to be confidential, with their roles.

@@ -102,7 +102,7 @@ pub enum GenerateError {
         /// `Deployment/inference`.
         resource: String,
         /// Why.
-        source: RequestError,
+        source: Box<RequestError>,
     },
     /// An image that cannot be pinned.
     #[error("{place}: {resource}")]

@@ -40,7 +40,7 @@ pub(super) struct Form {
 
 impl Form {
     /// Takes the text apart.
-    pub(super) fn split(text: String) -> (Self, String) {
+    pub(super) fn of(text: String) -> (Self, String) {
         let bom = text.starts_with(BOM);
         let text = text.strip_prefix(BOM).map_or_else(|| text.clone(), str::to_owned);
         // Lines that end in both ways are left as they are: to the parser, they are all the same.
@@ -129,7 +129,7 @@ fn source(path: PathBuf, relative: PathBuf, bytes: Vec<u8>) -> Result<Source, Ge
         let good = error.utf8_error().valid_up_to();
         let before = error.as_bytes().get(..good).unwrap_or_default();
         let line_start = before.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
-        let line = before.iter().filter(|byte| **byte == b'\n').count() + 1;
+        let line = before.split(|byte| *byte == b'\n').count();
         let byte = error.as_bytes().get(good).copied().unwrap_or_default();
         GenerateError::Yaml {
             place: Place { file: path.clone(), line },
@@ -137,7 +137,7 @@ fn source(path: PathBuf, relative: PathBuf, bytes: Vec<u8>) -> Result<Source, Ge
             reason: format!("not UTF-8 text: byte 0x{byte:02x}"),
         }
     })?;
-    let (form, text) = Form::split(text);
+    let (form, text) = Form::of(text);
     Ok(Source { path, relative, text, form })
 }
 
@@ -203,11 +203,11 @@ mod tests {
     #[test]
     fn the_form_of_a_file_is_kept() {
         for text in ["", "a: 1\n", "a: 1\r\nb: 2\r\n", "\u{feff}a: 1\n", "\u{feff}a: 1\r\n", "a\r\nb\n", "a\r", "\n"] {
-            let (form, inner) = Form::split(text.to_owned());
+            let (form, inner) = Form::of(text.to_owned());
             assert_eq!(form.join(&inner), text, "{text:?}");
             assert!(!inner.starts_with(BOM));
         }
-        assert_eq!(Form::split("a\r\nb\r\n".into()).1, "a\nb\n");
+        assert_eq!(Form::of("a\r\nb\r\n".into()).1, "a\nb\n");
     }
 
     #[test]

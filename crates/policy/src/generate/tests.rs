@@ -1025,7 +1025,7 @@ fn a_thousand_documents_are_read_in_a_moment() {
     };
     let text = (0..1000).map(one).collect::<Vec<_>>().join("---\n");
     let begun = std::time::Instant::now();
-    let (_, text) = source::Form::split(text);
+    let (_, text) = source::Form::of(text);
     let documents = yaml::parse(&text).unwrap();
     let mut trees: Vec<_> = documents.iter().map(|document| document.tree.clone()).collect();
     assert_eq!(trees.len(), 2000);
@@ -1035,5 +1035,52 @@ fn a_thousand_documents_are_read_in_a_moment() {
     assert!(yaml::rewrite(&text, &documents, &trees).in_place);
     // Half of that on an idle machine; it was minutes when lines were counted from the top.
     assert!(begun.elapsed().as_secs() < 20, "{:?}", begun.elapsed());
-    eprintln!("{:?}", begun.elapsed());
+}
+
+#[tokio::test]
+async fn no_value_anywhere_in_a_pod_makes_generate_panic() {
+    let rig = Rig::new();
+    let mut options = rig.options();
+    options.check = true;
+    options.paths = vec![STDIN.into()];
+    let tree = yaml::parse(&DEPLOYMENT.replace("localhost:5000", &rig.registry.host)).unwrap().remove(0).tree;
+    fn walk(value: &Value, at: &str, all: &mut Vec<String>) {
+        all.push(at.to_owned());
+        match value {
+            Value::Object(fields) => fields.iter().for_each(|(key, value)| walk(value, &format!("{at}/{key}"), all)),
+            Value::Array(items) => {
+                items.iter().enumerate().for_each(|(i, value)| walk(value, &format!("{at}/{i}"), all));
+            }
+            _ => {}
+        }
+    }
+    let mut pointers = Vec::new();
+    walk(&tree, "", &mut pointers);
+    let odd = [
+        json!(null),
+        json!(""),
+        json!("340282366920938463463374607431768211"),
+        json!(-1),
+        json!(1e300),
+        json!([null]),
+        json!({"": {}}),
+    ];
+    let mut refused = 0;
+    for (index, pointer) in pointers.iter().enumerate().skip(1) {
+        // Another image would be asked for at another registry.
+        for offset in (0..3).filter(|_| !pointer.ends_with("/image")) {
+            let mut tree = tree.clone();
+            *tree.pointer_mut(pointer).unwrap() = odd[(index * 3 + offset) % odd.len()].clone();
+            let text = format!("{}---\n{CONFIG_MAP}", yaml::emit_document(&tree));
+            options.stdin = Some(text.into_bytes());
+            match generate(&options).await {
+                Ok(_) => {}
+                Err(error) => {
+                    refused += 1;
+                    assert!(!error.could_not_tell(), "{pointer}: {}", words(&error));
+                }
+            }
+        }
+    }
+    assert!(refused > 50, "{refused} of {}", pointers.len() * 3);
 }

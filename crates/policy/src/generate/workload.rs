@@ -83,7 +83,7 @@ impl Context<'_> {
         let is_init = of_init.into_iter().any(|container| container["name"].as_str() == Some(name));
         let path = if is_init && !inner.is_empty() { format!("initContainers.{inner}") } else { path };
         let place = self.inputs.place(self.object, &format!("{}/spec/{path}", self.prefix));
-        GenerateError::Request { place, resource: self.object.title(), source }
+        GenerateError::Request { place, resource: self.object.title(), source: Box::new(source) }
     }
 
     fn pod(&self) -> &Value {

@@ -265,3 +265,196 @@ fn every_single_edit_of_the_example_stays_in_place() {
         });
     }
 }
+
+/// Pseudo-random numbers (xorshift), so that a failure can be seen again by its seed.
+struct Random(u64);
+
+impl Random {
+    fn new(seed: u64) -> Self {
+        Self(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1)
+    }
+
+    fn below(&mut self, end: usize) -> usize {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        usize::try_from(self.0 >> 11).unwrap_or(0) % end.max(1)
+    }
+
+    fn of<T: Copy>(&mut self, all: &[T]) -> T {
+        all[self.below(all.len())]
+    }
+
+    /// A place between two characters.
+    fn cut(&mut self, text: &str) -> usize {
+        let mut at = self.below(text.len() + 1);
+        while !text.is_char_boundary(at) {
+            at -= 1;
+        }
+        at
+    }
+}
+
+const PIECES: [&str; 40] = [
+    "- ",
+    ": ",
+    "\n",
+    "\n\n",
+    "  ",
+    "\t",
+    "[",
+    "]",
+    "{",
+    "}",
+    ",",
+    "\"",
+    "'",
+    "&a ",
+    "*a",
+    "!!str ",
+    "!x ",
+    "|\n",
+    ">-\n",
+    "? ",
+    "# c\n",
+    "---\n",
+    "...\n",
+    "<<: *a\n",
+    "%YAML 1.2\n",
+    "~",
+    "null",
+    "0o7",
+    "1e400",
+    ".nan",
+    "-",
+    "\u{0}",
+    "\u{feff}",
+    "\r\n",
+    "\r",
+    "\u{e9}\u{1f600}",
+    "key: value\n",
+    "- item\n",
+    "\\",
+    "\u{2028}",
+];
+
+fn mutated(text: &str, random: &mut Random) -> String {
+    let mut text = text.to_owned();
+    for _ in 0..=random.below(4) {
+        let (from, to) = (random.cut(&text), random.cut(&text));
+        let (from, to) = (from.min(to), from.max(to).min(from.min(to) + 40));
+        let to = (to..=text.len()).find(|at| text.is_char_boundary(*at)).unwrap_or(text.len());
+        let piece = text[from..to].to_owned();
+        match random.below(4) {
+            0 => drop(text.drain(from..to)),
+            1 => text.insert_str(from, &piece),
+            2 => {
+                let at = random.cut(&text);
+                text.insert_str(at, &piece);
+            }
+            _ => text.insert_str(from, random.of(&PIECES)),
+        }
+    }
+    text
+}
+
+fn is_filled(value: &Value) -> bool {
+    value.as_object().is_some_and(|fields| !fields.is_empty())
+        || value.as_array().is_some_and(|items| !items.is_empty())
+}
+
+/// Changes, adds or takes away one value.
+fn change(tree: &mut Value, random: &mut Random) {
+    let new = [
+        json!("text: #"),
+        json!(7),
+        json!(null),
+        json!({"k": ["v", {"w": 1}]}),
+        json!([{"name": "n"}]),
+        json!([]),
+        json!(""),
+    ];
+    let mut at = tree;
+    loop {
+        let stop = random.below(4) == 0;
+        if !is_filled(at) {
+            *at = new[random.below(new.len())].clone();
+            return;
+        }
+        match at {
+            Value::Object(fields) if !fields.is_empty() => {
+                let index = random.below(fields.len());
+                let key = fields.keys().nth(index).cloned().unwrap();
+                match (stop, random.below(3)) {
+                    (true, 0) => return drop(fields.shift_remove(&key)),
+                    (true, 1) => return drop(fields.insert("added".into(), new[random.below(new.len())].clone())),
+                    _ => at = fields.get_mut(&key).unwrap(),
+                }
+            }
+            Value::Array(items) if !items.is_empty() => {
+                let index = random.below(items.len());
+                match (stop, random.below(3)) {
+                    (true, 0) => return drop(items.remove(index)),
+                    (true, 1) => return items.insert(index, new[random.below(new.len())].clone()),
+                    _ => at = &mut items[index],
+                }
+            }
+            _ => return,
+        }
+    }
+}
+
+#[test]
+fn whatever_the_text_rewriting_keeps_every_value_and_nothing_panics() {
+    let anchors =
+        "a: &a {k: [1, 2]}\nb: *a\nc:\n  <<: *a\n  d: !!str 7\n? complex\n: |\n  two\n\n  lines\n\n'q q': \"e\\n\"\n";
+    let example = include_str!("../../../../examples/inference/resources/deployment.yaml");
+    let (mut read, mut in_place) = (0, 0);
+    for seed in 0..6000 {
+        let mut random = Random::new(seed);
+        let text = mutated(random.of(&[POD, anchors, example]), &mut random);
+        let Ok(documents) = parse(&text) else { continue };
+        read += 1;
+        let mut trees: Vec<Value> = documents.iter().map(|document| document.tree.clone()).collect();
+        let same = rewrite(&text, &documents, &trees);
+        assert!(same.in_place && same.text == text, "seed {seed}: {text:?}");
+        for tree in &mut trees {
+            for _ in 0..=random.below(3) {
+                change(tree, &mut random);
+            }
+            // A document that holds nothing would not be read again.
+            if tree.is_null() {
+                *tree = json!({});
+            }
+            assert!(documents[0].node.line_of(tree, "spec.template.spec.containers[0].name") > 0);
+        }
+        let rewritten = rewrite(&text, &documents, &trees);
+        let again: Vec<_> = parse(&rewritten.text)
+            .unwrap_or_else(|error| panic!("seed {seed}: {error:?}\n{}", rewritten.text))
+            .into_iter()
+            .map(|document| document.tree)
+            .collect();
+        assert_eq!(again, trees, "seed {seed}:\n{text}\n---->\n{}", rewritten.text);
+        in_place += usize::from(rewritten.in_place);
+    }
+    assert!(read > 300 && in_place * 2 > read, "{read} texts were read, {in_place} edited in place");
+}
+
+#[test]
+fn files_of_many_documents_and_collections_are_read_and_bombs_are_not() {
+    assert_eq!(parse(&"kind: A\n---\n".repeat(5000)).unwrap().len(), 5000);
+    assert!(parse(&"a\n---\n".repeat(MAX_DOCUMENTS + 1)).is_err());
+    // Lines are looked up and not counted from the top.
+    let begun = std::time::Instant::now();
+    let many = format!("a:\n{}", "- {b: [1]}\n".repeat(50_000));
+    let documents = parse(&many).unwrap();
+    assert_eq!(documents[0].node.line_of(&documents[0].tree, "a[49999].b"), 50_001);
+    let one_line = format!("[{}]", "{\"b\": [1]},".repeat(50_000));
+    assert_eq!(parse(&one_line).unwrap()[0].tree.as_array().unwrap().len(), 50_000);
+    assert!(begun.elapsed().as_secs() < 30, "{:?}", begun.elapsed());
+    // A long text that is referred to often.
+    let long = format!("a: &a {}\nb: [{}]\n", "x".repeat(1 << 20), "*a, ".repeat(5000));
+    assert!(parse(&long).is_err());
+    let deep = format!("{}1{}", "[".repeat(200), "]".repeat(200));
+    assert!(parse(&deep).is_err());
+}
