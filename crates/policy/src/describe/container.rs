@@ -97,6 +97,8 @@ pub enum Supplier {
     Initializer,
     /// The initializer, which compared it with digests in the initdata.
     Checked,
+    /// The host, for the initializer to compare with digests.
+    Compared,
     /// The host: nothing vouches for it.
     Host,
     /// This release does not know.
@@ -298,11 +300,17 @@ pub(super) fn connect(containers: &mut [Container], signals: &[String]) {
 
 /// A volume of which the initdata has no digests was compared with none.
 pub(super) fn check_files(containers: &mut [Container], settings: &Settings) {
-    for mount in containers.iter_mut().flat_map(|container| &mut container.mounts) {
-        let volume = mount.volume.as_deref().and_then(|volume| volume.strip_prefix(FILES_PREFIX));
-        let is_bound = volume.is_some_and(|volume| settings.files.contains_key(volume));
-        if mount.supplied_by == Supplier::Checked && !is_bound {
-            mount.supplied_by = Supplier::Memory;
+    for container in containers {
+        for mount in &mut container.mounts {
+            let volume = mount.volume.as_deref().unwrap_or_default();
+            let copy = volume.strip_prefix(FILES_PREFIX).unwrap_or_default();
+            if mount.supplied_by == Supplier::Checked && !settings.files.contains_key(copy) {
+                mount.supplied_by = Supplier::Memory;
+            }
+            let given = container.name == INITIALIZER && mount.destination == format!("/casemate-in/files/{volume}");
+            if mount.supplied_by == Supplier::Host && given && settings.files.contains_key(volume) {
+                mount.supplied_by = Supplier::Compared;
+            }
         }
     }
 }
@@ -364,6 +372,7 @@ impl Supplier {
             Self::Guest => "the guest's own disk, empty at the start",
             Self::Initializer => "the initializer: certificate, key and secrets",
             Self::Checked => "the initializer, compared with digests",
+            Self::Compared => "the host; the initializer compares it with digests",
             Self::Host => "THE HOST: nothing vouches for its content",
             Self::Unknown => "UNKNOWN: this release has no words for it",
         }

@@ -85,24 +85,30 @@ fn text(difference: &Difference) -> String {
     // Digests in full: who signs for an image signs for all of its digits.
     let mut page = Page::of_stdout(true);
     let number = difference.changes.len();
-    let opening = difference.changes.iter().filter(|change| change.effect == Effect::Opens).count();
-    page.title(
-        0,
-        &match (number, opening) {
-            (0, _) if difference.untold.is_empty() => "Nothing changed.".to_owned(),
-            (0, _) => "No change was found; not everything could be compared.".to_owned(),
-            (number, 0) => format!("{}; none allows more than before.", count(number, "change")),
-            (number, 1) => format!("{}, of which 1 allows more than before.", count(number, "change")),
-            (number, opening) => format!("{}, of which {opening} allow more than before.", count(number, "change")),
-        },
-    );
+    let of = |effect: Effect| difference.changes.iter().filter(|change| change.effect == effect).count();
+    let counts = [
+        (Effect::Opens, "allow more (+)"),
+        (Effect::Changes, "allow something else (~)"),
+        (Effect::Closes, "allow less (-)"),
+    ];
+    let counts: Vec<_> = counts
+        .into_iter()
+        .filter(|(effect, _)| of(*effect) > 0)
+        .map(|(effect, words)| format!("{} {words}", of(effect)))
+        .collect();
+    let title = match (number, difference.untold.is_empty()) {
+        (0, true) => "Nothing changed.".to_owned(),
+        (0, false) => "No change was found; not everything could be compared.".to_owned(),
+        _ => format!("{}: {}.", count(number, "change"), counts.join(", ")),
+    };
+    page.title(0, &title);
     page.blank();
     for (index, change) in difference.changes.iter().enumerate() {
         let head = format!("{:>3}. {} {}{}", index + 1, mark(change), subject(change), change.what);
         page.text(0, 7, &head);
         for (label, value) in [("was", &change.was), ("now", &change.now)] {
             if let Some(value) = value {
-                page.text(7, 5, &format!("{label}  {value}"));
+                page.value(7, label, value);
             }
         }
     }

@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use super::page::{Page, count};
 use super::{TestArgs, read};
-use crate::commands::explain::text::safe_json;
+use crate::commands::explain::text::{safe, safe_json};
 use crate::failure::{Class, Failure, Outcome};
 use crate::{Context, output};
 
@@ -37,12 +37,12 @@ pub(super) fn run(context: &Context, args: &TestArgs) -> Outcome {
     };
     let (title, rego) = policy(&args.policy, args.pod.as_deref()).map_err(unreadable)?;
     let mut engine = PolicyEngine::new(&rego)
-        .map_err(|error| Failure::could_not_tell(error).context(format!("`{}`", args.policy.display())))?;
+        .map_err(|error| unreadable(read::failure(&error)).context(format!("`{}`", args.policy.display())))?;
     let mut recorded = Vec::new();
     for path in &args.requests {
         let text = read::text(path).map_err(unreadable)?;
         let all = describe::requests(&text).map_err(|error| {
-            Failure::could_not_tell(error).context(format!("`{}`", path.display())).hint(
+            unreadable(read::failure(&error)).context(format!("`{}`", path.display())).hint(
                 "a request is `{\"ep\": \"CreateContainerRequest\", \"request\": {…}}`; several stand behind each other or in a list",
             )
         })?;
@@ -103,9 +103,9 @@ fn policy(path: &Path, pod: Option<&str>) -> Outcome<(String, String)> {
     match (fitting.next(), fitting.next()) {
         (Some(found), None) => Ok((read::place(found), found.rego.clone().unwrap_or_default())),
         (None, _) => Err(Failure::refuse(format!("no pod `{}` with a policy", pod.unwrap_or_default()))
-            .hint(format!("there is {}", names.join(", ")))),
+            .hint(safe(&format!("there is {}", names.join(", "))))),
         (Some(_), Some(_)) => Err(Failure::refuse(format!("{} have a policy", count(names.len(), "pod")))
-            .hint(format!("name one with `--pod`: {}", names.join(", ")))),
+            .hint(safe(&format!("name one with `--pod`: {}", names.join(", "))))),
     }
 }
 

@@ -59,22 +59,26 @@ impl Page {
 
     /// A label and what belongs to it.
     pub(super) fn row(&mut self, indent: usize, label: &str, text: &str) {
-        self.write_row(indent, label, text, None);
+        self.write_row(indent, LABEL, label, text, None);
     }
 
     /// A row that a reader should not miss: yellow on a terminal.
     pub(super) fn warning(&mut self, indent: usize, label: &str, text: &str) {
-        self.write_row(indent, label, text, Some(33));
+        self.write_row(indent, LABEL, label, text, Some(33));
     }
 
-    fn write_row(&mut self, indent: usize, label: &str, text: &str, colour: Option<u8>) {
-        let column = indent + LABEL;
-        let width = self.style.width - column;
+    /// A row with a short label.
+    pub(super) fn value(&mut self, indent: usize, label: &str, text: &str) {
+        self.write_row(indent, label.len() + 2, label, text, None);
+    }
+
+    fn write_row(&mut self, indent: usize, columns: usize, label: &str, text: &str, colour: Option<u8>) {
+        let width = self.style.width - indent - columns;
         for (index, line) in wrap(&self.clean(text), width, width, 2).into_iter().enumerate() {
             let label = if index == 0 { safe(label) } else { String::new() };
             let line = line.trim_end().to_owned();
             let line = colour.map_or(line.clone(), |code| self.coloured(code, line));
-            self.lines.push(format!("{:indent$}{label:<LABEL$}{line}", ""));
+            self.lines.push(format!("{:indent$}{label:<columns$}{line}", ""));
         }
     }
 

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Context as _;
 use policy::describe::{self, Description};
 
+use crate::commands::explain::text::safe;
 use crate::failure::{Failure, Outcome};
 
 /// LIMIT: as much YAML as `generate` reads of one file.
@@ -83,7 +84,7 @@ pub(super) fn pods(paths: &[PathBuf]) -> Outcome<Vec<Pod>> {
                 let hint = hint(&error);
                 let name =
                     if file == Path::new("-") { "standard input".into() } else { format!("`{}`", file.display()) };
-                Failure::no(error).context(name).maybe_hint(hint)
+                failure(&error).context(name).maybe_hint(hint)
             })?;
             pods.extend(found.into_iter().map(|found| Pod {
                 file: file.clone(),
@@ -95,6 +96,22 @@ pub(super) fn pods(paths: &[PathBuf]) -> Outcome<Vec<Pod>> {
         }
     }
     Ok(pods)
+}
+
+/// A failure whose words quote a file, and so must not move the cursor.
+pub(super) fn failure(error: &dyn std::error::Error) -> Failure {
+    let mut messages = vec![safe(&error.to_string())];
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        messages.push(safe(&error.to_string()));
+        cause = error.source();
+    }
+    let mut messages = messages.into_iter().rev();
+    let mut failure = Failure::refuse(messages.next().unwrap_or_default());
+    for message in messages {
+        failure = failure.context(message);
+    }
+    failure
 }
 
 fn hint(error: &describe::SourceError) -> Option<String> {
@@ -116,7 +133,7 @@ fn hint(error: &describe::SourceError) -> Option<String> {
 /// What to say where there is no policy among the inputs.
 pub(super) fn no_policy(pods: &[Pod]) -> Failure {
     let failure = match pods.first() {
-        Some(pod) => Failure::refuse(format!("{} has no policy", pod.title)),
+        Some(pod) => Failure::refuse(format!("{} has no policy", safe(&pod.title))),
         None => Failure::refuse("no policy in it"),
     };
     failure.hint("`casemate generate` writes a policy into the YAML of each pod with `runtimeClassName: casemate`")

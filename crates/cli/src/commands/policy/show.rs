@@ -212,6 +212,12 @@ fn is_usual_pause(pause: &Container) -> bool {
         && pause.user.uid == 65535
         && pause.annotations.is_empty()
         && pause.storages.is_empty()
+        && pause.cwd == "/"
+        && pause.readonly_root
+        && pause.no_new_privileges
+        && !pause.terminal
+        && pause.capabilities.iter().all(|name| DEFAULT.contains(&name.as_str()))
+        && pause.env.iter().all(|variable| variable.name == "PATH")
         && pause.mounts.iter().all(mounts)
 }
 
@@ -423,9 +429,10 @@ fn environment(page: &mut Page, container: &Container) {
 
 fn mounts(page: &mut Page, mounts: &[Mount]) {
     // What every container has, and which is as it always is, is one line.
-    let usual = |mount: &Mount| match mount.supplied_by {
-        Supplier::Kernel => mount.read_only || !matches!(mount.kind.as_str(), "sysfs" | "cgroup"),
-        Supplier::Memory => mount.volume.is_none() && matches!(mount.destination.as_str(), "/dev" | "/dev/shm"),
+    let usual = |mount: &Mount| match (mount.kind.as_str(), mount.destination.as_str()) {
+        ("proc", "/proc") | ("devpts", "/dev/pts") | ("mqueue", "/dev/mqueue") => mount.supplied_by == Supplier::Kernel,
+        ("sysfs", "/sys") | ("cgroup", "/sys/fs/cgroup") => mount.supplied_by == Supplier::Kernel && mount.read_only,
+        ("tmpfs", "/dev") | ("bind", "/dev/shm") => mount.supplied_by == Supplier::Memory && mount.volume.is_none(),
         _ => false,
     };
     let kubelet = |mount: &Mount| {
