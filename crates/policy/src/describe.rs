@@ -59,6 +59,8 @@ pub struct Policy {
     pub services: Vec<String>,
     /// Names of files that the host copies in.
     pub host_files: Vec<String>,
+    /// Names of folders that the host copies in, with all that is below them.
+    pub host_folders: Vec<String>,
     /// Containers that the host may signal.
     pub signals: Vec<String>,
     /// Whether the host may read what containers print.

@@ -24,6 +24,16 @@ fn values() -> Value {
     serde_json::from_str(data).expect("JSON")
 }
 
+/// Earlier policies name the image in its storage and an annotation, later ones by itself.
+fn set_image(container: &mut Value, image: &str) {
+    if container.get("images").is_some() {
+        container["images"] = json!([image]);
+    } else {
+        container["storages"][0]["source"] = json!(image);
+        container["annotations"]["io.kubernetes.cri.image-name"] = json!(image);
+    }
+}
+
 fn settings() -> Settings {
     Settings {
         version: 1,
@@ -364,8 +374,7 @@ fn a_manifest_alone_has_identities() {
 fn what_is_dangerous_is_said_in_so_many_words() {
     let mut values = values();
     let server = &mut values["containers"]["server"];
-    server["storages"][0]["source"] = json!("example.org/latest");
-    server["annotations"]["io.kubernetes.cri.image-name"] = json!("example.org/latest");
+    set_image(server, "example.org/latest");
     server["capabilities"] = json!(["CAP_SYS_ADMIN", "CAP_FUTURE"]);
     server["no_new_privileges"] = json!(false);
     server["user"] = json!({"UID": 0, "GID": 0, "AdditionalGids": [0, 10]});
@@ -388,80 +397,81 @@ fn what_is_dangerous_is_said_in_so_many_words() {
         &files,
         &["policy", "show", "a.yaml", "--manifest", "manifest.json"],
         expect![[r#"
-        exit 0
-        --- stdout
-        Deployment/a in a.yaml
-          identity     dd41e188e8f1, NOT in the manifest: it gets no certificate and no
-                         secret
-          rules        those of this release
-          is           a workload of deployment 111111111111
-          Coordinator  listens to ae448ac86c4e alone, which the manifest does NOT know
-          port         22: open to everybody, as it is, without TLS of ours
-          ports        ALL OPEN: there is no mesh in this pod, and so no firewall,
-                         certificate or secret
-          files        of volume digits, compared with digests: labels.txt
-          owners       1 of 1 key must sign a manifest that it obeys
-          hardware     INSECURE: it takes a software TEE for its peer
-          pods         named ^inference-[a-z0-9]{1,10}-[a-z0-9]{5}$ in namespace default
-          output       open: the host reads what containers print
-          processes    shared: its containers see, and may stop, each other's processes
-          host files   digits, hostname, hosts, podinfo, resolv.conf, termination-log:
-                         the host copies them in, and their content is its word
-          host's env   addresses of the Services KUBERNETES
-          UNKNOWN      containers.server.new = {"a":1}: this release has no words for it
+            exit 0
+            --- stdout
+            Deployment/a in a.yaml
+              identity     dd41e188e8f1, NOT in the manifest: it gets no certificate and no
+                             secret
+              rules        those of this release
+              is           a workload of deployment 111111111111
+              Coordinator  listens to ae448ac86c4e alone, which the manifest does NOT know
+              port         22: open to everybody, as it is, without TLS of ours
+              ports        ALL OPEN: there is no mesh in this pod, and so no firewall,
+                             certificate or secret
+              files        of volume digits, compared with digests: labels.txt
+              owners       1 of 1 key must sign a manifest that it obeys
+              hardware     INSECURE: it takes a software TEE for its peer
+              pods         named ^inference-[a-z0-9]{1,10}-[a-z0-9]{5}$ in namespace default
+              output       open: the host reads what containers print
+              processes    shared: its containers see, and may stop, each other's processes
+              host files   digits, hostname, hosts, podinfo, resolv.conf, termination-log:
+                             the host copies them in, and their content is its word
+              host's env   addresses of the Services KUBERNETES
+              UNKNOWN      containers.server.new = {"a":1}: this release has no words for it
 
-          container server
-            image        example.org/latest, WITHOUT a digest: the registry decides what
-                           it is
-            runs         /casemate-serve --model /models/digits.onnx.sealed --key-file
-                           /casemate/secrets/digits-model-key --labels
-                           /etc/digits/labels.txt --listen 0.0.0.0:8080 (after the
-                           launcher, once the initializer is done)
-            in           /
-            as           user 0 (root of the guest), group 0, also 10
-            powers       SYS_ADMIN: mount, enter namespaces, and most of what root can:
-                           the guest is its own
-                         FUTURE: something that this release has no words for
-            privileges   may gain more, as by a set-user-id program
-            root files   read-only
-            variables    2, bound with their values: PATH, LOG_LEVEL
-                         from the cluster: HOSTNAME (hostname)
-            mounts       /casemate: UNKNOWN: this release has no words for it (bind
-                           /elsewhere); read-only
-                         /etc/digits: THE HOST: nothing vouches for its content;
-                           read-only
-                         /etc/hosts, /dev/termination-log, /etc/hostname,
-                           /etc/resolv.conf: the host, as in every container
-                         and the guest kernel's own, as in every container
-            signals      the host may send them
-            exec         the host may run /bin/sh -c "id; \u001b[2Jrm"
-            storage      {"driver":"ephemeral","source":"tmpfs","fstype":"tmpfs","option
-                           s":[],"mount_point":"/run/kata-containers/sandbox/ephemeral/c
-                           asemate-files-digits"}: for no mount
-            storage      {"driver":"ephemeral","source":"tmpfs","fstype":"tmpfs","option
-                           s":[],"mount_point":"/run/kata-containers/sandbox/ephemeral/c
-                           asemate"}: for no mount
+              container server
+                image        example.org/latest, WITHOUT a digest: the registry decides what
+                               it is
+                runs         /casemate-serve --model /models/digits.onnx.sealed --key-file
+                               /casemate/secrets/digits-model-key --labels
+                               /etc/digits/labels.txt --listen 0.0.0.0:8080 (after the
+                               launcher, once the initializer is done)
+                in           /
+                as           user 0 (root of the guest), group 0, also 10
+                powers       SYS_ADMIN: mount, enter namespaces, and most of what root can:
+                               the guest is its own
+                             FUTURE: something that this release has no words for
+                privileges   may gain more, as by a set-user-id program
+                root files   read-only
+                variables    2, bound with their values: PATH, LOG_LEVEL
+                             from the cluster: HOSTNAME (hostname)
+                mounts       /casemate: UNKNOWN: this release has no words for it (bind
+                               /elsewhere); read-only
+                             /etc/digits: THE HOST: nothing vouches for its content;
+                               read-only
+                             /etc/hosts, /dev/termination-log, /etc/hostname,
+                               /etc/resolv.conf: the host, as in every container
+                             and the guest kernel's own, as in every container
+                signals      the host may send them
+                exec         lists /bin/sh -c "id; \u001b[2Jrm", but the rules refuse all
+                               commands
+                storage      {"driver":"ephemeral","source":"tmpfs","fstype":"tmpfs","option
+                               s":[],"mount_point":"/run/kata-containers/sandbox/ephemeral/c
+                               asemate-files-digits"}: for no mount
+                storage      {"driver":"ephemeral","source":"tmpfs","fstype":"tmpfs","option
+                               s":[],"mount_point":"/run/kata-containers/sandbox/ephemeral/c
+                               asemate"}: for no mount
 
-        In the manifest, and in none of the files
-          inference
-            identity     920554558301
-            names        inference in its certificates
-            secrets      reads digits-model-key
-            callers      every workload of the manifest
-          coordinator
-            identity     bf2438509841
-            names        coordinator in its certificates
-            secrets      reads none
-          What these may do, their identities do not tell: name their files, too.
+            In the manifest, and in none of the files
+              inference
+                identity     920554558301
+                names        inference in its certificates
+                secrets      reads digits-model-key
+                callers      every workload of the manifest
+              coordinator
+                identity     bf2438509841
+                names        coordinator in its certificates
+                secrets      reads none
+              What these may do, their identities do not tell: name their files, too.
 
-        Nobody may
-          replace the policy, run a command in a container, type into a container,
-          change a container's limits, freeze a container, set the clock, feed the
-          random generator, change the firewall from outside, pull another image, add
-          swap, plug memory, fetch diagnostics, trace the agent
-          26 requests are refused to everybody; `--all` names them.
-        --- stderr
-    "#]],
+            Nobody may
+              replace the policy, run a command in a container, type into a container,
+              change a container's limits, freeze a container, set the clock, feed the
+              random generator, change the firewall from outside, pull another image, add
+              swap, plug memory, fetch diagnostics, trace the agent
+              26 requests are refused to everybody; `--all` names them.
+            --- stderr
+        "#]],
     );
 }
 
@@ -532,7 +542,7 @@ fn the_members_of_the_json_are_stable() {
     let json = shown.lines().nth(2).expect("a line");
     let mut all = std::collections::BTreeSet::new();
     walk(&serde_json::from_str(json).expect("JSON"), "", &mut all);
-    let text: String = all.iter().map(|path| format!("{path}\n")).collect();
+    let text = all.into_iter().collect::<Vec<_>>().join("\n") + "\n";
     expect![[r#"
         .pods[].description.complete
         .pods[].description.identity
@@ -617,7 +627,8 @@ fn the_members_of_the_json_are_stable() {
         .pods[].file
         .pods[].manifest
         .pods[].resource
-    "#]].assert_eq(&text);
+    "#]]
+    .assert_eq(&text);
 }
 
 /// What an agent is asked when the example's pod starts.
@@ -672,7 +683,8 @@ fn a_recording_that_is_allowed_is_decided_with_its_state() {
     );
     // Every form is decided alike.
     let list: Vec<_> = recording().into_iter().map(|(ep, request)| json!({"ep": ep, "request": request})).collect();
-    let earlier: String = recording().iter().map(|(ep, request)| format!("[\"ep\":\"{ep}\",{request}],\n\n")).collect();
+    let earlier: Vec<_> = recording().iter().map(|(ep, request)| format!("[\"ep\":\"{ep}\",{request}],\n\n")).collect();
+    let earlier = earlier.concat();
     let asked = format!("[\"ep\":\"AllowRequestsFailingPolicy\",{{}}],\n\n{earlier}");
     for (name, text) in [("list.json", json!(list).to_string()), ("log.txt", asked)] {
         let dir = folder(&[("a.yaml", yaml.as_bytes()), (name, text.as_bytes())]);
@@ -791,8 +803,7 @@ fn changed() -> (Value, Settings) {
     let server = &mut values["containers"]["server"];
     let image =
         "localhost:5000/casemate/digits:2@sha256:0000000000000000000000000000000000000000000000000000000000000001";
-    server["storages"][0]["source"] = json!(image);
-    server["annotations"]["io.kubernetes.cri.image-name"] = json!(image);
+    set_image(server, image);
     server["args"].as_array_mut().expect("args").push(json!("--trace all"));
     server["env"] = json!(["PATH=/", "LOG_LEVEL=debug"]);
     server["capabilities"] = json!(["CAP_NET_RAW"]);

@@ -27,6 +27,8 @@ pub struct Container {
     pub name: String,
     /// The image that the guest pulls.
     pub image: Option<String>,
+    /// Other names by which the host may ask for it.
+    pub image_also: Vec<String>,
     /// Whether `args` begin with our launcher, which waits for the initializer and then runs the rest.
     pub launched: bool,
     /// What is executed, word for word, the launcher included.
@@ -133,6 +135,7 @@ pub(super) fn read(
     name: &str,
     mut record: Fields,
     shared: &[Value],
+    rules_name_pause: bool,
     unknown: &mut BTreeMap<String, Value>,
 ) -> Result<Container, DescribeError> {
     let path = if name == "pause" { name.to_owned() } else { format!("containers.{name}") };
@@ -176,7 +179,18 @@ pub(super) fn read(
         // One with anything else in it is named twice: as the image, and as what it is.
         if storages[index] == usual { storages.remove(index) } else { storages[index].clone() }
     });
-    let image = image.and_then(|image| image["source"].as_str().map(str::to_owned));
+    let mut image = image.and_then(|image| image["source"].as_str().map(str::to_owned));
+    let mut image_also = Vec::new();
+    if let Some(images) = record.optional("images") {
+        let names = images.as_array().into_iter().flatten().map(|name| name.as_str().map(str::to_owned));
+        let names: Vec<_> = names.collect::<Option<_>>().ok_or_else(|| wrong("images", "a list of text"))?;
+        image_also = names.into_iter().filter(|name| image.as_ref() != Some(name)).collect();
+        if image.is_none() && !image_also.is_empty() {
+            image = Some(image_also.remove(0));
+        }
+    } else if image.is_none() && name == "pause" && rules_name_pause {
+        image = Some(name.to_owned());
+    }
     if image.as_deref().is_some_and(|image| annotations.get(IMAGE_NAME).and_then(Value::as_str) == Some(image)) {
         annotations.remove(IMAGE_NAME);
     }
@@ -190,6 +204,7 @@ pub(super) fn read(
     let container = Container {
         name: name.to_owned(),
         image,
+        image_also,
         launched: args.first().is_some_and(|first| first == LAUNCHER),
         args,
         cwd: record.text("cwd")?,

@@ -25,17 +25,26 @@ pub(super) fn policy(rego: &str) -> Result<Policy, DescribeError> {
     let (rules, requests) = rules::examine(rego, &values);
     let mut fields = Fields::new(&values, "")?;
     let mut unknown = BTreeMap::new();
-    let shared = fields.take("mounts", "a list")?;
+    let mut shared = fields.take("mounts", "a list")?.as_array().cloned().unwrap_or_default();
+    // Earlier policies have one list for all containers and name the pause image; later ones share a list with the
+    // pause container, and their rules name its image.
+    let of_containers = fields.optional("container_mounts");
+    let is_later = of_containers.is_some();
+    let of_pause = if is_later { shared.clone() } else { Vec::new() };
+    match of_containers {
+        None => {}
+        Some(Value::Array(mounts)) => shared.extend(mounts),
+        Some(_) => return Err(fields.wrong("container_mounts", "a list")),
+    }
     let mut pause = Fields::new(&fields.take("pause", "an object")?, "pause")?;
     let sysctls = pause.take("sysctl", "an object")?.as_object().cloned().unwrap_or_default();
-    let pause = container::read("pause", pause, &[], &mut unknown)?;
+    let pause = container::read("pause", pause, &of_pause, is_later, &mut unknown)?;
     let mut containers: Vec<Container> = Vec::new();
     let all = fields.take("containers", "an object")?;
     let all = all.as_object().ok_or(DescribeError::Field { path: "containers".into(), expected: "an object" })?;
-    let shared = shared.as_array().cloned().unwrap_or_default();
     for (name, record) in all {
         let record = Fields::new(record, &format!("containers.{name}"))?;
-        containers.push(container::read(name, record, &shared, &mut unknown)?);
+        containers.push(container::read(name, record, &shared, false, &mut unknown)?);
     }
     let signals = fields.texts("signals")?;
     container::connect(&mut containers, &signals);
@@ -72,6 +81,19 @@ pub(super) fn policy(rego: &str) -> Result<Policy, DescribeError> {
             unknown.insert(format!("sandbox_storages[{index}]"), storage.clone());
         }
     }
+    let (host_files, host_folders) = match fields.optional("copies") {
+        Some(copies) if copies.is_object() => {
+            let mut copies = Fields::new(&copies, "copies")?;
+            let lists = (copies.texts("files")?, copies.texts("trees")?);
+            copies.rest(&mut unknown);
+            lists
+        }
+        Some(copies) => {
+            fields.members.insert("copies".into(), copies);
+            (fields.texts("copies")?, Vec::new())
+        }
+        None => return Err(fields.wrong("copies", "a list")),
+    };
     let policy = Policy {
         rules,
         requests,
@@ -81,7 +103,8 @@ pub(super) fn policy(rego: &str) -> Result<Policy, DescribeError> {
         hostname_is_fixed: fields.flag("hostname_is_fixed")?,
         shared_processes: fields.flag("pidns")?,
         services: fields.texts("services")?,
-        host_files: fields.texts("copies")?,
+        host_files,
+        host_folders,
         signals,
         logs,
         sysctls: sysctls.into_iter().collect(),

@@ -256,7 +256,12 @@ fn every_change_of_a_value_is_in_the_difference() {
 fn changes_are_sorted_by_danger_and_say_what_they_open() {
     let mut values = golden();
     let server = &mut values["containers"]["server"];
-    server["storages"][0]["source"] = json!("example.org/other@sha256:00");
+    if server.get("images").is_some() {
+        server["images"] = json!(["example.org/other@sha256:00"]);
+    } else {
+        server["storages"][0]["source"] = json!("example.org/other@sha256:00");
+        server["annotations"]["io.kubernetes.cri.image-name"] = json!("example.org/other@sha256:00");
+    }
     server["args"][3] = json!("--debug mode");
     server["capabilities"] = json!(["CAP_SYS_ADMIN"]);
     server["no_new_privileges"] = json!(false);
@@ -279,7 +284,6 @@ fn changes_are_sorted_by_danger_and_say_what_they_open() {
           "Changes inference/server: has other storages",
           "Changes inference/server: variable `LOG_LEVEL` is gone",
           "Changes inference/server: variable `NEW` is new",
-          "Changes inference/server: annotation `io.kubernetes.cri.image-name` is set",
           "Closes inference: the host may no longer signal server",
           "Closes inference/casemate-mesh: is gone"
         ]"#]]

@@ -116,10 +116,7 @@ pub(super) fn failure(error: &dyn std::error::Error) -> Failure {
 
 fn hint(error: &describe::SourceError) -> Option<String> {
     use describe::{DescribeError, SourceError};
-    let cause = match error {
-        SourceError::Pod { source, .. } | SourceError::Document(source) => source,
-        _ => return None,
-    };
+    let (SourceError::Pod { source: cause, .. } | SourceError::Document(cause)) = error else { return None };
     match cause {
         DescribeError::Initdata(_) => Some("`casemate generate` writes the annotation; do not edit it".into()),
         DescribeError::NoData => Some("`casemate policy test` decides requests with any policy of an agent".into()),

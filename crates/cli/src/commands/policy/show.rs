@@ -1,6 +1,6 @@
 //! `casemate policy show`.
 
-use policy::describe::{self, Access, Container, Description, Endpoints, Mount, Supplier, power, words};
+use policy::describe::{self, Access, Container, Description, Endpoints, Mount, Policy, Supplier, power, words};
 use protocol::initdata::Settings;
 use protocol::manifest::PolicyEntry;
 use protocol::{Identity, Manifest, Role};
@@ -35,7 +35,7 @@ pub(super) fn run(context: &Context, args: &ShowArgs) -> Outcome {
 }
 
 /// The manifest's entry of a pod.
-fn entry<'a>(manifest: Option<&'a Manifest>, identity: Option<Identity>) -> Option<&'a PolicyEntry> {
+fn entry(manifest: Option<&Manifest>, identity: Option<Identity>) -> Option<&PolicyEntry> {
     manifest?.policies.get(&identity?)
 }
 
@@ -171,12 +171,11 @@ fn whole(page: &mut Page, description: &Description, manifest: Option<&Manifest>
     if policy.shared_processes {
         page.warning(2, "processes", "shared: its containers see, and may stop, each other's processes");
     }
-    if !policy.host_files.is_empty() {
-        page.row(
-            2,
-            "host files",
-            &format!("{}: the host copies them in, and their content is its word", policy.host_files.join(", ")),
-        );
+    let mut copied = policy.host_files.clone();
+    copied.extend(policy.host_folders.iter().map(|name| format!("{name} (a folder)")));
+    if !copied.is_empty() {
+        let copied = copied.join(", ");
+        page.row(2, "host files", &format!("{copied}: the host copies them in, and their content is its word"));
     }
     page.row(2, "host's env", &format!("addresses of the Services {}", or_none(&policy.services)));
     if !policy.sysctls.is_empty() {
@@ -192,13 +191,13 @@ fn whole(page: &mut Page, description: &Description, manifest: Option<&Manifest>
     for container in &policy.containers {
         page.blank();
         page.title(2, &format!("container {}", container.name));
-        of_container(page, container, policy.rules.known);
+        of_container(page, container, policy);
     }
     // The pause container is the same in every pod, and shown where it is not.
     if page.all() || !is_usual_pause(&policy.pause) {
         page.blank();
         page.title(2, "the pause container, which holds the sandbox");
-        of_container(page, &policy.pause, policy.rules.known);
+        of_container(page, &policy.pause, policy);
     }
 }
 
@@ -307,7 +306,12 @@ fn of_manifest(page: &mut Page, indent: usize, entry: &PolicyEntry, settings: Op
         None if asks && entry.role == Role::Workload => page.row(indent, "callers", "every workload of the manifest"),
         Some(callers) => {
             let callers: Vec<String> = callers.iter().cloned().collect();
-            page.row(indent, "callers", &or_none(&callers));
+            if asks {
+                page.row(indent, "callers", &or_none(&callers));
+            } else {
+                let list = or_none(&callers);
+                page.warning(indent, "callers", &format!("{list}, which binds NOBODY: no port asks for a certificate"));
+            }
         }
         None => {}
     }
@@ -316,11 +320,22 @@ fn of_manifest(page: &mut Page, indent: usize, entry: &PolicyEntry, settings: Op
     }
 }
 
-fn of_container(page: &mut Page, container: &Container, known: bool) {
+fn of_container(page: &mut Page, container: &Container, policy: &Policy) {
     match &container.image {
         Some(image) if image.contains("@sha256:") || image == "pause" => page.row(4, "image", image),
         Some(image) => page.warning(4, "image", &format!("{image}, WITHOUT a digest: the registry decides what it is")),
         None => page.warning(4, "image", "NONE that the policy binds"),
+    }
+    let digest = |image: &str| image.split_once('@').map(|(_, digest)| digest.to_owned());
+    for also in &container.image_also {
+        // The same content under another name is no news.
+        if container.image.as_deref().and_then(digest).is_some_and(|known| digest(also) == Some(known)) {
+            if page.all() {
+                page.row(4, "", &format!("or {also}"));
+            }
+        } else {
+            page.warning(4, "", &format!("OR {also}, as the host likes"));
+        }
     }
     let command = match container.args.get(2..) {
         Some(rest) if container.launched => {
@@ -352,7 +367,7 @@ fn of_container(page: &mut Page, container: &Container, known: bool) {
     mounts(page, &container.mounts);
     if container.name != "pause" {
         page.row(4, "signals", if container.signals { "the host may send them" } else { "none from the host" });
-        commands(page, container, known);
+        commands(page, container, policy);
     }
     for (key, value) in &container.annotations {
         let value = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
@@ -363,15 +378,20 @@ fn of_container(page: &mut Page, container: &Container, known: bool) {
     }
 }
 
-fn commands(page: &mut Page, container: &Container, known: bool) {
+fn commands(page: &mut Page, container: &Container, policy: &Policy) {
+    let refused = policy.requests.never.iter().any(|name| name == "ExecProcessRequest");
     for command in &container.exec {
-        page.warning(4, "exec", &format!("the host may run {}", words(command)));
+        if refused {
+            page.row(4, "exec", &format!("lists {}, but the rules refuse all commands", words(command)));
+        } else {
+            page.warning(4, "exec", &format!("the host may run {}", words(command)));
+        }
     }
-    match (&container.exec_access, known) {
-        (Access::Closed, true) if container.exec.is_empty() => {
+    match &container.exec_access {
+        Access::Closed if policy.rules.known && container.exec.is_empty() => {
             page.row(4, "exec", "closed: nobody runs another command in it");
         }
-        (Access::Closed, true) => {}
+        Access::Closed if policy.rules.known => {}
         _ => page.warning(4, "exec", "as the rules say"),
     }
 }
@@ -439,10 +459,7 @@ fn mounts(page: &mut Page, mounts: &[Mount]) {
         let is_at =
             |name: &&str| mount.destination == format!("/etc/{name}") || mount.destination == format!("/dev/{name}");
         mount.supplied_by == Supplier::Host
-            && mount
-                .volume
-                .as_deref()
-                .is_some_and(|volume| KUBELET.iter().filter(|name| **name == volume).any(|name| is_at(&name)))
+            && mount.volume.as_deref().is_some_and(|volume| KUBELET.iter().filter(|name| **name == volume).any(is_at))
     };
     let mut label = "mounts";
     for mount in mounts {

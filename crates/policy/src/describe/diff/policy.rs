@@ -77,6 +77,13 @@ fn policies(was: &Policy, now: &Policy, changes: &mut Changes) {
     );
     changes.sets(
         Kind::Host,
+        &set(&was.host_folders),
+        &set(&now.host_folders),
+        "the host may copy in folders named {}, with all that is below them",
+        "the host may no longer copy in folders named {}",
+    );
+    changes.sets(
+        Kind::Host,
         &set(&was.signals),
         &set(&now.signals),
         "the host may signal {}",
@@ -162,6 +169,10 @@ fn container(was: &Container, now: &Container, changes: &mut Changes) {
     let before = changes.all.len();
     if was.image != now.image {
         changes.push(Kind::Image, Effect::Changes, "runs another image", was.image.clone(), now.image.clone());
+    }
+    let also = |container: &Container| Some(container.image_also.join(", ")).filter(|names| !names.is_empty());
+    if was.image_also != now.image_also && (was.image == now.image || also(now).is_some()) {
+        changes.push(Kind::Image, Effect::Changes, "its image has other names besides", also(was), also(now));
     }
     if was.args != now.args {
         let what = match (was.launched, now.launched) {
