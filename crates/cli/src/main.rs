@@ -15,6 +15,9 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Parser as _;
+use tracing_subscriber::filter::{LevelFilter, Targets};
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
 
 use crate::failure::{Failure, Outcome};
 use crate::workspace::Workspace;
@@ -46,7 +49,7 @@ struct Cli {
     /// Print results and errors as JSON
     #[arg(long, global = true, help_heading = "Global options")]
     json: bool,
-    /// What to log to stderr: error, warn, info, debug, trace, or a filter
+    /// What to log to stderr: error, warn, info, debug, trace, or TARGET=LEVEL,...
     #[arg(
         long,
         global = true,
@@ -128,9 +131,22 @@ fn main() -> ExitCode {
 }
 
 fn start_log(level: &str) -> Outcome {
-    let filter = tracing_subscriber::EnvFilter::try_new(level)
-        .map_err(|error| Failure::no(error).context(format!("`--log-level {level}`")))?;
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    let wrong = |what: &str| {
+        Failure::refuse(format!("`--log-level {level}`: `{what}` is no level"))
+            .hint("levels are error, warn, info, debug and trace; `TARGET=LEVEL`, with commas between, is for parts")
+    };
+    // A mistyped level would otherwise be taken for a target of that name.
+    let is_level = |word: &str| word.trim().parse::<LevelFilter>().is_ok();
+    for directive in level.split(',') {
+        let word = directive.rsplit('=').next().unwrap_or(directive);
+        if !is_level(word) {
+            return Err(wrong(word));
+        }
+    }
+    // Levels by target need no regular expressions, whose tables would cost every command a few milliseconds.
+    let filter: Targets = level.parse().map_err(|_| wrong(level))?;
+    let log = tracing_subscriber::fmt().with_max_level(LevelFilter::TRACE).with_writer(std::io::stderr).finish();
+    log.with(filter).init();
     Ok(())
 }
 

@@ -10,6 +10,7 @@ use aws_lc_rs::rand::{SecureRandom as _, SystemRandom};
 use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair as _};
 use protocol::Digest;
 use protocol::digest::Measurement;
+use serde::{Deserialize, Serialize};
 
 use crate::error::EngineError;
 use crate::paths::Paths;
@@ -29,8 +30,74 @@ pub fn identity(workspace: &Path) -> Result<EngineIdentity, EngineError> {
     let key = root_key(&paths)?;
     Ok(EngineIdentity {
         root: Digest::of(key.public_key().as_ref()),
-        measurement: measure(Path::new("/proc/self/exe"))?,
+        measurement: remembered(&paths, Path::new("/proc/self/exe"), Keep::Yes)?,
     })
+}
+
+/// The identity of the engine of `workspace`, and none where it has no root key yet; makes nothing.
+pub fn known_identity(workspace: &Path) -> Result<Option<EngineIdentity>, EngineError> {
+    let paths = Paths::of(workspace)?;
+    if !paths.root_key().exists() {
+        return Ok(None);
+    }
+    let root = Digest::of(root_key(&paths)?.public_key().as_ref());
+    Ok(Some(EngineIdentity { root, measurement: remembered(&paths, Path::new("/proc/self/exe"), Keep::No)? }))
+}
+
+/// Whether a measurement that was made is to be remembered.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Keep {
+    Yes,
+    No,
+}
+
+/// A measurement that was made before, and the file that it was made of. The kernel gives a file that is written to another
+/// time of change, which no program can set back.
+#[derive(Serialize, Deserialize, PartialEq, Eq)]
+#[serde(deny_unknown_fields)]
+struct Remembered {
+    device: u64,
+    inode: u64,
+    size: u64,
+    changed: (i64, i64),
+    measurement: Measurement,
+}
+
+/// LIMIT: what is remembered, a line of JSON.
+const MAX_REMEMBERED: u64 = 1024;
+
+/// Measures this executable, or knows it by what was remembered in the work folder: reading 50 MB takes longer than most
+/// commands. Only for what a manifest is to say; the software TEE that makes Evidence measures for itself.
+fn remembered(paths: &Paths, executable: &Path, keep: Keep) -> Result<Measurement, EngineError> {
+    let meta = std::fs::metadata(executable)
+        .map_err(|error| EngineError::io(format!("measure `{}`", executable.display()), &error))?;
+    let of_file = |measurement| Remembered {
+        device: meta.dev(),
+        inode: meta.ino(),
+        size: meta.size(),
+        changed: (meta.ctime(), meta.ctime_nsec()),
+        measurement,
+    };
+    let path = paths.measurement();
+    let known = std::fs::File::open(&path).ok().and_then(|file| {
+        let mut text = Vec::new();
+        file.take(MAX_REMEMBERED).read_to_end(&mut text).ok()?;
+        serde_json::from_slice::<Remembered>(&text).ok()
+    });
+    if let Some(known) = known.filter(|known| of_file(known.measurement) == *known) {
+        return Ok(known.measurement);
+    }
+    let measurement = measure(executable)?;
+    if keep == Keep::No {
+        return Ok(measurement);
+    }
+    // Without it the next command measures again. Written aside, so that nobody reads half of it.
+    let aside = paths.state().join(format!("measurement.{}", std::process::id()));
+    let text = serde_json::to_vec(&of_file(measurement)).unwrap_or_default();
+    if std::fs::write(&aside, text).and_then(|()| std::fs::rename(&aside, &path)).is_err() {
+        let _ = std::fs::remove_file(&aside);
+    }
+    Ok(measurement)
 }
 
 /// The length of an Ed25519 seed (RFC 8032, section 5.1.5).
@@ -124,7 +191,35 @@ mod tests {
         assert_eq!(identity(folder.path()).unwrap(), first);
         let key = folder.path().join(".casemate/tee-root.key");
         assert_eq!(std::fs::metadata(&key).unwrap().permissions().mode() & 0o777, 0o600);
-        assert_eq!(std::fs::read_dir(folder.path().join(".casemate")).unwrap().count(), 1);
+        let files = std::fs::read_dir(folder.path().join(".casemate")).unwrap();
+        let mut names: Vec<_> = files.map(|file| file.unwrap().file_name()).collect();
+        names.sort();
+        assert_eq!(names, ["measurement.json", "tee-root.key"]);
+    }
+
+    #[test]
+    fn a_measurement_is_remembered_for_the_very_same_file_only() {
+        let folder = tempfile::tempdir().unwrap();
+        let paths = Paths::of(folder.path()).unwrap();
+        std::fs::create_dir_all(paths.state()).unwrap();
+        let file = folder.path().join("program");
+        std::fs::write(&file, "one").unwrap();
+        let one = remembered(&paths, &file, Keep::Yes).unwrap();
+        assert_eq!(one, measure(&file).unwrap());
+        // What is remembered is believed.
+        let text = std::fs::read_to_string(paths.measurement()).unwrap();
+        let other = text.replace(&one.to_string(), &Measurement::from_bytes([7; 48]).to_string());
+        assert_ne!(text, other);
+        std::fs::write(paths.measurement(), other).unwrap();
+        assert_eq!(remembered(&paths, &file, Keep::Yes).unwrap(), Measurement::from_bytes([7; 48]));
+        // Same length, same name: another time of change.
+        std::thread::sleep(std::time::Duration::from_millis(20));
+        std::fs::write(&file, "two").unwrap();
+        assert_eq!(remembered(&paths, &file, Keep::Yes).unwrap(), measure(&file).unwrap());
+        for damaged in ["", "{", "{}", &"x".repeat(5_000)] {
+            std::fs::write(paths.measurement(), damaged).unwrap();
+            assert_eq!(remembered(&paths, &file, Keep::Yes).unwrap(), measure(&file).unwrap());
+        }
     }
 
     #[test]

@@ -43,6 +43,6 @@ pub use client::{
 };
 pub use control::{PodStatus, ServiceStatus};
 pub use error::EngineError;
-pub use identity::{EngineIdentity, identity};
+pub use identity::{EngineIdentity, identity, known_identity};
 pub use memory::ProcessMemory;
 pub use paths::Paths;

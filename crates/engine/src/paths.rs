@@ -54,6 +54,11 @@ impl Paths {
         self.state().join("tee-root.key")
     }
 
+    /// The measurement of the executable, with the file that it was made of.
+    pub fn measurement(&self) -> PathBuf {
+        self.state().join("measurement.json")
+    }
+
     /// What `up` was started with, for people and for `down`.
     pub fn engine_json(&self) -> PathBuf {
         self.state().join("engine.json")

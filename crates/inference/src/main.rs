@@ -9,7 +9,9 @@ use anyhow::Context as _;
 use clap::{Parser, ValueEnum};
 use inference::server::{Config, ServeError, Server};
 use tokio::signal::unix::{SignalKind, signal};
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::{LevelFilter, Targets};
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
 
 /// Exit code for a wrong input: the model, its key, the labels, the command line.
 const WRONG_INPUT: u8 = 1;
@@ -88,14 +90,16 @@ fn main() -> ExitCode {
 
 fn start_log(level: LogLevel) {
     let level = match level {
-        LogLevel::Error => "error",
-        LogLevel::Warn => "warn",
-        LogLevel::Info => "info",
-        LogLevel::Debug => "debug",
-        LogLevel::Trace => "trace",
+        LogLevel::Error => LevelFilter::ERROR,
+        LogLevel::Warn => LevelFilter::WARN,
+        LogLevel::Info => LevelFilter::INFO,
+        LogLevel::Debug => LevelFilter::DEBUG,
+        LogLevel::Trace => LevelFilter::TRACE,
     };
-    let filter = EnvFilter::new(format!("warn,inference={level},casemate_serve={level}"));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(false).init();
+    let own = ["inference", "casemate_serve"].map(|target| (target, level));
+    let filter = Targets::new().with_default(LevelFilter::WARN).with_targets(own);
+    let log = tracing_subscriber::fmt().with_max_level(LevelFilter::TRACE).with_writer(std::io::stderr);
+    log.with_ansi(false).finish().with(filter).init();
 }
 
 fn serve(args: Args) -> anyhow::Result<()> {

@@ -101,15 +101,17 @@ impl PolicyEngine {
             return Err(EvaluateError::TooLong { endpoint: endpoint.to_owned(), got: text.len() });
         }
         self.engine.set_input_json(&text).map_err(|error| undecided(error.to_string()))?;
-        let results = self.engine.eval_query(format!("data.agent_policy.{endpoint}"), false);
-        let results = results.map_err(|error| undecided(error.to_string()))?;
-        let [result] = results.result.as_slice() else {
-            return Ok(Decision { allowed: false, reasons: vec![format!("the policy has no rule for `{endpoint}`")] });
+        // The rule itself and no query: the engine has prepared it, and would have to parse a query each time.
+        let answer = match self.engine.eval_rule(format!("data.agent_policy.{endpoint}")) {
+            // A rule without a value for this request refuses it.
+            Ok(regorus::Value::Undefined) => Value::Null,
+            Ok(answer) => serde_json::to_value(&answer).map_err(|error| undecided(error.to_string()))?,
+            Err(error) if error.to_string() == NO_SUCH_RULE => {
+                let reasons = vec![format!("the policy has no rule for `{endpoint}`")];
+                return Ok(Decision { allowed: false, reasons });
+            }
+            Err(error) => return Err(undecided(error.to_string())),
         };
-        let [expression] = result.expressions.as_slice() else {
-            return Err(undecided("the query has no single answer".into()));
-        };
-        let answer = serde_json::to_value(&expression.value).map_err(|error| undecided(error.to_string()))?;
         let operations = match &answer {
             Value::Bool(allowed) => allowed.then(|| json!([])),
             Value::Object(fields) if fields.get("allowed") == Some(&Value::Bool(true)) => {
@@ -129,6 +131,10 @@ impl PolicyEngine {
             namespaces: self.constant("namespaces"),
             sysctls_of_newer_hosts: self.constant("sysctls_of_newer_hosts"),
             service_variables: self.constant("service_variables"),
+            cgroup_options_of_newer_hosts: self.constant("cgroup_options_of_newer_hosts"),
+            copy_dir_modes: self.constant("copy_dir_modes"),
+            network: self.constant("network"),
+            ip: self.constant("ip"),
         };
         let mut reasons = explain::reasons(&rules, &self.state, endpoint, request);
         if reasons.is_empty() {
@@ -169,9 +175,17 @@ impl PolicyEngine {
     }
 }
 
+/// What the engine says of a rule that it does not have. In other words it would be a refusal without this reason.
+const NO_SUCH_RULE: &str = "not a valid rule path";
+
+/// An agent asks by the name of the message that it received, and these two are requests all the same.
+const MESSAGES_BY_OTHER_NAMES: [&str; 2] = ["MemAgentMemcgConfig", "MemAgentCompactConfig"];
+
 /// Only names of requests are asked for: other rules of the policy answer no question of an agent.
 fn is_request_name(name: &str) -> bool {
-    name.len() <= 64 && name.ends_with("Request") && name.bytes().all(|byte| byte.is_ascii_alphabetic())
+    name.len() <= 64
+        && (name.ends_with("Request") || MESSAGES_BY_OTHER_NAMES.contains(&name))
+        && name.bytes().all(|byte| byte.is_ascii_alphabetic())
 }
 
 #[cfg(test)]

@@ -9,8 +9,11 @@ mod files;
 mod ingress;
 mod inject;
 mod input;
+mod kinds;
 mod manifest;
+mod schema;
 mod settings;
+mod source;
 mod workload;
 mod write;
 
@@ -26,9 +29,10 @@ pub use coordinator::{COORDINATOR_FILE, ROLE as ROLE_KEY};
 pub use error::{GenerateError, Place};
 pub use ingress::{INGRESS_ANNOTATION, OPEN_PORTS_ANNOTATION};
 pub use inject::{ARGV_ANNOTATION, FILES_PREFIX, INITIALIZER, LAUNCHER, MESH, PODINFO_VOLUME, SHARED_VOLUME};
-pub use input::RUNTIME_CLASS;
+pub use kinds::RUNTIME_CLASS;
 pub use manifest::MANIFEST_FILE;
 pub use settings::{SETTINGS_FILE, Settings};
+pub use source::STDIN;
 pub use workload::{CAPABILITIES_ANNOTATION, NAMES_ANNOTATION, SECRETS_ANNOTATION, SKIP_ANNOTATION};
 
 use crate::registry::{Registry, RegistryError, ResolvedImage};
@@ -39,8 +43,12 @@ use write::Output;
 /// What to generate from, and for whom.
 #[derive(Clone, Debug)]
 pub struct GenerateOptions {
-    /// YAML files, or directories of them.
+    /// YAML files, directories of them, or `-` for standard input.
     pub paths: Vec<PathBuf>,
+    /// What `-` among the paths stands for.
+    pub stdin: Option<Vec<u8>>,
+    /// The namespace of resources that name none; `default` without it.
+    pub namespace: Option<String>,
     /// The work folder: `manifest.json` and `settings.json` lie in it.
     pub workspace: PathBuf,
     /// `local`; further platforms follow.
@@ -79,6 +87,9 @@ pub struct Report {
     pub up_to_date: bool,
     /// What the user should know, one sentence each.
     pub notices: Vec<String>,
+    /// What becomes of standard input, for standard output.
+    #[serde(skip)]
+    pub stdout: Option<String>,
 }
 
 /// One workload.
@@ -148,7 +159,12 @@ pub async fn generate(options: &GenerateOptions) -> Result<Report, GenerateError
     let given = manifest::Given { keys: &options.holder_keys, threshold: options.holder_threshold };
     let holders = old.as_ref().map(|old| &old.seed_share_holders);
     let seed_share_holders = manifest::quorum(&manifest_path, "seed_share_holders", given, holders)?;
-    let mut inputs = Inputs::read(&options.paths)?;
+    let namespace = options.namespace.as_deref().unwrap_or("default");
+    if !input::is_object_name(namespace) {
+        return Err(GenerateError::Namespace { name: namespace.to_owned() });
+    }
+    let sources = source::read(&options.paths, options.stdin.as_deref(), options.output.as_deref())?;
+    let mut inputs = Inputs::of(sources, namespace)?;
     let mut pods = confidential(&inputs);
     if pods.is_empty() {
         return Err(GenerateError::NoWorkload);
@@ -175,7 +191,7 @@ pub async fn generate(options: &GenerateOptions) -> Result<Report, GenerateError
     if !pods.iter().any(|(_, role)| *role == Role::Coordinator) {
         let namespace = pods.first().map_or("default", |(object, _)| object.namespace.as_str()).to_owned();
         let resources = coordinator::resources(&namespace, &frame.pod_image.reference_with_digest);
-        inputs.add_new(resources_directory(options).join(COORDINATOR_FILE), resources)?;
+        inputs.add_new(coordinator_file(options), resources)?;
         pods = confidential(&inputs);
     }
     // The Coordinator first; the sort is stable, so all others stay in the order of their files.
@@ -189,8 +205,9 @@ pub async fn generate(options: &GenerateOptions) -> Result<Report, GenerateError
         });
     }
 
-    for (index, (object, _)) in pods.iter().enumerate() {
-        if let Some((twin, _)) = pods.iter().take(index).find(|(twin, _)| twin.name == object.name) {
+    let mut named: BTreeMap<&str, &Object> = BTreeMap::new();
+    for (object, _) in &pods {
+        if let Some(twin) = named.insert(&object.name, object) {
             return Err(GenerateError::Resource {
                 place: inputs.place(object, "metadata"),
                 resource: object.title(),
@@ -202,18 +219,28 @@ pub async fn generate(options: &GenerateOptions) -> Result<Report, GenerateError
         }
     }
 
+    let mut services: BTreeMap<&str, BTreeMap<&str, &Value>> = BTreeMap::new();
+    for (object, _) in &pods {
+        services.entry(&object.namespace).or_insert_with(|| inputs.of_kind("Service", &object.namespace));
+    }
+    let none = BTreeMap::new();
     let mut workloads = Vec::new();
     let mut entries = Vec::new();
+    let mut made_pods = Vec::new();
     for (object, role) in &pods {
-        let made = workload::make(&inputs, object, *role, &frame, &mut images).await?;
+        let services = services.get(object.namespace.as_str()).unwrap_or(&none);
+        let made = workload::make(&inputs, object, *role, &frame, services, &mut images).await?;
         if *role == Role::Coordinator {
             frame.coordinator = Some((made.report.identity, object.namespace.clone()));
         }
-        if let Some(pointer) = object.template() {
-            inputs.set(object, &pointer, made.pod);
-        }
+        made_pods.push(made.pod);
         workloads.push(made.report);
         entries.push(made.entry);
+    }
+    for ((object, _), pod) in pods.iter().zip(made_pods) {
+        if let Some(pointer) = object.template() {
+            inputs.set(object, &pointer, pod);
+        }
     }
 
     let lease_seconds = old.as_ref().map_or(settings.lease_seconds, |old| old.lease_seconds);
@@ -223,25 +250,38 @@ pub async fn generate(options: &GenerateOptions) -> Result<Report, GenerateError
     let invalid = |source| GenerateError::Manifest { path: manifest_path.clone(), source };
     manifest.validate().map_err(invalid)?;
     notices.extend(plain_pods(&inputs));
+    if options.namespace.is_none() && pods.iter().any(|(object, _)| !object.namespace_given) {
+        notices.push(
+            "resources without `metadata.namespace` are bound to the namespace `default`; `--namespace` binds them to another"
+                .into(),
+        );
+    }
 
     let mut outputs = vec![Output { path: manifest_path.clone(), content: manifest.to_text() }];
     if stored_settings.is_none() {
         outputs.push(Output { path: settings_path, content: settings.to_text() });
     }
-    outputs.extend(yaml_outputs(&inputs, options, &mut notices));
+    let mut resources = yaml_outputs(&inputs, options, &mut notices)?;
+    let stdout = resources.iter().position(|output| output.path.as_os_str() == source::STDIN_NAME);
+    let stdout = stdout.map(|index| resources.swap_remove(index).content);
+    outputs.extend(resources);
     outputs.retain(|output| std::fs::read(&output.path).ok().as_deref() != Some(output.content.as_bytes()));
+    let mut up_to_date = outputs.is_empty();
+    if let (Some(text), Some(given)) = (&stdout, &options.stdin) {
+        up_to_date &= text.as_bytes() == given.as_slice();
+    }
     let changed: Vec<_> = outputs.iter().map(|output| output.path.clone()).collect();
     if !options.check {
         write::write_all(&outputs)?;
     }
-    Ok(Report { deployment_id, workloads, up_to_date: changed.is_empty(), changed, notices })
+    Ok(Report { deployment_id, workloads, up_to_date, changed, notices, stdout })
 }
 
 /// The pods that are to be confidential, with their roles.
 fn confidential(inputs: &Inputs) -> Vec<(Object, Role)> {
     let mut pods = Vec::new();
     for object in &inputs.objects {
-        let Some(pod) = pod_of(inputs, object).filter(|pod| input::is_confidential(pod)) else {
+        let Some(pod) = pod_of(inputs, object).filter(|pod| kinds::is_confidential(pod)) else {
             continue;
         };
         let is_coordinator = coordinator::is_coordinator(inputs.value(object), pod);
@@ -257,9 +297,15 @@ fn pod_of<'a>(inputs: &'a Inputs, object: &Object) -> Option<&'a Value> {
 
 /// Pods that stay as they are, because they do not ask for anything else.
 fn plain_pods(inputs: &Inputs) -> Vec<String> {
-    let plain = |object: &&Object| pod_of(inputs, object).is_some_and(|pod| !input::is_confidential(pod));
+    let plain = |object: &&Object| pod_of(inputs, object).is_some_and(|pod| !kinds::is_confidential(pod));
     let notice = |object: &Object| {
-        format!("{} is not confidential: it has no `runtimeClassName: {RUNTIME_CLASS}`", object.title())
+        let class = pod_of(inputs, object).and_then(|pod| pod["spec"]["runtimeClassName"].as_str());
+        match class {
+            None => format!("{} is not confidential: it has no `runtimeClassName: {RUNTIME_CLASS}`", object.title()),
+            Some(class) => {
+                format!("{} is not confidential: `runtimeClassName: {class}` is not such a class", object.title())
+            }
+        }
     };
     inputs.objects.iter().filter(plain).map(notice).collect()
 }
@@ -286,29 +332,49 @@ fn random_id() -> Result<DeploymentId, GenerateError> {
     Ok(DeploymentId::from_bytes(bytes))
 }
 
-/// The first directory among the paths, or that of the first file.
-fn resources_directory(options: &GenerateOptions) -> PathBuf {
+/// Where the Coordinator's resources go: the first directory among the paths, or that of the first file; with standard
+/// input alone, to standard output.
+fn coordinator_file(options: &GenerateOptions) -> PathBuf {
     if let Some(directory) = options.paths.iter().find(|path| path.is_dir()) {
-        return directory.clone();
+        return directory.join(COORDINATOR_FILE);
     }
-    let parent = options.paths.first().and_then(|path| path.parent());
-    parent.map_or_else(|| PathBuf::from("."), Path::to_owned)
+    let file = options.paths.iter().find(|path| path.as_os_str() != STDIN);
+    match file {
+        None => PathBuf::from(source::STDIN_NAME),
+        Some(file) => file.parent().unwrap_or(Path::new(".")).join(COORDINATOR_FILE),
+    }
 }
 
 /// The texts of all resource files, changed or not: under `--output` the unchanged ones are wanted, too.
-fn yaml_outputs(inputs: &Inputs, options: &GenerateOptions, notices: &mut Vec<String>) -> Vec<Output> {
-    let mut outputs = Vec::new();
+fn yaml_outputs(
+    inputs: &Inputs,
+    options: &GenerateOptions,
+    notices: &mut Vec<String>,
+) -> Result<Vec<Output>, GenerateError> {
+    let mut outputs: Vec<Output> = Vec::new();
+    let mut places: BTreeMap<PathBuf, &Path> = BTreeMap::new();
+    let originals: BTreeSet<_> = inputs.files.iter().filter_map(|file| file.path.canonicalize().ok()).collect();
     for file in &inputs.files {
         let content = match &file.text {
             Some(text) => {
-                let rewritten = yaml::rewrite(text, &file.documents, &file.trees);
+                // Documents that were added to standard input have no place in its text.
+                let (old, added) = file.trees.split_at(file.documents.len().min(file.trees.len()));
+                let rewritten = yaml::rewrite(text, &file.documents, old);
                 if !rewritten.in_place {
                     let file = file.path.display();
                     notices.push(format!(
                         "`{file}` was written anew, without its comments: it could not be edited in place"
                     ));
                 }
-                rewritten.text
+                let mut text = rewritten.text;
+                for tree in added {
+                    if !text.is_empty() && !text.ends_with('\n') {
+                        text.push('\n');
+                    }
+                    text.push_str("---\n");
+                    text.push_str(&yaml::emit_document(tree));
+                }
+                file.form.join(&text)
             }
             None => {
                 let documents: Vec<_> = file.trees.iter().map(yaml::emit_document).collect();
@@ -316,12 +382,23 @@ fn yaml_outputs(inputs: &Inputs, options: &GenerateOptions, notices: &mut Vec<St
             }
         };
         let path = match &options.output {
-            Some(directory) => directory.join(file.path.file_name().unwrap_or_default()),
-            None => file.path.clone(),
+            Some(directory) if file.path.as_os_str() != source::STDIN_NAME => directory.join(&file.relative),
+            _ => file.path.clone(),
         };
+        if options.output.is_some() {
+            let hint = "give one directory that holds both, or another `--output`".to_owned();
+            if let Some(other) = places.insert(path.clone(), &file.path) {
+                let reason = format!("`{}` and `{}` would both be written here", other.display(), file.path.display());
+                return Err(GenerateError::File { path, reason, hint });
+            }
+            if path.canonicalize().is_ok_and(|path| originals.contains(&path)) {
+                let reason = "`--output` leaves the originals alone, and this is one of them".to_owned();
+                return Err(GenerateError::File { path, reason, hint: "choose another `--output`".into() });
+            }
+        }
         outputs.push(Output { path, content });
     }
-    outputs
+    Ok(outputs)
 }
 
 #[cfg(test)]

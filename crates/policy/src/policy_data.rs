@@ -1,17 +1,39 @@
 //! The values of one pod that the rules compare a request with, derived from the requests that the pod leads to.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Map, Value, json};
 
 use crate::registry::ImageConfig;
 use crate::request::{
-    self, COPIED_PREFIX, MARK, MAX_GENERATE_NAME, PodInstance, RequestError, container_request, is_passed_on,
-    pause_request, sandbox_request, symbolic_container_id,
+    self, COPIED_PREFIX, MARK, PodInstance, RequestError, VolumeKind, container_request, is_passed_on, mount_volume,
+    pause_request, pod_pattern, sandbox_request, symbolic_container_id, volume_kind,
 };
 
-/// The rules, equal for all pods.
+/// The rules, equal for all pods, as they are meant to be read.
 pub(crate) const RULES: &str = include_str!("rules.rego");
+
+/// Whether the policies of platform `local` let the host read what containers write. Without it `casemate logs` shows
+/// nothing.
+pub(crate) const LOCAL_OPENS_LOGS: bool = true;
+
+/// What a policy lets the host do beyond running the pod. The default is nothing.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Openings {
+    /// The host may read what the user's containers write.
+    pub(crate) logs: bool,
+    /// Argument lists of commands that the host may run, by container. Initializer and mesh run none, whatever is here.
+    pub(crate) exec: BTreeMap<String, Vec<Vec<String>>>,
+    /// Volumes of claims whose contents the host copies into the guest.
+    pub(crate) copied_claims: BTreeSet<String>,
+}
+
+impl Openings {
+    /// Those of platform `local`.
+    pub(crate) fn local() -> Self {
+        Self { logs: LOCAL_OPENS_LOGS, ..Self::default() }
+    }
+}
 
 /// A container with the configuration of its image.
 pub(crate) struct PolicyContainer<'a> {
@@ -39,6 +61,8 @@ pub(crate) struct PolicyInputs<'a> {
     pub(crate) services: Vec<String>,
     /// ConfigMaps and Secrets of the namespace.
     pub(crate) config: &'a PodInstance,
+    /// What the host may do beyond running the pod.
+    pub(crate) openings: Openings,
 }
 
 /// The policy of a pod: the rules and the pod's values.
@@ -46,10 +70,18 @@ pub(crate) fn policy(inputs: &PolicyInputs<'_>) -> Result<String, RequestError> 
     Ok(render(&policy_data(inputs)?))
 }
 
+/// The rules as they travel with each pod: the readable ones without comments, blank lines and margins. A decision is
+/// the same by either, and the hardware measures these.
+pub(crate) fn embedded_rules() -> String {
+    // No line of a text in quotes or backquotes ends in the rules, so that a line is code or comment as a whole.
+    let lines = RULES.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
+    lines.flat_map(|line| [line, "\n"]).collect()
+}
+
 /// The text of a policy. Objects have a line for each member, and lists of text stand on one line while they are short:
 /// that is how people read them.
 pub(crate) fn render(data: &Value) -> String {
-    let mut out = format!("{RULES}\npolicy_data := ");
+    let mut out = embedded_rules() + "policy_data := ";
     write_value(&mut out, data, 0);
     out.push('\n');
     out
@@ -98,10 +130,12 @@ pub(crate) fn policy_data(inputs: &PolicyInputs<'_>) -> Result<Value, RequestErr
     instance.secrets.clone_from(&inputs.config.secrets);
     let cid = symbolic_container_id();
 
-    let mut copies = BTreeSet::new();
+    let mut copies = Copies::default();
     let mut sandboxed = instance.clone();
     sandboxed.sandbox_id.clone_from(&cid);
-    let pause = record(&pause_request(pod, &sandboxed), &mut copies, "sandbox", pod);
+    let pause_request = pause_request(pod, &sandboxed);
+    copies.add(pod, &Value::Null, &pause_request, &inputs.openings)?;
+    let pause = record(&pause_request, "sandbox", pod);
     let mut containers = Map::new();
     let mut signals = Vec::new();
     for PolicyContainer { container, image, signals: signalled } in &inputs.containers {
@@ -110,7 +144,12 @@ pub(crate) fn policy_data(inputs: &PolicyInputs<'_>) -> Result<Value, RequestErr
         if *signalled {
             signals.push(name.clone());
         }
-        if containers.insert(name.clone(), record(&request, &mut copies, "container", pod)).is_some() {
+        copies.add(pod, container, &request, &inputs.openings)?;
+        let mut record = record(&request, "container", pod);
+        if let Some(exec) = inputs.openings.exec.get(&name).filter(|exec| *signalled && !exec.is_empty()) {
+            record["exec"] = json!(exec);
+        }
+        if containers.insert(name.clone(), record).is_some() {
             let reason = "two containers have this name".into();
             return Err(RequestError::Invalid { path: format!("containers.{name}"), reason });
         }
@@ -134,7 +173,8 @@ pub(crate) fn policy_data(inputs: &PolicyInputs<'_>) -> Result<Value, RequestErr
         "sandbox_storages": storages(&sandbox),
         "services": services,
         "signals": signals,
-        "copies": copies,
+        "logs": inputs.openings.logs,
+        "copies": {"files": copies.files, "trees": copies.trees},
         "mounts": mounts,
         "pause": pause,
         "containers": containers,
@@ -155,12 +195,73 @@ fn template(value: &Value) -> Value {
     Value::String(out)
 }
 
+/// The base names of what the host copies into the guest for a pod.
+#[derive(Default)]
+struct Copies {
+    /// Of single files.
+    files: BTreeSet<String>,
+    /// Of directories with what is below them.
+    trees: BTreeSet<String>,
+}
+
+impl Copies {
+    /// Adds what one container mounts.
+    fn add(
+        &mut self,
+        pod: &Value,
+        container: &Value,
+        request: &Value,
+        openings: &Openings,
+    ) -> Result<(), RequestError> {
+        for mount in request["OCI"]["Mounts"].as_array().into_iter().flatten() {
+            let source = template(&mount["source"]);
+            let base = source.as_str().and_then(|source| source.strip_prefix(COPIED_PREFIX));
+            let Some(base) = base.and_then(|rest| rest.strip_prefix("$(cid)-$(rand)-")) else { continue };
+            let destination = mount["destination"].as_str().unwrap_or_default();
+            let names = match mount_volume(pod, container, destination) {
+                Some(volume) => match volume_kind(volume)? {
+                    VolumeKind::Claim => {
+                        let name = volume["name"].as_str().unwrap_or_default();
+                        openings.copied_claims.contains(name).then_some(&mut self.trees)
+                    }
+                    _ => Some(&mut self.trees),
+                },
+                None if destination == SERVICE_ACCOUNT => Some(&mut self.trees),
+                None => Some(&mut self.files),
+            };
+            if let Some(names) = names {
+                names.insert(base.to_owned());
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Where the kubelet mounts the token of the API server.
+const SERVICE_ACCOUNT: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
+
+/// The spellings under which a host may name an image: that of the pod's YAML, and without the tag.
+fn image_names(reference: &str) -> Vec<String> {
+    let mut names = vec![reference.to_owned()];
+    if let Some((name, digest)) = reference.split_once('@') {
+        let (path, last) = name.rsplit_once('/').map_or((None, name), |(path, last)| (Some(path), last));
+        if let Some((last, _)) = last.split_once(':') {
+            let path = path.map(|path| format!("{path}/")).unwrap_or_default();
+            names.push(format!("{path}{last}@{digest}"));
+        }
+    }
+    names
+}
+
 fn storages(request: &Value) -> Vec<Value> {
+    let image = &request["OCI"]["Annotations"][IMAGE_NAME];
     let all = request["storages"].as_array().into_iter().flatten();
     all.map(|storage| {
+        let is_image =
+            image.is_string() && storage["driver"] == json!("image_guest_pull") && storage["source"] == *image;
         json!({
             "driver": storage["driver"],
-            "source": storage["source"],
+            "source": if is_image { json!("$(image)") } else { storage["source"].clone() },
             "fstype": storage["fstype"],
             "options": storage["options"],
             "mount_point": template(&storage["mount_point"]),
@@ -169,8 +270,11 @@ fn storages(request: &Value) -> Vec<Value> {
     .collect()
 }
 
+/// The annotation that names a container's image, and that the shim pulls by.
+const IMAGE_NAME: &str = "io.kubernetes.cri.image-name";
+
 /// What the rules compare of one request.
-fn record(request: &Value, copies: &mut BTreeSet<String>, kind: &str, pod: &Value) -> Value {
+fn record(request: &Value, kind: &str, pod: &Value) -> Value {
     let oci = &request["OCI"];
     let process = &oci["Process"];
     let (mut env, mut env_from) = (Vec::new(), Map::new());
@@ -186,22 +290,17 @@ fn record(request: &Value, copies: &mut BTreeSet<String>, kind: &str, pod: &Valu
     for mount in oci["Mounts"].as_array().into_iter().flatten() {
         let mut mount = mount.clone();
         mount["source"] = template(&mount["source"]);
-        let source = mount["source"].as_str().unwrap_or_default();
-        if let Some(base) = source.strip_prefix(COPIED_PREFIX).and_then(|rest| rest.strip_prefix("$(cid)-$(rand)-")) {
-            copies.insert(base.to_owned());
-        }
         mounts.push(mount);
     }
     let mut annotations = Map::new();
-    if kind == "sandbox" {
-        let own = pod["metadata"]["annotations"].as_object().into_iter().flatten();
-        // The initdata annotation cannot hold itself; what it says is bound by the hardware's field.
-        let own = own.filter(|(key, _)| is_passed_on(key) && *key != protocol::initdata::ANNOTATION);
-        annotations.extend(own.map(|(key, value)| (key.clone(), value.clone())));
-    } else {
-        for key in ["io.kubernetes.cri.container-name", "io.kubernetes.cri.image-name"] {
-            annotations.insert(key.to_owned(), oci["Annotations"][key].clone());
-        }
+    // What is passed on stands in the specification of every container of the pod. The initdata annotation cannot hold
+    // itself; what it says is bound by the hardware's field.
+    let own = pod["metadata"]["annotations"].as_object().into_iter().flatten();
+    let own = own.filter(|(key, _)| is_passed_on(key) && *key != protocol::initdata::ANNOTATION);
+    annotations.extend(own.map(|(key, value)| (key.clone(), value.clone())));
+    if kind != "sandbox" {
+        let key = "io.kubernetes.cri.container-name";
+        annotations.insert(key.to_owned(), oci["Annotations"][key].clone());
     }
     let user = &process["User"];
     let mut record = json!({
@@ -221,6 +320,8 @@ fn record(request: &Value, copies: &mut BTreeSet<String>, kind: &str, pod: &Valu
     });
     if kind == "sandbox" {
         record["sysctl"] = oci["Linux"]["Sysctl"].clone();
+    } else {
+        record["images"] = json!(image_names(oci["Annotations"][IMAGE_NAME].as_str().unwrap_or_default()));
     }
     record
 }
@@ -238,25 +339,6 @@ fn take_common_mounts(containers: &mut Map<String, Value>) -> Vec<Value> {
         }
     }
     common
-}
-
-/// The names that Kubernetes gives to the pods of a resource.
-fn pod_pattern(kind: &str, name: &str) -> String {
-    // Kubernetes draws suffixes from letters and digits, five of them; a Deployment's ReplicaSet has up to ten more.
-    let generated = |middle: &str, room: usize| {
-        if name.len() + room <= MAX_GENERATE_NAME {
-            return format!("^{}{middle}-[a-z0-9]{{5}}$", escape(name));
-        }
-        // A long name is cut before the suffix is added, at a place that depends on the hash.
-        let kept: String = name.chars().take(MAX_GENERATE_NAME - room).collect();
-        format!("^{}[a-z0-9.-]{{0,{}}}[a-z0-9]{{5}}$", escape(&kept), room)
-    };
-    match kind {
-        "Pod" => format!("^{}$", escape(name)),
-        "StatefulSet" => format!("^{}-[0-9]{{1,6}}$", escape(name)),
-        "Deployment" => generated("-[a-z0-9]{1,10}", 12),
-        _ => generated("", 1),
-    }
 }
 
 /// Names of Kubernetes objects hold letters, digits, `-` and `.`; only the dot means something to a pattern.

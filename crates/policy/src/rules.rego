@@ -13,6 +13,8 @@ default AllowRequestsFailingPolicy := false
 default CopyFileRequest := false
 default CreateContainerRequest := false
 default CreateSandboxRequest := false
+default ExecProcessRequest := false
+default ReadStreamRequest := false
 default RemoveContainerRequest := false
 default SignalProcessRequest := false
 default StartContainerRequest := false
@@ -21,12 +23,11 @@ default UpdateEphemeralMountsRequest := false
 default UpdateInterfaceRequest := false
 default UpdateRoutesRequest := false
 
-# Always allowed: they end something, wait, count, or read the container's own output.
+# Always allowed: they end something, wait or count.
 default DestroySandboxRequest := true
 default GetOOMEventRequest := true
 default GuestDetailsRequest := true
 default OnlineCPUMemRequest := true
-default ReadStreamRequest := true
 default RemoveStaleVirtiofsShareMountsRequest := true
 default StatsContainerRequest := true
 default WaitProcessRequest := true
@@ -35,14 +36,13 @@ default WaitProcessRequest := true
 default AddSwapPathRequest := false
 default AddSwapRequest := false
 default CloseStdinRequest := false
-default ExecProcessRequest := false
 default GetDiagnosticDataRequest := false
 default GetIPTablesRequest := false
 default GetMetricsRequest := false
 default ListInterfacesRequest := false
 default ListRoutesRequest := false
-default MemAgentCompactRequest := false
-default MemAgentMemcgRequest := false
+default MemAgentCompactConfig := false
+default MemAgentMemcgConfig := false
 default MemHotplugByProbeRequest := false
 default PauseContainerRequest := false
 default PullImageRequest := false
@@ -90,6 +90,13 @@ is_sandbox if {
 	cid == sandbox
 }
 
+# What the agent remembers of the container of a request.
+live_name := data.pstate[state_key("id:", cid)]
+
+state_key(kind, name) := concat("", [kind, name])
+
+state_path(kind, name) := concat("", ["/pstate/", kind, name])
+
 # The pause container comes first, and once.
 CreateContainerRequest := {"ops": ops, "allowed": true} if {
 	annotations["io.kubernetes.cri.container-type"] == "sandbox"
@@ -109,15 +116,14 @@ CreateContainerRequest := {"ops": ops, "allowed": true} if {
 	]
 }
 
-# Each container of the pod is live at most once.
+# Each container of the pod is live at most once, and an id names one container for ever: what an agent keeps under the
+# id of a container that failed must not become part of another.
 CreateContainerRequest := {"ops": ops, "allowed": true} if {
 	annotations["io.kubernetes.cri.container-type"] == "container"
 	name := annotations["io.kubernetes.cri.container-name"]
 	container := policy_data.containers[name]
-	live := concat("", ["live:", name])
-	not data.pstate[live]
-	id := concat("", ["id:", cid])
-	not data.pstate[id]
+	not data.pstate[state_key("live:", name)]
+	not data.pstate[state_key("used:", cid)]
 	cid != sandbox
 	annotations["io.kubernetes.cri.sandbox-name"] == data.pstate.pod
 	annotations["io.kubernetes.cri.sandbox-uid"] == data.pstate.uid
@@ -125,8 +131,9 @@ CreateContainerRequest := {"ops": ops, "allowed": true} if {
 	oci.Linux.Sysctl == {}
 	allow_container(container, array.concat(policy_data.mounts, container.mounts))
 	ops := [
-		{"op": "add", "path": concat("", ["/pstate/", live]), "value": cid},
-		{"op": "add", "path": concat("", ["/pstate/", id]), "value": name},
+		{"op": "add", "path": state_path("live:", name), "value": cid},
+		{"op": "add", "path": state_path("id:", cid), "value": name},
+		{"op": "add", "path": state_path("used:", cid), "value": true},
 	]
 }
 
@@ -135,19 +142,19 @@ StartContainerRequest if {
 	empty_besides(input, {"container_id"})
 }
 
-StartContainerRequest if {
-	data.pstate[concat("", ["id:", cid])]
+StartContainerRequest := {"ops": ops, "allowed": true} if {
+	live_name
 	empty_besides(input, {"container_id"})
+	ops := [{"op": "add", "path": state_path("started:", cid), "value": true}]
 }
 
 # After removal a container may be created again. The pause container stays the only one.
 RemoveContainerRequest := {"ops": ops, "allowed": true} if {
 	is_id(input.container_id)
 	empty_besides(input, {"container_id", "timeout"})
-	id := concat("", ["id:", cid])
-	ops := [{"op": "remove", "path": concat("", ["/pstate/", key])} |
-		name := data.pstate[id]
-		some key in [id, concat("", ["live:", name])]
+	ops := [{"op": "remove", "path": state_key("/pstate/", kept)} |
+		some kept in [state_key("id:", cid), state_key("live:", live_name), state_key("started:", cid)]
+		data.pstate[kept]
 	]
 }
 
@@ -158,9 +165,41 @@ SignalProcessRequest if {
 }
 
 SignalProcessRequest if {
-	data.pstate[concat("", ["id:", cid])] in policy_data.signals
+	live_name in policy_data.signals
 	empty_besides(input, {"container_id", "exec_id", "signal"})
 }
+
+# A command in a container that runs, with exactly one of its argument lists, as the container's own user and with its
+# environment. Never in initializer or mesh, and without a terminal.
+ExecProcessRequest if {
+	live_name in policy_data.signals
+	data.pstate[state_key("started:", cid)]
+	container := policy_data.containers[live_name]
+	regex.match(`^[A-Za-z0-9._-]{1,128}$`, input.exec_id)
+	input.exec_id != cid
+	process := input.process
+	process.Args in container.exec
+	process.Terminal == false
+	allow_user(container.user, process.User)
+	allow_env(container, process.Env)
+	process.Cwd == container.cwd
+	process.NoNewPrivileges == container.no_new_privileges
+	empty_besides(process, {"Terminal", "User", "Args", "Env", "Cwd", "NoNewPrivileges"})
+	empty_besides(input, {"container_id", "exec_id", "process", "stdout_port", "stderr_port"})
+}
+
+# What the containers write. Closed, an agent of Kata reads it and throws it away.
+ReadStreamRequest if {
+	policy_data.logs
+	is_known
+	regex.match(`^[A-Za-z0-9._-]{0,128}$`, object.get(input, "exec_id", ""))
+	is_count(object.get(input, "len", 0))
+	empty_besides(input, {"container_id", "exec_id", "len"})
+}
+
+is_known if is_sandbox
+
+is_known if live_name
 
 allow_container(container, mounts) if {
 	is_id(cid)
@@ -187,6 +226,16 @@ allow_annotations(container) if {
 	every key, value in object.remove(annotations, object.keys(required)) {
 		allow_annotation(key, value)
 	}
+	allow_image(container)
+}
+
+# The same image in two spellings: as the pod's YAML says it, and without its tag, as older hosts do. The pause
+# container has none.
+allow_image(container) if annotations["io.kubernetes.cri.image-name"] in container.images
+
+allow_image(container) if {
+	not container.images
+	not annotations["io.kubernetes.cri.image-name"]
 }
 
 required_annotations(container) := object.union(container.annotations, {
@@ -202,6 +251,8 @@ allow_annotation(key, value) if regex.match(annotation_patterns[key], value)
 annotation_patterns := {
 	"io.katacontainers.config.hypervisor.cc_init_data": `^[A-Za-z0-9+/=]*$`,
 	"io.katacontainers.pkg.oci.bundle_path": concat("", [`^/run/([a-z0-9_.-]+/)*k8s\.io/`, cid, `$`]),
+	# Checked by allow_image.
+	"io.kubernetes.cri.image-name": `^`,
 	"io.kubernetes.cri.podsandbox.image-name": `^[A-Za-z0-9_.:/@-]*$`,
 	"io.kubernetes.cri.sandbox-cpu-period": `^[0-9]+$`,
 	"io.kubernetes.cri.sandbox-cpu-quota": `^-?[0-9]+$`,
@@ -246,6 +297,7 @@ allow_capabilities(capabilities, given) if {
 
 # Every declared variable with its value, each name once, and besides only what the cluster alone knows.
 allow_env(container, given) if {
+	is_array(given)
 	names := {variable_name(variable) | some variable in given}
 	count(names) == count(given)
 	variables := {variable | some variable in given}
@@ -274,9 +326,9 @@ allow_variable(container, variable) if {
 
 allow_value("hostname", value) if value == data.pstate.hostname
 
-allow_value("pod-name", value) if value == annotations["io.kubernetes.cri.sandbox-name"]
+allow_value("pod-name", value) if value == data.pstate.pod
 
-allow_value("pod-uid", value) if value == annotations["io.kubernetes.cri.sandbox-uid"]
+allow_value("pod-uid", value) if value == data.pstate.uid
 
 allow_value("node-name", value) if regex.match(`^[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?$`, value)
 
@@ -307,9 +359,22 @@ allow_mounts(mounts, given) if {
 }
 
 allow_mount(mount, given) if {
-	object.remove(given, {"source"}) == object.remove(mount, {"source"})
+	object.remove(given, {"source", "options"}) == object.remove(mount, {"source", "options"})
 	source_fits(mount.source, given.source)
+	allow_options(mount, given.options)
 }
+
+allow_options(mount, options) if options == mount.options
+
+# Newer hosts repeat these of their own cgroup file system. It stays read-only.
+allow_options(mount, options) if {
+	mount.type_ == "cgroup"
+	is_array(options)
+	count({option | some option in options}) == count(options)
+	[option | some option in options; not option in cgroup_options_of_newer_hosts] == mount.options
+}
+
+cgroup_options_of_newer_hosts := ["nsdelegate", "memory_recursiveprot"]
 
 # No mount hides one that was made before it.
 in_order(given) if {
@@ -346,12 +411,20 @@ allow_storages(storages, given) if {
 		some candidate in given
 		candidate.mount_point == fill(storage.mount_point)
 		candidate.driver == storage.driver
-		candidate.source == storage.source
+		allow_source(storage.source, candidate.source)
 		candidate.fstype == storage.fstype
 		candidate.options == storage.options
 		allow_driver_options(candidate.driver, candidate.driver_options)
 		empty_besides(candidate, {"driver", "driver_options", "source", "fstype", "options", "mount_point"})
 	}
+}
+
+# `$(image)` is the image that the container's annotation names, which `allow_image` compares.
+allow_source("$(image)", source) if source == annotations["io.kubernetes.cri.image-name"]
+
+allow_source(wanted, source) if {
+	wanted != "$(image)"
+	source == wanted
 }
 
 allow_driver_options(driver, options) if {
@@ -407,6 +480,7 @@ masked_paths_of_newer_hosts := ["/proc/interrupts", "/sys/devices/virtual/powerc
 readonly_paths := ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"]
 
 paths_fit(paths, optional, given) if {
+	is_array(given)
 	set := {path | some path in given}
 	count(set) == count(given)
 	count({path | some path in paths} - set) == 0
@@ -432,26 +506,31 @@ sysctls_of_newer_hosts := {
 
 # ---- Files that the host copies in -----------------------------------------------------------------------------------
 
-# Their content is the host's word. Only the files named in `policy_data.copies`, and only below them.
+# Their content is the host's word. `policy_data.copies` names single files, and trees with what lies below them.
 CopyFileRequest if {
 	copied := "/run/kata-containers/shared/containers/"
 	startswith(input.path, copied)
 	parts := split(trim_prefix(input.path, copied), "/")
-	every part in parts {
-		not part in {"", ".", ".."}
-	}
+	stays_below(parts)
 	regex.match(`^[0-9a-f]{64}-[0-9a-f]{16}-`, parts[0])
-	substring(parts[0], 82, -1) in policy_data.copies
-	# Newer shims name the type and the target of a link, older ones have the type in the upper bits of the mode. Agents
-	# read either, so that a request that says both must say the same twice.
-	is_number(object.get(input, "file_mode", 0))
+	every field in ["file_mode", "file_size", "offset", "uid", "gid"] {
+		is_count(object.get(input, field, 0))
+	}
+	object.get(input, "dir_mode", 0) in copy_dir_modes
+	is_array(object.get(input, "data", []))
+	# Newer agents show the type and the target of a link, older ones the type in the upper bits of the mode and the
+	# target in `data` or `symlink_src`. A request that says something twice must say the same twice.
 	count(copied_types) == 1
 	some type in copied_types
-	allow_copied_type(type, count(parts))
+	allow_copy(type, substring(parts[0], 82, -1), count(parts))
 	empty_besides(input, {
-		"path", "file_size", "file_mode", "file_type", "dir_mode", "uid", "gid", "offset", "symlink_src", "symlink_target",
+		"path", "file_size", "file_mode", "file_type", "dir_mode", "uid", "gid", "offset", "data", "symlink_src",
+		"symlink_target",
 	})
 }
+
+# 0750 as Go, as Rust, and as nobody writes it: directories on the way to the file.
+copy_dir_modes := [2147484136, 16872, 0]
 
 copied_types contains type if {
 	type := object.get(input, "file_type", "")
@@ -459,13 +538,52 @@ copied_types contains type if {
 }
 
 copied_types contains object.get(types_of_modes, format_int(bits, 10), "no type that is copied") if {
-	mode := object.get(input, "file_mode", 0)
-	bits := floor(mode / 4096)
+	bits := floor(object.get(input, "file_mode", 0) / 4096)
 	bits != 0
 }
 
 # S_IFDIR, S_IFREG and S_IFLNK, in units of 0o10000.
 types_of_modes := {"4": "Directory", "8": "Regular", "10": "Symlink"}
+
+# A file of one of the names, or in a tree; no set-user-id, set-group-id or sticky bit.
+allow_copy("Regular", base, depth) if {
+	is_place(base, depth)
+	count(link_targets) == 0
+	object.get(input, "file_mode", 0) % 4096 < 512
+}
+
+# The kubelet's directories may be sticky and pass on their group.
+allow_copy("Directory", base, depth) if {
+	base in policy_data.copies.trees
+	count(link_targets) == 0
+	is_empty(object.get(input, "data", []))
+	object.get(input, "file_mode", 0) % 4096 < 2048
+}
+
+# A link within a tree that leads down from where it stands, so that no chain of links leaves the tree.
+allow_copy("Symlink", base, depth) if {
+	base in policy_data.copies.trees
+	depth > 1
+	shown := spelled(object.get(input, "data", []))
+	targets := (link_targets | {shown}) - {""}
+	count(targets) == 1
+	every target in targets {
+		stays_below(split(target, "/"))
+	}
+}
+
+is_place(base, 1) if base in policy_data.copies.files
+
+is_place(base, depth) if {
+	base in policy_data.copies.trees
+	depth > 1
+}
+
+stays_below(parts) if {
+	every part in parts {
+		not part in {"", ".", ".."}
+	}
+}
 
 link_targets contains target if {
 	some field in ["symlink_src", "symlink_target"]
@@ -473,22 +591,45 @@ link_targets contains target if {
 	not is_empty(target)
 }
 
-allow_copied_type("Regular", _) if count(link_targets) == 0
-
-allow_copied_type("Directory", _) if count(link_targets) == 0
-
-# The kubelet's links stay in their own directory.
-allow_copied_type("Symlink", depth) if {
-	depth > 1
-	count(link_targets) == 1
-	some target in link_targets
-	parts := split(target, "/")
-	every part in parts {
-		not part in {"", ".", ".."}
+# The text of bytes from `-` to `z`. There is none of others.
+spelled(bytes) := text if {
+	every byte in bytes {
+		byte >= 45
+		byte <= 122
 	}
+	letters := "-./0123456789:;<=>?@ABCDEFGHIJKLMNOPQRSTUVWXYZ[\\]^_`abcdefghijklmnopqrstuvwxyz"
+	text := concat("", [substring(letters, byte - 45, 1) | some byte in bytes])
+	count(text) == count(bytes)
 }
 
 # ---- Network ---------------------------------------------------------------------------------------------------------
+
+# What the host may say of the guest's network. TLS does not trust the network; these keep it from being anything else
+# than a network: no loopback address leaves the guest, and no device is one that the rules do not know.
+network := {
+	"device": `^(eth|net)[0-9]{1,3}$`,
+	# Of one station.
+	"hardware_address": `^[0-9a-f][02468ace](:[0-9a-f]{2}){5}$`,
+	"address": concat("", ["^", ip, "$"]),
+	# The whole network, or one with its prefix.
+	"destination": concat("", ["^(", ip, "(/[0-9]{1,3})?)?$"]),
+	"loopback": `^127\.|^[0:]*:(0*1|[0-9a-f:]*ffff:.*)(/[0-9]+)?$`,
+	"prefix": `^[0-9]{1,3}$`,
+	"bus_path": `^[0-9a-f./]{0,64}$`,
+	"type": `^[a-z0-9_-]{0,15}$`,
+	# None or IFF_NOARP.
+	"raw_flags": [0, 128],
+	# RT_SCOPE_UNIVERSE and RT_SCOPE_LINK.
+	"scope": [0, 253],
+	# None or RTNH_F_ONLINK.
+	"route_flags": [0, 4],
+	# NUD_REACHABLE and NUD_PERMANENT.
+	"state": [2, 128],
+	# NTF_PROXY and NTF_ROUTER.
+	"neighbor_flags": [0, 8, 128, 136],
+	# From what every host of IPv4 must take to the longest frame.
+	"mtu": [576, 65535],
+}
 
 UpdateInterfaceRequest if {
 	empty_besides(input, {"interface"})
@@ -496,14 +637,21 @@ UpdateInterfaceRequest if {
 	empty_besides(interface, {
 		"name", "device", "hwAddr", "raw_flags", "IPAddresses", "mtu", "devicePath", "pciPath", "type", "type_",
 	})
-	is_device(interface.name)
-	is_device(interface.device)
-	regex.match(`^([0-9a-f]{2}:){5}[0-9a-f]{2}$`, interface.hwAddr)
-	interface.hwAddr != "00:00:00:00:00:00"
-	interface.raw_flags in {0, 128}
+	regex.match(network.device, interface.name)
+	regex.match(network.device, interface.device)
+	is_hardware_address(interface.hwAddr)
+	object.get(interface, "raw_flags", 0) in network.raw_flags
+	is_mtu(interface.mtu)
+	every field in ["devicePath", "pciPath"] {
+		regex.match(network.bus_path, object.get(interface, field, ""))
+	}
+	every field in ["type", "type_"] {
+		regex.match(network.type, object.get(interface, field, ""))
+	}
 	every address in interface.IPAddresses {
-		not_loopback(address.address)
 		empty_besides(address, {"address", "family", "mask"})
+		is_address(address.family, address.address)
+		regex.match(network.prefix, address.mask)
 	}
 }
 
@@ -511,10 +659,17 @@ UpdateRoutesRequest if {
 	empty_besides(input, {"routes"})
 	empty_besides(input.routes, {"Routes"})
 	every route in input.routes.Routes {
-		is_device(route.device)
-		not_loopback(route.dest)
-		not_loopback(route.source)
 		empty_besides(route, {"device", "dest", "source", "gateway", "scope", "family", "flags", "mtu"})
+		regex.match(network.device, route.device)
+		regex.match(network.destination, route.dest)
+		not regex.match(network.loopback, route.dest)
+		every field in ["gateway", "source"] {
+			is_address_or_none(route.family, object.get(route, field, ""))
+		}
+		is_family(route.family, route.dest)
+		route.scope in network.scope
+		object.get(route, "flags", 0) in network.route_flags
+		is_mtu_or_none(object.get(route, "mtu", 0))
 	}
 }
 
@@ -522,20 +677,47 @@ AddARPNeighborsRequest if {
 	empty_besides(input, {"neighbors"})
 	empty_besides(input.neighbors, {"ARPNeighbors"})
 	every neighbor in input.neighbors.ARPNeighbors {
-		is_device(neighbor.device)
-		not_loopback(neighbor.toIPAddress.address)
 		empty_besides(neighbor, {"device", "toIPAddress", "lladdr", "state", "flags"})
-		empty_besides(neighbor.toIPAddress, {"address", "family", "mask"})
+		regex.match(network.device, neighbor.device)
+		empty_besides(neighbor.toIPAddress, {"address", "family"})
+		is_address(neighbor.toIPAddress.family, neighbor.toIPAddress.address)
+		is_hardware_address(neighbor.lladdr)
+		neighbor.state in network.state
+		object.get(neighbor, "flags", 0) in network.neighbor_flags
 	}
 }
 
-is_device(name) if regex.match(`^(eth|net)[0-9]{1,3}$`, name)
-
-not_loopback(address) if {
-	regex.match(`^[0-9a-f.:/]*$`, address)
-	not startswith(address, "127.")
-	not regex.match(`^[0:]*:(0*1|[0-9a-f:]*ffff:.*)(/[0-9]+)?$`, address)
+is_hardware_address(address) if {
+	regex.match(network.hardware_address, address)
+	address != "00:00:00:00:00:00"
 }
+
+is_address(family, address) if {
+	regex.match(network.address, address)
+	not regex.match(network.loopback, address)
+	is_family(family, address)
+}
+
+is_address_or_none(_, "") := true
+
+is_address_or_none(family, address) if is_address(family, address)
+
+# IPv4 is family 0, and its addresses have no colon. A default route of either family has no destination.
+is_family(0, address) if not contains(address, ":")
+
+is_family(1, address) if contains(address, ":")
+
+is_family(1, "") := true
+
+is_mtu(mtu) if {
+	is_count(mtu)
+	mtu >= network.mtu[0]
+	mtu <= network.mtu[1]
+}
+
+is_mtu_or_none(0) := true
+
+is_mtu_or_none(mtu) if is_mtu(mtu)
 
 UpdateEphemeralMountsRequest if {
 	input.storages == []
@@ -551,8 +733,14 @@ hostname_fits(_) if policy_data.hostname_is_fixed
 hostname_fits(name) if data.pstate.hostname == substring(name, 0, 63)
 
 same(list, given) if {
+	is_array(given)
 	count(given) == count(list)
 	{item | some item in given} == {item | some item in list}
+}
+
+is_count(number) if {
+	number >= 0
+	number == floor(number)
 }
 
 # What these rules do not know must not be there, or be empty.

@@ -7,6 +7,7 @@
 #[macro_use]
 mod say;
 
+mod bench_generate;
 mod bench_verifier;
 mod check;
 mod ci;
@@ -71,6 +72,8 @@ enum Bench {
     StartUp(demo::start_up::StartUpArgs),
     /// Appraisals of each kind of Evidence, beside the signature checks that they cannot avoid
     Verifier(bench_verifier::VerifierArgs),
+    /// From Kubernetes YAML to policies: one pod and many, cold and warm, beside a copy of the image
+    Generate(bench_generate::GenerateArgs),
 }
 
 fn main() -> ExitCode {
@@ -86,6 +89,7 @@ fn main() -> ExitCode {
         Task::Demo(args) => demo::run(&args),
         Task::Bench(Bench::StartUp(args)) => demo::start_up::run(&args),
         Task::Bench(Bench::Verifier(args)) => bench_verifier::run(&args),
+        Task::Bench(Bench::Generate(args)) => bench_generate::run(&args),
         Task::Fuzz(args) => fuzz::run(&args),
         Task::Ci(args) => ci::run(&args),
     });

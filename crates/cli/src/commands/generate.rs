@@ -20,12 +20,16 @@ use crate::{Context, output};
 Examples:
   casemate generate --reference-values local resources/
   casemate generate --reference-values local --check resources/          exit 1 if not up to date
-  casemate generate --reference-values local --output generated/ resources/"
+  casemate generate --reference-values local --output generated/ resources/
+  helm template ./chart | casemate generate --reference-values local - | kubectl apply -f -"
 )]
 pub(crate) struct GenerateArgs {
-    /// YAML files, or folders of them
+    /// YAML files, folders of them, or `-` for standard input, whose result goes to standard output
     #[arg(required = true)]
     paths: Vec<PathBuf>,
+    /// The namespace of resources that name none [default: default]
+    #[arg(short, long, value_name = "NAMESPACE")]
+    namespace: Option<String>,
     /// The platform whose reference values the manifest gets; `local` is the local engine, INSECURE
     #[arg(long, value_name = "PLATFORM")]
     reference_values: String,
@@ -62,6 +66,14 @@ pub(crate) async fn run(context: &Context, args: GenerateArgs) -> Outcome {
         return Err(Failure::refuse(format!("reference values for `{}` are not there yet", args.reference_values))
             .hint("this release knows `local`, the local engine"));
     }
+    let piped = args.paths.iter().any(|path| path.as_os_str() == policy::generate::STDIN);
+    if piped && args.output.is_some() {
+        return Err(Failure::refuse("`-` writes to standard output, and `--output` to a folder")
+            .hint("leave `--output` out, or name the files"));
+    }
+    if piped && context.json {
+        return Err(Failure::refuse("`-` and `--json` both write to standard output").hint("name the files"));
+    }
     let dir = context.workspace.dir();
     let mut fresh = FreshKeys::default();
     let result = generate(context, &args, dir, &mut fresh).await;
@@ -69,7 +81,11 @@ pub(crate) async fn run(context: &Context, args: GenerateArgs) -> Outcome {
         Ok(report) => {
             show(context, &args, &report, &fresh);
             if args.check && !report.up_to_date {
-                let names: Vec<String> = report.changed.iter().map(|path| format!("`{}`", path.display())).collect();
+                let mut names: Vec<String> =
+                    report.changed.iter().map(|path| format!("`{}`", path.display())).collect();
+                if report.stdout.is_some() {
+                    names.push("standard input".into());
+                }
                 return Err(Failure::refuse(format!("not up to date: {}", names.join(", ")))
                     .hint("run `casemate generate` without `--check`")
                     .told(context.json));
@@ -116,12 +132,25 @@ async fn generate(
             holder_keys.push(fresh.holder(context, path, args.check)?);
         }
     }
-    let identity = engine::identity(dir).map_err(|error| {
+    // A check leaves no trace, not even the key that the engine makes on first use.
+    let identity = if args.check { engine::known_identity(dir) } else { engine::identity(dir).map(Some) };
+    let identity = identity.map_err(|error| {
         let hint = error.hint();
         Failure::could_not_tell(error).maybe_hint(hint)
     })?;
+    let Some(identity) = identity else {
+        return Err(Failure::refuse("not up to date: the local engine has no key yet")
+            .hint("run `casemate generate` without `--check`"));
+    };
+    let stdin = if args.paths.iter().any(|path| path.as_os_str() == policy::generate::STDIN) {
+        Some(read_stdin()?)
+    } else {
+        None
+    };
     let options = GenerateOptions {
         paths: args.paths.clone(),
+        stdin,
+        namespace: args.namespace.clone(),
         workspace: dir.to_owned(),
         platform: args.reference_values.clone(),
         software: Some(SoftwareReferenceValues { root: identity.root, measurements: vec![identity.measurement] }),
@@ -144,6 +173,17 @@ async fn generate(
         let failure = if error.could_not_tell() { Failure::could_not_tell(error) } else { Failure::no(error) };
         failure.maybe_hint(hint)
     })
+}
+
+/// LIMIT: more than `generate` takes of one file, so that its own limit is what the user reads about.
+const MAX_STDIN: u64 = 64 * 1024 * 1024;
+
+fn read_stdin() -> Outcome<Vec<u8>> {
+    use std::io::Read as _;
+    let mut bytes = Vec::new();
+    let read = std::io::stdin().lock().take(MAX_STDIN).read_to_end(&mut bytes);
+    read.map_err(|error| Failure::could_not_tell(error).context("read standard input"))?;
+    Ok(bytes)
 }
 
 /// A threshold that differs from the manifest's is refused: changing it is the owners' decision, not a flag's.
@@ -239,7 +279,17 @@ fn show(context: &Context, args: &GenerateArgs, report: &policy::Report, fresh: 
             ]
         })
         .collect();
-    output::result(&output::table(&["RESOURCE", "IDENTITY", "SECRETS", "FILE"], &rows));
+    let table = output::table(&["RESOURCE", "IDENTITY", "SECRETS", "FILE"], &rows);
+    match &report.stdout {
+        None => output::result(&table),
+        // The resources are the result; what is said about them stands beside.
+        Some(text) => {
+            if !args.check {
+                output::result(text.strip_suffix('\n').unwrap_or(text));
+            }
+            output::say(&table);
+        }
+    }
     for workload in &report.workloads {
         for (container, image) in &workload.images {
             output::say(&format!("{}: {container} runs {image}", workload.name));

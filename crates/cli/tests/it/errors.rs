@@ -291,13 +291,13 @@ fn a_log_level_that_is_none_is_refused() {
         &[],
         &["--log-level", "lo=ud=", "ps"],
         expect![[r#"
-        exit 1
-        --- stdout
-        --- stderr
-        error: `--log-level lo=ud=`
-          caused by: error parsing level filter: expected one of "off", "error", "warn", "info", "debug", "trace", or a number 0-5
-          caused by: error parsing level filter: expected one of "off", "error", "warn", "info", "debug", "trace", or a number 0-5
-    "#]],
+            exit 1
+            --- stdout
+            --- stderr
+            error: `--log-level lo=ud=`: `lo=ud=` is no level
+
+            hint: levels are error, warn, info, debug and trace; `TARGET=LEVEL`, with commas between, is for parts
+        "#]],
     );
 }
 

@@ -85,6 +85,8 @@ fn generated() -> Work {
     let key = || vec![PublicKey(vec![1; 120])];
     let options = GenerateOptions {
         paths: vec![work.resources()],
+        stdin: None,
+        namespace: None,
         workspace: work.path().to_owned(),
         platform: "local".into(),
         software: Some(SoftwareReferenceValues { root: identity.root, measurements: vec![identity.measurement] }),

@@ -97,6 +97,28 @@ impl Differ {
         }
     }
 
+    /// One of several values.
+    pub(super) fn one_of(&mut self, path: &str, got: &Value, wanted: &[Value]) {
+        if wanted.contains(got) {
+            return;
+        }
+        let wanted: Vec<_> = wanted.iter().map(show).collect();
+        let wanted = if wanted.is_empty() { "none".to_owned() } else { wanted.join(" or ") };
+        if got.is_null() {
+            self.say(format!("{path}: missing, policy has {wanted}"));
+        } else {
+            self.say(format!("{path}: got {}, policy has {wanted}", show(got)));
+        }
+    }
+
+    /// A whole number that is not negative, or nothing.
+    pub(super) fn count(&mut self, path: &str, got: &Value) {
+        let whole = |number: f64| number >= 0.0 && number.fract() == 0.0;
+        if !got.is_null() && !got.as_f64().is_some_and(whole) {
+            self.say(format!("{path}: got {}, policy has a whole number", show(got)));
+        }
+    }
+
     pub(super) fn id(&mut self, path: &str, got: &Value) {
         let is_id = |text: &str| text.len() == 64 && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
         if !got.as_str().is_some_and(is_id) {
@@ -118,7 +140,13 @@ impl Differ {
 }
 
 /// Mounts, by destination.
-pub(super) fn mounts(differ: &mut Differ, wanted: &[&Value], given: &Value, fill: &dyn Fn(&str) -> String) {
+pub(super) fn mounts(
+    differ: &mut Differ,
+    wanted: &[&Value],
+    given: &Value,
+    fill: &dyn Fn(&str) -> String,
+    cgroup_options: &Value,
+) {
     let Some(given) = given.as_array() else { return differ.say("OCI.Mounts: missing") };
     let destination = |mount: &Value| mount["destination"].as_str().unwrap_or_default().to_owned();
     for (index, mount) in given.iter().enumerate() {
@@ -136,6 +164,16 @@ pub(super) fn mounts(differ: &mut Differ, wanted: &[&Value], given: &Value, fill
         let template = fill(policy["source"].as_str().unwrap_or_default());
         if !source_fits(&template, got["source"].as_str().unwrap_or_default()) {
             differ.say(format!("{path}.source: got {}, policy has {template:?}", show(&mount["source"])));
+        }
+        if policy["type_"] == json!("cgroup")
+            && let (Some(options), Some(known)) = (got["options"].as_array_mut(), cgroup_options.as_array())
+        {
+            let mut seen: Vec<Value> = Vec::new();
+            options.retain(|option| {
+                let twice = seen.contains(option);
+                seen.push(option.clone());
+                twice || !known.contains(option)
+            });
         }
         got["source"] = Value::Null;
         policy["source"] = Value::Null;

@@ -1,7 +1,10 @@
 //! Says why the rules refuse a request. It decides nothing: it runs after a refusal, over the same values that the
 //! rules compared, and names each field that differs.
 
+mod copy;
 mod differ;
+mod exec;
+mod network;
 mod other;
 
 use serde_json::{Map, Value, json};
@@ -17,6 +20,10 @@ pub(crate) struct Rules {
     pub(crate) namespaces: Value,
     pub(crate) sysctls_of_newer_hosts: Value,
     pub(crate) service_variables: Value,
+    pub(crate) cgroup_options_of_newer_hosts: Value,
+    pub(crate) copy_dir_modes: Value,
+    pub(crate) network: Value,
+    pub(crate) ip: Value,
 }
 
 /// LIMIT: a log line for each request; whoever needs more fixes the first twenty.
@@ -95,8 +102,8 @@ fn create_container(differ: &mut Differ, rules: &Rules, state: &Map<String, Valu
             if state.contains_key(&format!("live:{name}")) {
                 differ.say(format!("container {name} is already live"));
             }
-            if cid == sandbox || state.contains_key(&format!("id:{cid}")) {
-                differ.say("container_id: a live container has this id");
+            if cid == sandbox || state.contains_key(&format!("used:{cid}")) {
+                differ.say("container_id: a container had this id before, and each gets one of its own");
             }
             for (key, kept) in [("io.kubernetes.cri.sandbox-name", "pod"), ("io.kubernetes.cri.sandbox-uid", "uid")] {
                 match state.get(kept) {
@@ -138,10 +145,10 @@ fn container(
     let known = ["Version", "Process", "Root", "Hostname", "Mounts", "Annotations", "Linux"];
     differ.empty_besides("OCI", oci, &known);
     annotations(differ, rules, state, record, &oci["Annotations"], fill);
-    process(differ, state, rules, record, &oci["Process"], &oci["Annotations"]);
+    process(differ, state, rules, record, &oci["Process"]);
     let own = record["mounts"].as_array().into_iter().flatten();
     let mounts: Vec<&Value> = shared_mounts.iter().chain(own).collect();
-    differ::mounts(differ, &mounts, &oci["Mounts"], fill);
+    differ::mounts(differ, &mounts, &oci["Mounts"], fill, &rules.cgroup_options_of_newer_hosts);
     storages(differ, &record["storages"], &request["storages"], fill, &oci["Annotations"]);
     linux(differ, rules, &oci["Linux"], request["container_id"].as_str().unwrap_or_default());
 }
@@ -162,6 +169,11 @@ fn annotations(
     required.insert("io.kubernetes.cri.sandbox-namespace".into(), rules.data["namespace"].clone());
     for (key, value) in &required {
         differ.equal(&format!("OCI.Annotations.{key}"), &given[key.as_str()], value);
+    }
+    if let Some(images) = record["images"].as_array() {
+        differ.one_of(&format!("OCI.Annotations.{IMAGE_NAME}"), &given[IMAGE_NAME], images);
+        // Known by now, whatever it says.
+        required.insert(IMAGE_NAME.into(), Value::Null);
     }
     let cid = fill("$(cid)");
     for (key, value) in given.as_object().into_iter().flatten() {
@@ -189,14 +201,10 @@ fn annotations(
     }
 }
 
-fn process(
-    differ: &mut Differ,
-    state: &Map<String, Value>,
-    rules: &Rules,
-    record: &Value,
-    given: &Value,
-    annotations: &Value,
-) {
+/// The annotation that names a container's image.
+const IMAGE_NAME: &str = "io.kubernetes.cri.image-name";
+
+fn process(differ: &mut Differ, state: &Map<String, Value>, rules: &Rules, record: &Value, given: &Value) {
     if !given.is_object() {
         return differ.say("OCI.Process: missing");
     }
@@ -204,12 +212,7 @@ fn process(
     for (field, name) in fields {
         differ.equal(&format!("OCI.Process.{field}"), &given[field], &record[name]);
     }
-    let user = &given["User"];
-    for field in ["UID", "GID"] {
-        differ.equal(&format!("OCI.Process.User.{field}"), &user[field], &record["user"][field]);
-    }
-    differ.same("OCI.Process.User.AdditionalGids", &user["AdditionalGids"], &record["user"]["AdditionalGids"]);
-    differ.empty_besides("OCI.Process.User", user, &["UID", "GID", "AdditionalGids"]);
+    user(differ, "OCI.Process.User", &record["user"], &given["User"]);
     let sets = ["Bounding", "Effective", "Permitted"];
     for set in sets {
         let path = format!("OCI.Process.Capabilities.{set}");
@@ -224,18 +227,26 @@ fn process(
     let known =
         ["Terminal", "User", "Args", "Env", "Cwd", "Capabilities", "NoNewPrivileges", "ApparmorProfile", "OOMScoreAdj"];
     differ.empty_besides("OCI.Process", given, &known);
-    environment(differ, state, rules, record, &given["Env"], annotations);
+    environment(differ, "OCI.Process.Env", state, rules, record, &given["Env"]);
+}
+
+fn user(differ: &mut Differ, at: &str, wanted: &Value, given: &Value) {
+    for field in ["UID", "GID"] {
+        differ.equal(&format!("{at}.{field}"), &given[field], &wanted[field]);
+    }
+    differ.same(&format!("{at}.AdditionalGids"), &given["AdditionalGids"], &wanted["AdditionalGids"]);
+    differ.empty_besides(at, given, &["UID", "GID", "AdditionalGids"]);
 }
 
 fn environment(
     differ: &mut Differ,
+    at: &str,
     state: &Map<String, Value>,
     rules: &Rules,
     record: &Value,
     given: &Value,
-    annotations: &Value,
 ) {
-    let Some(variables) = given.as_array() else { return differ.say("OCI.Process.Env: missing") };
+    let Some(variables) = given.as_array() else { return differ.say(format!("{at}: missing")) };
     let split = |variable: &'_ Value| -> Option<(String, String)> {
         let text = variable.as_str()?;
         let (name, value) = text.split_once('=').unwrap_or((text, ""));
@@ -249,10 +260,10 @@ fn environment(
     let mut seen: Vec<String> = Vec::new();
     for (index, variable) in variables.iter().enumerate() {
         let Some((name, value)) = split(variable) else {
-            differ.say(format!("OCI.Process.Env[{index}]: not text"));
+            differ.say(format!("{at}[{index}]: not text"));
             continue;
         };
-        let path = format!("OCI.Process.Env.{name}");
+        let path = format!("{at}.{name}");
         if seen.contains(&name) {
             differ.say(format!("{path}: there twice"));
             continue;
@@ -260,11 +271,13 @@ fn environment(
         if let Some(wanted) = fixed.get(&name) {
             differ.equal(&path, &json!(value), wanted);
         } else if let Some(kind) = record["env_from"][&name].as_str() {
+            let ip = rules.ip.as_str().unwrap_or_default();
+            let mut kept = |key: &str| differ.equal(&path, &json!(value), state.get(key).unwrap_or(&Value::Null));
             match kind {
-                "hostname" => differ.equal(&path, &json!(value), state.get("hostname").unwrap_or(&Value::Null)),
-                "pod-name" => differ.equal(&path, &json!(value), &annotations["io.kubernetes.cri.sandbox-name"]),
-                "pod-uid" => differ.equal(&path, &json!(value), &annotations["io.kubernetes.cri.sandbox-uid"]),
-                "ip" if matches("^[0-9a-f.:]*[.:][0-9a-f.:]*$", &value) => {}
+                "hostname" => kept("hostname"),
+                "pod-name" => kept("pod"),
+                "pod-uid" => kept("uid"),
+                "ip" if matches(&format!("^{ip}$"), &value) => {}
                 "node-name" if matches("^[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?$", &value) => {}
                 kind => differ.say(format!("{path}: got {value:?}, policy has a value of kind `{kind}`")),
             }
@@ -275,7 +288,7 @@ fn environment(
     }
     let wanted = fixed.keys().chain(record["env_from"].as_object().into_iter().flatten().map(|(name, _)| name));
     for name in wanted.filter(|name| !seen.contains(name)) {
-        differ.say(format!("OCI.Process.Env.{name}: missing"));
+        differ.say(format!("{at}.{name}: missing"));
     }
 }
 
@@ -285,6 +298,10 @@ fn storages(differ: &mut Differ, wanted: &Value, given: &Value, fill: &dyn Fn(&s
     let mut taken = vec![false; wanted.len()];
     for (index, storage) in given.iter().enumerate() {
         let path = format!("storages[{index}]");
+        if let Some(layer) = layer_of_host(storage) {
+            differ.say(format!("{path}: {layer}, which no policy allows yet: the guest pulls images itself"));
+            continue;
+        }
         let point = storage["mount_point"].as_str().unwrap_or_default();
         let at = |wanted: &&Value| wanted["mount_point"].as_str().map(fill).as_deref() == Some(point);
         // A storage at another place is compared with the one that would have stood there.
@@ -298,9 +315,12 @@ fn storages(differ: &mut Differ, wanted: &Value, given: &Value, fill: &dyn Fn(&s
             continue;
         }
         *taken = true;
-        for field in ["driver", "source", "fstype", "options"] {
+        for field in ["driver", "fstype", "options"] {
             differ.equal(&format!("{path}.{field}"), &storage[field], &policy[field]);
         }
+        let image = policy["source"] == json!("$(image)");
+        let source = if image { &annotations[IMAGE_NAME] } else { &policy["source"] };
+        differ.equal(&format!("{path}.source"), &storage["source"], source);
         let filled = json!(fill(policy["mount_point"].as_str().unwrap_or_default()));
         differ.equal(&format!("{path}.mount_point"), &storage["mount_point"], &filled);
         let known = ["driver", "driver_options", "source", "fstype", "options", "mount_point"];
@@ -312,6 +332,17 @@ fn storages(differ: &mut Differ, wanted: &Value, given: &Value, fill: &dyn Fn(&s
             differ.say(format!("storages: {} missing", fill(storage["mount_point"].as_str().unwrap_or_default())));
         }
     }
+}
+
+/// What a host calls an image layer that it attaches to the guest itself.
+fn layer_of_host(storage: &Value) -> Option<&'static str> {
+    let options: Vec<_> = storage["options"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+    let any = |start: &str| options.iter().any(|option| option.starts_with(start));
+    let is = |field: &str, start: &str| storage[field].as_str().is_some_and(|text| text.starts_with(start));
+    if is("driver", "erofs") || is("fstype", "erofs") || any("X-kata.") {
+        return Some("an EROFS layer with a dm-verity root hash of the host");
+    }
+    any("io.katacontainers.fs-opt.").then_some("a layer with a dm-verity root hash of the host")
 }
 
 fn driver_options(differ: &mut Differ, path: &str, storage: &Value, annotations: &Value) {

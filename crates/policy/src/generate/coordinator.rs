@@ -46,7 +46,7 @@ pub(super) fn resources(namespace: &str, image: &str) -> Vec<Value> {
             "template": {
                 "metadata": {"labels": labels},
                 "spec": {
-                    "runtimeClassName": super::input::RUNTIME_CLASS,
+                    "runtimeClassName": super::kinds::RUNTIME_CLASS,
                     "automountServiceAccountToken": false,
                     "enableServiceLinks": false,
                     "containers": [{

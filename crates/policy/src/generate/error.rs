@@ -43,6 +43,16 @@ pub enum GenerateError {
         /// The system's words.
         source: std::io::Error,
     },
+    /// A path whose content cannot be taken.
+    #[error("`{}`: {reason}", path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        reason: String,
+        /// What to do about it.
+        hint: String,
+    },
     /// No YAML under the paths.
     #[error("no YAML files in `{}`", path.display())]
     NoFiles {
@@ -154,6 +164,12 @@ pub enum GenerateError {
         /// Why.
         reason: String,
     },
+    /// A namespace that cannot be one.
+    #[error("`{name}` is no name of a namespace")]
+    Namespace {
+        /// The name.
+        name: String,
+    },
     /// A platform that is not known.
     #[error("reference values for `{name}` are not known")]
     Platform {
@@ -188,6 +204,7 @@ impl GenerateError {
     /// What to do about it.
     pub fn hint(&self) -> Option<String> {
         match self {
+            Self::File { hint, .. } => Some(hint.clone()),
             Self::Object { hint, .. } | Self::Resource { hint, .. } => hint.clone(),
             Self::Request { source, .. } => source.hint(),
             Self::Image { source, .. } => source.hint(),

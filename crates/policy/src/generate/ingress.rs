@@ -39,7 +39,7 @@ fn refuse<T>(path: impl Into<String>, reason: impl Into<String>, hint: Option<&s
 const MAX_PORTS: usize = 64;
 
 /// Finds the ports of `pod`: those of its annotation, and without one those that a Service leads to.
-pub(super) fn find(pod: &Value, services: &BTreeMap<String, Value>) -> Result<Ports, PortError> {
+pub(super) fn find(pod: &Value, services: &BTreeMap<&str, &Value>) -> Result<Ports, PortError> {
     let annotations = &pod["metadata"]["annotations"];
     for key in EGRESS {
         if !annotations[key].is_null() {
@@ -122,13 +122,13 @@ fn parse_annotation(text: &str) -> Result<Vec<Ingress>, String> {
 }
 
 /// The Services, among those of the pod's namespace, that lead to the pod.
-pub(super) fn selecting<'a>(pod: &Value, services: &'a BTreeMap<String, Value>) -> Vec<(&'a str, &'a Value)> {
+pub(super) fn selecting<'a>(pod: &Value, services: &BTreeMap<&'a str, &'a Value>) -> Vec<(&'a str, &'a Value)> {
     let labels = &pod["metadata"]["labels"];
     let selects = |service: &Value| {
         let selector = service["spec"]["selector"].as_object();
         selector.is_some_and(|all| !all.is_empty() && all.iter().all(|(key, value)| labels[key] == *value))
     };
-    services.iter().filter(|(_, service)| selects(service)).map(|(name, service)| (name.as_str(), service)).collect()
+    services.iter().filter(|(_, service)| selects(service)).map(|(name, service)| (*name, *service)).collect()
 }
 
 fn containers(pod: &Value) -> impl Iterator<Item = &Value> {
@@ -150,7 +150,7 @@ fn port_number(target: &Value, declared: &[Value]) -> Option<u16> {
     number.and_then(|number| u16::try_from(number).ok()).filter(|port| *port != 0)
 }
 
-fn from_services(pod: &Value, services: &BTreeMap<String, Value>) -> Result<Ports, PortError> {
+fn from_services(pod: &Value, services: &BTreeMap<&str, &Value>) -> Result<Ports, PortError> {
     let declared: Vec<Value> =
         containers(pod).flat_map(|container| container["ports"].as_array().cloned().unwrap_or_default()).collect();
     let mut ports = Ports::default();
@@ -274,6 +274,10 @@ fn rewrite_probe(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn find(pod: &Value, services: &BTreeMap<String, Value>) -> Result<Ports, PortError> {
+        super::find(pod, &services.iter().map(|(name, service)| (name.as_str(), service)).collect())
+    }
 
     fn pod(ports: &Value, probe: &Value, annotations: &Value) -> Value {
         json!({

@@ -49,7 +49,7 @@ fn remove_if_empty(value: &mut Value, key: &str) {
     }
 }
 
-fn is_ours(name: &Value) -> bool {
+pub(super) fn is_ours(name: &Value) -> bool {
     let name = name.as_str().unwrap_or_default();
     [INITIALIZER, MESH, SHARED_VOLUME, PODINFO_VOLUME].contains(&name) || name.starts_with(FILES_PREFIX)
 }
@@ -195,7 +195,8 @@ pub(super) fn annotate(pod: &mut Value, key: &str, value: &str) {
     pod["metadata"]["annotations"][key] = json!(value);
 }
 
-fn push(value: &mut Value, key: &str, item: Value) {
+/// Adds an element to a list, which is made when it is not there.
+pub(super) fn push(value: &mut Value, key: &str, item: Value) {
     match array(value, key) {
         Some(items) => items.push(item),
         None => value[key] = json!([item]),

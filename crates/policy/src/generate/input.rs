@@ -1,62 +1,24 @@
-//! The user's files: which there are, which objects they hold, and where each stands.
+//! The user's objects: what the files hold, and where each thing stands.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use serde_json::Value;
 
 use super::error::{GenerateError, Place};
+use super::kinds;
+use super::source::{Form, STDIN_NAME, Source};
+use crate::request::{GENERATED_JOB, GENERATED_POD, control_character};
 use crate::yaml::{self, Document};
-
-/// The runtime class of a confidential pod. Those of Contrast and of Kata Containers count, too.
-pub const RUNTIME_CLASS: &str = "casemate";
-
-/// Kinds that hold a pod, with the place of its template.
-const POD_KINDS: [(&str, &str); 6] = [
-    ("Pod", ""),
-    ("Deployment", "/spec/template"),
-    ("ReplicaSet", "/spec/template"),
-    ("StatefulSet", "/spec/template"),
-    ("DaemonSet", "/spec/template"),
-    ("Job", "/spec/template"),
-];
-
-/// Kinds that pass through untouched.
-const OTHER_KINDS: [&str; 27] = [
-    "ClusterRole",
-    "ClusterRoleBinding",
-    "ConfigMap",
-    "Endpoints",
-    "EndpointSlice",
-    "Gateway",
-    "HTTPRoute",
-    "HorizontalPodAutoscaler",
-    "Ingress",
-    "IngressClass",
-    "LimitRange",
-    "Namespace",
-    "NetworkPolicy",
-    "PersistentVolume",
-    "PersistentVolumeClaim",
-    "PodDisruptionBudget",
-    "PodMonitor",
-    "PriorityClass",
-    "ResourceQuota",
-    "Role",
-    "RoleBinding",
-    "RuntimeClass",
-    "Secret",
-    "Service",
-    "ServiceAccount",
-    "ServiceMonitor",
-    "StorageClass",
-];
 
 /// One file of the user, or one that is to be added.
 pub(super) struct SourceFile {
     pub(super) path: PathBuf,
+    /// Where it is below the directory that was given, or its name.
+    pub(super) relative: PathBuf,
     /// The text on disk; `None` for a file that does not exist yet.
     pub(super) text: Option<String>,
+    pub(super) form: Form,
     pub(super) documents: Vec<Document>,
     /// The values that the documents are to have.
     pub(super) trees: Vec<Value>,
@@ -70,8 +32,15 @@ pub(super) struct Object {
     /// JSON pointer in the document.
     pub(super) pointer: String,
     pub(super) kind: String,
+    /// The name, or what stays of a `generateName`.
     pub(super) name: String,
     pub(super) namespace: String,
+    /// Whether the namespace is said in the object.
+    pub(super) namespace_given: bool,
+    /// Where the pod template is in the object; `None` for kinds without.
+    pub(super) template: Option<&'static str>,
+    /// How its pods are named: the kind and name for [`crate::request::pod_pattern`].
+    pub(super) naming: (String, String),
 }
 
 impl Object {
@@ -80,97 +49,89 @@ impl Object {
         format!("{}/{}", self.kind, self.name)
     }
 
-    /// JSON pointer of the pod template; `None` for kinds without.
+    /// JSON pointer of the pod template in the document; `None` for kinds without.
     pub(super) fn template(&self) -> Option<String> {
-        let (_, place) = POD_KINDS.iter().find(|(kind, _)| *kind == self.kind)?;
-        Some(format!("{}{place}", self.pointer))
+        self.template.map(|place| format!("{}{place}", self.pointer))
     }
 }
+
+/// Kinds of the core whose objects pods refer to.
+const CATALOGUED: [&str; 3] = ["ConfigMap", "Secret", "Service"];
 
 /// All files and what is in them.
 #[derive(Default)]
 pub(super) struct Inputs {
     pub(super) files: Vec<SourceFile>,
     pub(super) objects: Vec<Object>,
+    /// Where resources without a namespace go.
+    namespace: String,
+    /// Indices of the objects that something depends on, by kind, namespace and name.
+    known: BTreeMap<(String, String, String), usize>,
 }
 
 impl Inputs {
-    /// Reads all files under `paths`.
-    pub(super) fn read(paths: &[PathBuf]) -> Result<Self, GenerateError> {
-        let mut inputs = Self::default();
-        for path in files_under(paths)? {
-            let text =
-                std::fs::read_to_string(&path).map_err(|source| GenerateError::Read { path: path.clone(), source })?;
-            inputs.add(path, Some(text))?;
+    /// Takes the files apart. Objects without a namespace belong to `namespace`.
+    pub(super) fn of(sources: Vec<Source>, namespace: &str) -> Result<Self, GenerateError> {
+        let mut inputs = Self { namespace: namespace.to_owned(), ..Self::default() };
+        for source in sources {
+            inputs.add(source)?;
         }
         Ok(inputs)
     }
 
-    /// Adds one file; without `text` it is empty and does not exist yet.
-    pub(super) fn add(&mut self, path: PathBuf, text: Option<String>) -> Result<(), GenerateError> {
-        let documents = yaml::parse(text.as_deref().unwrap_or_default()).map_err(|error| GenerateError::Yaml {
+    fn add(&mut self, source: Source) -> Result<(), GenerateError> {
+        let Source { path, relative, text, form } = source;
+        let documents = yaml::parse(&text).map_err(|error| GenerateError::Yaml {
             place: Place { file: path.clone(), line: error.line },
             column: error.column,
             reason: error.reason,
         })?;
         let trees = documents.iter().map(|document| document.tree.clone()).collect();
         let file = self.files.len();
-        self.files.push(SourceFile { path, text, documents, trees });
-        self.index(file)
+        self.files.push(SourceFile { path, relative, text: Some(text), form, documents, trees });
+        self.index(file, 0)
     }
 
-    /// Adds a file that does not exist yet, with its documents.
+    /// Adds a file that does not exist yet, with its documents. `-` stands for the documents of standard input.
     pub(super) fn add_new(&mut self, path: PathBuf, trees: Vec<Value>) -> Result<(), GenerateError> {
+        let stdin = self.files.iter().position(|file| file.path == path && path.as_os_str() == STDIN_NAME);
+        if let Some(file) = stdin {
+            let first = self.files.get(file).map_or(0, |file| file.trees.len());
+            if let Some(file) = self.files.get_mut(file) {
+                file.trees.extend(trees);
+            }
+            return self.index(file, first);
+        }
         let file = self.files.len();
-        self.files.push(SourceFile { path, text: None, documents: Vec::new(), trees });
-        self.index(file)
+        let relative = path.file_name().map(PathBuf::from).unwrap_or_default();
+        self.files.push(SourceFile { path, relative, text: None, form: Form::default(), documents: Vec::new(), trees });
+        self.index(file, 0)
     }
 
-    fn index(&mut self, file: usize) -> Result<(), GenerateError> {
+    /// Notes the objects of a file, from its document number `first` on.
+    fn index(&mut self, file: usize, first: usize) -> Result<(), GenerateError> {
         let Some(source) = self.files.get(file) else { return Ok(()) };
         let mut found = Vec::new();
-        for (document, tree) in source.trees.iter().enumerate() {
+        for (document, tree) in source.trees.iter().enumerate().skip(first) {
             collect(tree, String::new(), 0, &mut |value, pointer| {
-                let place = || source.place(document, &pointer);
-                let object = Object {
-                    file,
-                    document,
-                    kind: value["kind"].as_str().unwrap_or_default().to_owned(),
-                    name: value["metadata"]["name"].as_str().unwrap_or_default().to_owned(),
-                    namespace: value["metadata"]["namespace"].as_str().unwrap_or("default").to_owned(),
-                    pointer: pointer.clone(),
-                };
-                let refuse = |reason: String, hint: Option<&str>| {
-                    Err(GenerateError::Object { place: place(), reason, hint: hint.map(str::to_owned) })
-                };
-                if object.kind.is_empty() {
-                    return refuse("no Kubernetes object: it has no `kind`".into(), None);
-                }
-                let known = OTHER_KINDS.contains(&object.kind.as_str());
-                if !known && object.template().is_none() {
-                    let hint = "keep files of other kinds in another directory; supported are Pod, Deployment, \
-                        ReplicaSet, StatefulSet, DaemonSet, Job and the usual kinds around them";
-                    return refuse(format!("kind `{}` is not known", object.kind), Some(hint));
-                }
-                if !is_object_name(&object.name) {
-                    return refuse(format!("{} has no valid `metadata.name`", object.kind), None);
-                }
-                if !is_object_name(&object.namespace) {
-                    return refuse(format!("{} has no valid `metadata.namespace`", object.title()), None);
-                }
-                found.push(object);
+                found.push(object(source, file, document, value, pointer, &self.namespace)?);
                 Ok(())
             })?;
         }
-        for object in &found {
-            let twin = self.objects.iter().find(|known| {
-                (&known.kind, &known.name, &known.namespace) == (&object.kind, &object.name, &object.namespace)
-            });
-            if let Some(twin) = twin {
+        for object in found {
+            let key = (object.kind.clone(), object.namespace.clone(), object.name.clone());
+            // What is not bound, and what has no name yet, may be there as often as its user likes.
+            let counts =
+                is_bound(self, &object) && object.naming.0 != GENERATED_JOB && object.naming.0 != GENERATED_POD;
+            if let Some(twin) = self.known.get(&key).filter(|_| counts).and_then(|twin| self.objects.get(*twin)) {
                 let reason = format!("{} is already in {}", object.title(), self.place(twin, ""));
-                return Err(GenerateError::Object { place: self.place(object, ""), reason, hint: None });
+                let hint = Some("keep one of them; `casemate generate` takes each resource once".to_owned());
+                return Err(GenerateError::Object { place: self.place(&object, ""), reason, hint });
             }
-            self.objects.push(object.clone());
+            if counts {
+                self.known.insert(key, self.objects.len());
+            }
+            self.objects.push(object);
         }
         Ok(())
     }
@@ -197,11 +158,143 @@ impl Inputs {
         }
     }
 
-    /// The objects of one kind in one namespace, by name.
-    pub(super) fn of_kind(&self, kind: &str, namespace: &str) -> BTreeMap<String, Value> {
-        let fits = |object: &&Object| object.kind == kind && object.namespace == namespace;
-        self.objects.iter().filter(fits).map(|object| (object.name.clone(), self.value(object).clone())).collect()
+    /// The object of a kind of the core, by namespace and name.
+    pub(super) fn find(&self, kind: &str, namespace: &str, name: &str) -> Option<&Value> {
+        let key = (kind.to_owned(), namespace.to_owned(), name.to_owned());
+        self.known.get(&key).and_then(|index| self.objects.get(*index)).map(|object| self.value(object))
     }
+
+    /// The objects of one kind of the core in one namespace, by name.
+    pub(super) fn of_kind(&self, kind: &str, namespace: &str) -> BTreeMap<&str, &Value> {
+        let first = (kind.to_owned(), namespace.to_owned(), String::new());
+        let own = self.known.range(first..).take_while(|((of, place, _), _)| of == kind && place == namespace);
+        own.filter_map(|((.., name), index)| Some((name.as_str(), self.value(self.objects.get(*index)?)))).collect()
+    }
+}
+
+/// Whether something depends on what the object says.
+fn is_bound(inputs: &Inputs, object: &Object) -> bool {
+    object.template.is_some()
+        || (CATALOGUED.contains(&object.kind.as_str()) && kinds::is_a(inputs.value(object), "", &object.kind))
+}
+
+/// One object of a file, after a look at whether it is what it seems to be.
+fn object(
+    source: &SourceFile,
+    file: usize,
+    document: usize,
+    value: &Value,
+    pointer: String,
+    namespace: &str,
+) -> Result<Object, GenerateError> {
+    let refuse = |at: &str, reason: String, hint: Option<String>| {
+        Err(GenerateError::Object { place: source.place(document, &format!("{pointer}{at}")), reason, hint })
+    };
+    let Some(kind) = value["kind"].as_str().filter(|kind| !kind.is_empty()) else {
+        let hint = "keep files that are no Kubernetes resources in another directory".to_owned();
+        return refuse("", "no Kubernetes object: it has no `kind`".into(), Some(hint));
+    };
+    let template = kinds::template(value);
+    if let Some((at, class)) = kinds::asks_elsewhere(value, template) {
+        let path = at.trim_start_matches('/').replace('/', ".");
+        let reason = match template {
+            Some(place) => format!(
+                "`{path}.runtimeClassName: {class}` of the {kind} has no effect there: its pod is at `{}spec`",
+                place.trim_start_matches('/').replace('/', ".") + if place.is_empty() { "" } else { "." }
+            ),
+            None => {
+                let version = value["apiVersion"].as_str().unwrap_or("no `apiVersion`");
+                let path = if path.is_empty() { String::new() } else { format!("{path}.") };
+                format!(
+                    "kind `{kind}` ({version}) is not known to `generate`, and `{path}runtimeClassName: {class}` in it asks for a confidential pod"
+                )
+            }
+        };
+        let hint = if template.is_some() {
+            format!("set it at `{}/spec`", template.unwrap_or_default())
+        } else {
+            kinds::hint(value)
+        };
+        return refuse(if template.is_some() { &at } else { "" }, reason, Some(hint));
+    }
+    let metadata = &value["metadata"];
+    let text = |field: &str| match &metadata[field] {
+        Value::Null => Some(None),
+        Value::String(text) => Some(Some(text.as_str())),
+        _ => None,
+    };
+    let (name, given) = (text("name"), text("namespace"));
+    let generate_name = text("generateName").flatten().filter(|_| name == Some(None));
+    let generated = match (template, kind) {
+        (Some(_), "Pod") => Some(GENERATED_POD),
+        (Some(_), "Job") => Some(GENERATED_JOB),
+        _ => None,
+    };
+    let generated = generated.zip(generate_name);
+    let naming = match generated {
+        Some((kind, prefix)) => (kind.to_owned(), prefix.to_owned()),
+        None => (kind.to_owned(), name.flatten().unwrap_or_default().to_owned()),
+    };
+    let bound = template.is_some() || (CATALOGUED.contains(&kind) && kinds::is_a(value, "", kind));
+    let name = match generated {
+        Some((_, prefix)) => prefix.trim_end_matches(['-', '.']),
+        None => name.flatten().unwrap_or_default(),
+    };
+    if bound {
+        if !is_object_name(name) {
+            let hint =
+                "letters a to z, digits, `-` and `.`, at most 253; a Pod or Job may have a `generateName`".to_owned();
+            return refuse("/metadata", format!("{kind} has no valid `metadata.name`"), Some(hint));
+        }
+        if given.is_none_or(|given| given.is_some_and(|given| !is_object_name(given))) {
+            return refuse("/metadata", format!("{kind}/{name} has no valid `metadata.namespace`"), None);
+        }
+    }
+    if template.is_some()
+        && let Some((at, c)) = first_control_character(value)
+    {
+        let path = at.trim_start_matches('/').replace('/', ".");
+        let reason = format!("{kind}/{name}: `{path}` holds the control character U+{:04X}", u32::from(c));
+        let hint = "no name, argument or variable needs it; a file of a ConfigMap may hold any text".to_owned();
+        return refuse(&at, reason, Some(hint));
+    }
+    let given = given.flatten();
+    Ok(Object {
+        file,
+        document,
+        kind: kind.to_owned(),
+        name: name.to_owned(),
+        namespace: given.unwrap_or(namespace).to_owned(),
+        namespace_given: given.is_some(),
+        template,
+        naming,
+        pointer,
+    })
+}
+
+/// The first key or text, in a resource, that holds a character which terminals obey and programs do not need.
+fn first_control_character(value: &Value) -> Option<(String, char)> {
+    let mut rest = vec![(String::new(), value)];
+    while let Some((at, value)) = rest.pop() {
+        match value {
+            Value::String(text) => {
+                if let Some(c) = control_character(text) {
+                    return Some((at, c));
+                }
+            }
+            Value::Object(fields) => {
+                if let Some(c) = fields.keys().find_map(|key| control_character(key)) {
+                    return Some((at, c));
+                }
+                rest.extend(fields.iter().rev().map(|(key, value)| (format!("{at}/{key}"), value)));
+            }
+            Value::Array(items) => {
+                rest.extend(items.iter().enumerate().rev().map(|(index, item)| (format!("{at}/{index}"), item)));
+            }
+            _ => {}
+        }
+    }
+    None
 }
 
 impl SourceFile {
@@ -234,56 +327,8 @@ fn collect(
 }
 
 /// RFC 1123 subdomains, as Kubernetes wants them; patterns and pod names are built from them.
-fn is_object_name(name: &str) -> bool {
+pub(super) fn is_object_name(name: &str) -> bool {
     let edge = |c: Option<char>| c.is_some_and(|c| c.is_ascii_lowercase() || c.is_ascii_digit());
     let inner = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-' || c == '.' || c == ':';
     name.len() <= 253 && edge(name.chars().next()) && edge(name.chars().last()) && name.chars().all(inner)
-}
-
-/// YAML files among `paths` and directly in the directories among them, in order of name.
-fn files_under(paths: &[PathBuf]) -> Result<Vec<PathBuf>, GenerateError> {
-    let mut files: Vec<PathBuf> = Vec::new();
-    for path in paths {
-        let read = |source| GenerateError::Read { path: path.clone(), source };
-        let mut found = Vec::new();
-        if std::fs::metadata(path).map_err(read)?.is_dir() {
-            for entry in std::fs::read_dir(path).map_err(read)? {
-                let entry = entry.map_err(read)?.path();
-                if is_yaml(&entry) && entry.is_file() {
-                    found.push(entry);
-                }
-            }
-            if found.is_empty() {
-                return Err(GenerateError::NoFiles { path: path.clone() });
-            }
-        } else {
-            found.push(path.clone());
-        }
-        found.sort();
-        files.extend(found);
-    }
-    let mut seen = Vec::new();
-    files.retain(|file| {
-        let real = file.canonicalize().unwrap_or_else(|_| file.clone());
-        let new = !seen.contains(&real);
-        seen.push(real);
-        new
-    });
-    if files.is_empty() {
-        return Err(GenerateError::NoFiles { path: PathBuf::from(".") });
-    }
-    Ok(files)
-}
-
-fn is_yaml(path: &Path) -> bool {
-    path.extension().is_some_and(|extension| ["yaml", "yml", "json"].iter().any(|known| extension == *known))
-}
-
-/// Whether a pod is to be confidential.
-pub(super) fn is_confidential(pod: &Value) -> bool {
-    let class = pod["spec"]["runtimeClassName"].as_str().unwrap_or_default();
-    class == RUNTIME_CLASS
-        || class.starts_with("casemate-")
-        || class.starts_with("contrast-cc")
-        || class.starts_with("kata")
 }

@@ -10,10 +10,13 @@ use super::error::GenerateError;
 use super::ingress::{self, Ports};
 use super::inject::{self, FILES_PREFIX, INITIALIZER, Injection, MESH};
 use super::input::{Inputs, Object};
-use super::{Frame, Images, WorkloadReport, coordinator, files, manifest};
-use crate::policy_data::{PolicyContainer, PolicyInputs, policy};
+use super::{Frame, Images, WorkloadReport, coordinator, files, manifest, schema};
+use crate::policy_data::{Openings, PolicyContainer, PolicyInputs, policy};
 use crate::registry::ImageConfig;
-use crate::request::{PodInstance, RequestError, VolumeKind, container_request, symbolic_container_id, volume_kind};
+use crate::request::{
+    MAX_CRON_JOB, MAX_HOSTNAME, PodInstance, RequestError, VolumeKind, clean, container_request, mount_volume,
+    symbolic_container_id, volume_kind,
+};
 
 /// Names of secrets that a pod may read, beside those that its arguments and variables name.
 pub const SECRETS_ANNOTATION: &str = "casemate.dev/secrets";
@@ -35,90 +38,8 @@ const POWERS: [(&str, &str); 3] = [
 /// Where a program finds a secret.
 const SECRETS_PATH: &str = "/casemate/secrets/";
 
-/// Fields of a pod's `spec` that the policy binds, that only place or restart the pod, or that are looked at below.
-/// Everything else is refused by name: what the policy cannot bind, it must not pretend to.
-const POD_FIELDS: [&str; 30] = [
-    "activeDeadlineSeconds",
-    "affinity",
-    "automountServiceAccountToken",
-    "containers",
-    "dnsConfig",
-    "dnsPolicy",
-    "enableServiceLinks",
-    "hostAliases",
-    "hostIPC",
-    "hostNetwork",
-    "hostPID",
-    "hostname",
-    "imagePullSecrets",
-    "initContainers",
-    "nodeName",
-    "nodeSelector",
-    "overhead",
-    "preemptionPolicy",
-    "priorityClassName",
-    "restartPolicy",
-    "runtimeClassName",
-    "schedulerName",
-    "securityContext",
-    "serviceAccount",
-    "serviceAccountName",
-    "shareProcessNamespace",
-    "subdomain",
-    "terminationGracePeriodSeconds",
-    "tolerations",
-    "topologySpreadConstraints",
-];
-const POD_SECURITY: [&str; 9] = [
-    "fsGroup",
-    "fsGroupChangePolicy",
-    "runAsGroup",
-    "runAsNonRoot",
-    "runAsUser",
-    "seccompProfile",
-    "supplementalGroups",
-    "sysctls",
-    "appArmorProfile",
-];
-/// The last three are refused by name where requests are made.
-const CONTAINER_SECURITY: [&str; 12] = [
-    "allowPrivilegeEscalation",
-    "appArmorProfile",
-    "capabilities",
-    "privileged",
-    "readOnlyRootFilesystem",
-    "runAsGroup",
-    "runAsNonRoot",
-    "runAsUser",
-    "seccompProfile",
-    "procMount",
-    "seLinuxOptions",
-    "windowsOptions",
-];
-const CONTAINER_FIELDS: [&str; 22] = [
-    "args",
-    "command",
-    "env",
-    "envFrom",
-    "image",
-    "imagePullPolicy",
-    "lifecycle",
-    "livenessProbe",
-    "name",
-    "ports",
-    "readinessProbe",
-    "resizePolicy",
-    "resources",
-    "restartPolicy",
-    "securityContext",
-    "startupProbe",
-    "stdin",
-    "terminationMessagePath",
-    "terminationMessagePolicy",
-    "tty",
-    "volumeMounts",
-    "workingDir",
-];
+/// Where initializer and launcher have their files: the host's word must not reach there.
+const RESERVED_PATHS: [&str; 3] = ["/casemate", "/casemate-in", "/casemate-files"];
 
 /// LIMIT: names of volumes are DNS labels (RFC 1123).
 const MAX_VOLUME_NAME: usize = 63;
@@ -152,6 +73,7 @@ impl Context<'_> {
             RequestError::Unsupported { path, .. }
             | RequestError::Missing { path, .. }
             | RequestError::Invalid { path, .. }
+            | RequestError::Refused { path, .. }
             | RequestError::UserName { path, .. } => path.clone(),
         };
         let pod = self.pod();
@@ -165,8 +87,8 @@ impl Context<'_> {
     }
 
     fn pod(&self) -> &Value {
-        let value = self.inputs.value(self.object);
-        if self.prefix.is_empty() { value } else { &value["spec"]["template"] }
+        let place = self.object.template.unwrap_or_default();
+        self.inputs.value(self.object).pointer(place).unwrap_or(&Value::Null)
     }
 }
 
@@ -175,9 +97,10 @@ pub(super) async fn make(
     object: &Object,
     role: Role,
     frame: &Frame,
+    services: &BTreeMap<&str, &Value>,
     images: &mut Images,
 ) -> Result<Made, GenerateError> {
-    let prefix = if object.kind == "Pod" { String::new() } else { "spec/template".to_owned() };
+    let prefix = object.template.unwrap_or_default().trim_start_matches('/').to_owned();
     let context = Context { inputs, object, prefix };
     let mut pod = context.pod().clone();
     let mut notices = Vec::new();
@@ -193,11 +116,12 @@ pub(super) async fn make(
         annotations.shift_remove(ANNOTATION);
     }
     check_fields(&context, &pod)?;
+    let claims = claim_templates(&context, &pod)?;
+    check_naming(&context, &pod)?;
     let secrets = wanted_secrets(&context, &pod)?;
     defaults(&mut pod, &mut notices);
 
     let mut configs = pin(&context, &mut pod, role, frame, images).await?;
-    let services = inputs.of_kind("Service", &object.namespace);
     let annotations = &pod["metadata"]["annotations"];
     let skip = frame.skip_initializer || annotations[SKIP_ANNOTATION] == json!("true");
     let inject = role == Role::Workload && !skip;
@@ -209,8 +133,10 @@ pub(super) async fn make(
         return Err(context.refuse("spec.shareProcessNamespace", "not supported beside the mesh", Some(hint)));
     }
     if inject {
+        reserved_paths(&context, &pod)?;
+        clean_paths(&mut pod, &mut notices);
         let port_error = |error: ingress::PortError| context.refuse(&error.path, error.reason, error.hint);
-        ports = ingress::find(&pod, &services).map_err(port_error)?;
+        ports = ingress::find(&pod, services).map_err(port_error)?;
         ingress::rewrite_probes(&mut pod, &mut ports).map_err(port_error)?;
         let coordinator_host = match &frame.coordinator {
             Some((_, namespace)) if *namespace != object.namespace => Some(format!("coordinator.{namespace}")),
@@ -229,10 +155,14 @@ pub(super) async fn make(
         );
     }
     notices.append(&mut ports.notices);
-    host_words(&pod, inject, &mut notices);
+    // What the pods of a StatefulSet will have beside what stands in the template.
+    let mut bound = pod.clone();
+    for claim in claims {
+        inject::push(&mut bound["spec"], "volumes", claim);
+    }
+    host_words(&bound, inject, &mut notices);
 
-    let config_maps = inputs.of_kind("ConfigMap", &object.namespace);
-    let secret_objects = inputs.of_kind("Secret", &object.namespace);
+    let (config_maps, secret_objects) = referenced(inputs, &object.namespace, &pod);
     let checked = checked_volumes(&pod);
     if let Some(volume) = checked.iter().find(|volume| FILES_PREFIX.len() + volume.len() > MAX_VOLUME_NAME) {
         let path = format!("spec.volumes.{volume}");
@@ -258,9 +188,9 @@ pub(super) async fn make(
     };
     let config = PodInstance { config_maps, secrets: secret_objects, ..PodInstance::default() };
     if role == Role::Workload {
-        powers(&context, &pod, &configs, &config, &mut notices)?;
+        powers(&context, &bound, &configs, &config, &mut notices)?;
     }
-    let rego = policy_of(object, &pod, &configs, &services, &config).map_err(|error| context.request(error))?;
+    let rego = policy_of(object, &bound, &configs, services, &config).map_err(|error| context.request(error))?;
     let initdata_error = |source| GenerateError::Initdata { resource: object.title(), source };
     let initdata = Initdata::build(&rego, &settings).map_err(initdata_error)?;
     let annotation = initdata.to_annotation();
@@ -268,7 +198,7 @@ pub(super) async fn make(
     Initdata::from_annotation(&annotation).map_err(initdata_error)?;
     inject::annotate(&mut pod, ANNOTATION, &annotation);
 
-    let names = names(&context, &pod, &services)?;
+    let names = names(&context, &pod, services)?;
     let all = containers(&pod);
     let images = all.iter().map(|container| (string(&container["name"]), string(&container["image"]))).collect();
     let report = WorkloadReport {
@@ -314,7 +244,7 @@ fn policy_of(
     object: &Object,
     pod: &Value,
     configs: &BTreeMap<String, ImageConfig>,
-    services: &BTreeMap<String, Value>,
+    services: &BTreeMap<&str, &Value>,
     config: &PodInstance,
 ) -> Result<String, RequestError> {
     let none = ImageConfig::default();
@@ -330,13 +260,14 @@ fn policy_of(
         })
         .collect();
     policy(&PolicyInputs {
-        kind: &object.kind,
-        name: &object.name,
+        kind: &object.naming.0,
+        name: &object.naming.1,
         namespace: &object.namespace,
         pod,
         containers,
-        services: services.keys().cloned().collect(),
+        services: services.keys().map(|name| (*name).to_owned()).collect(),
         config,
+        openings: Openings::local(),
     })
 }
 
@@ -411,7 +342,8 @@ fn powers(
 ) -> Result<(), GenerateError> {
     let allowed: Vec<String> = list_annotation(pod, CAPABILITIES_ANNOTATION)
         .iter()
-        .map(|name| format!("CAP_{}", name.trim_start_matches("CAP_")))
+        .map(|name| name.to_ascii_uppercase())
+        .map(|name| format!("CAP_{}", name.strip_prefix("CAP_").unwrap_or(&name)))
         .collect();
     let none = ImageConfig::default();
     for container in containers(pod) {
@@ -421,7 +353,9 @@ fn powers(
         }
         let image = configs.get(&name).unwrap_or(&none);
         let request = container_request(pod, container, image, config, &symbolic_container_id());
-        let process = request.map_err(|error| context.request(error))?["OCI"]["Process"].take();
+        let mut request = request.map_err(|error| context.request(error))?;
+        below_the_hosts(context, pod, container, &request)?;
+        let process = request["OCI"]["Process"].take();
         let user = &process["User"];
         let of_mesh = json!(inject::MESH_USER);
         let groups = user["AdditionalGids"].as_array().is_some_and(|groups| groups.contains(&of_mesh));
@@ -494,7 +428,7 @@ fn checked_volumes(pod: &Value) -> Vec<String> {
 }
 
 /// The resource, the Services that lead to it, and what the user adds.
-fn names(context: &Context<'_>, pod: &Value, services: &BTreeMap<String, Value>) -> Result<Vec<String>, GenerateError> {
+fn names(context: &Context<'_>, pod: &Value, services: &BTreeMap<&str, &Value>) -> Result<Vec<String>, GenerateError> {
     let mut names = vec![context.object.name.clone()];
     let more = list_annotation(pod, NAMES_ANNOTATION);
     for name in ingress::selecting(pod, services).into_iter().map(|(name, _)| name.to_owned()).chain(more) {
@@ -569,18 +503,7 @@ fn profile(context: &Context<'_>, profile: &Value, path: &str) -> Result<(), Gen
 /// Refuses by name what the policy could not bind.
 fn check_fields(context: &Context<'_>, pod: &Value) -> Result<(), GenerateError> {
     let spec = &pod["spec"];
-    let known = |value: &Value, fields: &[&str], path: &str| -> Result<(), GenerateError> {
-        for (field, value) in value.as_object().into_iter().flatten() {
-            if !fields.contains(&field.as_str()) && !value.is_null() {
-                return Err(context.refuse(&format!("{path}.{field}"), "not supported", None));
-            }
-        }
-        Ok(())
-    };
-    let mut fields = POD_FIELDS.to_vec();
-    fields.push("volumes");
-    known(spec, &fields, "spec")?;
-    known(&spec["securityContext"], &POD_SECURITY, "spec.securityContext")?;
+    schema::check(pod).map_err(|error| context.refuse(&error.path, error.reason, error.hint))?;
     for field in ["hostNetwork", "hostPID", "hostIPC"] {
         if spec[field] == json!(true) {
             let hint = "a confidential pod has its own".to_owned();
@@ -593,32 +516,266 @@ fn check_fields(context: &Context<'_>, pod: &Value) -> Result<(), GenerateError>
     if spec["containers"].as_array().is_none_or(Vec::is_empty) {
         return Err(context.refuse("spec.containers", "a pod needs a container", None));
     }
-    for list in ["initContainers", "containers"] {
-        for (index, container) in spec[list].as_array().into_iter().flatten().enumerate() {
-            let name = container["name"].as_str().map_or_else(|| format!("[{index}]"), str::to_owned);
-            let path = format!("spec.{list}.{name}");
-            known(container, &CONTAINER_FIELDS, &path)?;
-            let security = &container["securityContext"];
-            known(security, &CONTAINER_SECURITY, &format!("{path}.securityContext"))?;
-            known(&security["capabilities"], &["add", "drop"], &format!("{path}.securityContext.capabilities"))?;
-            for field in ["seccompProfile", "appArmorProfile"] {
-                profile(context, &security[field], &format!("{path}.securityContext.{field}"))?;
+    let label = "letters a to z, digits and `-`, at most 63, with a letter or digit at both ends";
+    for list in ["initContainers", "containers", "volumes"] {
+        let mut names = BTreeSet::new();
+        for (index, item) in spec[list].as_array().into_iter().flatten().enumerate() {
+            let name = string(&item["name"]);
+            if !is_label(&name) {
+                let reason =
+                    if name.is_empty() { "`name` is missing".into() } else { format!("`{name}` is no valid name") };
+                return Err(context.refuse(&format!("spec.{list}[{index}]"), reason, Some(label.into())));
             }
-            let limits = container["resources"]["limits"].as_object();
-            if let Some((device, _)) = limits.into_iter().flatten().find(|(key, _)| key.contains('/')) {
-                let path = format!("{path}.resources.limits");
-                return Err(context.refuse(&path, format!("devices such as `{device}` are not supported yet"), None));
+            if !names.insert(name.clone()) {
+                return Err(context.refuse(
+                    &format!("spec.{list}[{index}]"),
+                    format!("the name `{name}` is there twice"),
+                    None,
+                ));
             }
         }
     }
-    let templates = context.inputs.value(context.object)["spec"]["volumeClaimTemplates"].as_array();
-    if templates.is_some_and(|templates| !templates.is_empty()) && context.object.kind == "StatefulSet" {
-        return Err(GenerateError::Resource {
-            place: context.inputs.place(context.object, "spec/volumeClaimTemplates"),
-            resource: context.object.title(),
-            reason: "`spec.volumeClaimTemplates` is not supported yet".into(),
-            hint: Some("use a PersistentVolumeClaim of its own".into()),
-        });
+    for list in ["initContainers", "containers"] {
+        for container in spec[list].as_array().into_iter().flatten() {
+            let path = format!("spec.{list}.{}", string(&container["name"]));
+            let security = &container["securityContext"];
+            for field in ["seccompProfile", "appArmorProfile"] {
+                profile(context, &security[field], &format!("{path}.securityContext.{field}"))?;
+            }
+            // Also where nothing is injected: the host would run the command, and the policy lets it run none.
+            if container["lifecycle"].as_object().is_some_and(|hooks| !hooks.is_empty()) {
+                let hint = "the policy lets the host start nothing inside a container; do it in the program itself";
+                return Err(context.refuse(&format!("{path}.lifecycle"), "hooks are not supported", Some(hint.into())));
+            }
+            for probe in ["startupProbe", "readinessProbe", "livenessProbe"] {
+                if !container[probe]["exec"].is_null() {
+                    let hint = "the policy lets the host start nothing inside a container; use `httpGet`, `tcpSocket` or \
+                                `grpc`";
+                    let reason = "a probe that runs a command is not supported";
+                    return Err(context.refuse(&format!("{path}.{probe}"), reason, Some(hint.into())));
+                }
+            }
+            for wanted in ["limits", "requests"] {
+                let amounts = container["resources"][wanted].as_object();
+                if let Some((device, _)) = amounts.into_iter().flatten().find(|(key, _)| key.contains('/')) {
+                    let path = format!("{path}.resources.{wanted}");
+                    return Err(context.refuse(
+                        &path,
+                        format!("devices such as `{device}` are not supported yet"),
+                        None,
+                    ));
+                }
+            }
+        }
     }
     Ok(())
+}
+
+fn is_label(name: &str) -> bool {
+    let edge = |c: Option<char>| c.is_some_and(|c| c != '-');
+    edge(name.chars().next())
+        && edge(name.chars().last())
+        && name.len() <= MAX_HOSTNAME
+        && name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-')
+}
+
+/// Refuses resources whose pods would have other names or host names than the policy can say.
+fn check_naming(context: &Context<'_>, pod: &Value) -> Result<(), GenerateError> {
+    let object = context.object;
+    let value = context.inputs.value(object);
+    let refuse = |path: &str, reason: String, hint: &str| {
+        Err(GenerateError::Resource {
+            place: context.inputs.place(object, &path.replace('.', "/")),
+            resource: object.title(),
+            reason: format!("`{path}`: {reason}"),
+            hint: Some(hint.to_owned()),
+        })
+    };
+    let job = match object.kind.as_str() {
+        "Job" => Some("spec.completionMode"),
+        "CronJob" => Some("spec.jobTemplate.spec.completionMode"),
+        _ => None,
+    };
+    if let Some(path) = job {
+        let mode = value.pointer(&format!("/{}", path.replace('.', "/"))).unwrap_or(&Value::Null);
+        if !mode.is_null() && *mode != json!("NonIndexed") {
+            let reason = "the host chooses the index of a pod, and nothing binds it".to_owned();
+            return refuse(path, reason, "let the program take its work from a queue, or write a Job for each index");
+        }
+    }
+    if object.kind == "CronJob" && object.name.len() > MAX_CRON_JOB {
+        let reason = format!("longer than {MAX_CRON_JOB} characters, which Kubernetes refuses for a CronJob");
+        return refuse("metadata.name", reason, "the minute is added to the name");
+    }
+    match &pod["spec"]["hostname"] {
+        Value::String(name) if !is_label(name) => {
+            let hint = "letters a to z, digits and `-`, at most 63".to_owned();
+            return Err(context.refuse("spec.hostname", format!("`{name}` is no host name"), Some(hint)));
+        }
+        Value::String(_) => {}
+        _ => {
+            // The kubelet cuts a host name at 63 characters and then at the last letter or digit.
+            let last = value["spec"]["replicas"].as_u64().unwrap_or(1).saturating_sub(1);
+            let ordinal = if object.kind == "StatefulSet" { format!("-{last}").len() } else { 0 };
+            let whole = ["Pod", "StatefulSet"].contains(&object.naming.0.as_str());
+            if whole && object.name.len() + ordinal > MAX_HOSTNAME {
+                let reason =
+                    format!("the pod's name, which is its host name, is longer than {MAX_HOSTNAME} characters");
+                return refuse("metadata.name", reason, "shorten it, or set `spec.hostname`");
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The claims that a StatefulSet makes for each of its pods, as the volumes that the pods will have.
+fn claim_templates(context: &Context<'_>, pod: &Value) -> Result<Vec<Value>, GenerateError> {
+    if context.object.kind != "StatefulSet" {
+        return Ok(Vec::new());
+    }
+    let refuse = |index: Option<usize>, reason: String, hint: Option<&str>| {
+        let path = index.map_or(String::new(), |index| format!("/{index}"));
+        Err(GenerateError::Resource {
+            place: context.inputs.place(context.object, &format!("spec/volumeClaimTemplates{path}")),
+            resource: context.object.title(),
+            reason: format!(
+                "`spec.volumeClaimTemplates{}`: {reason}",
+                index.map_or(String::new(), |i| format!("[{i}]"))
+            ),
+            hint: hint.map(str::to_owned),
+        })
+    };
+    let templates = match &context.inputs.value(context.object)["spec"]["volumeClaimTemplates"] {
+        Value::Null => return Ok(Vec::new()),
+        Value::Array(templates) => templates,
+        _ => return refuse(None, "not a list".into(), None),
+    };
+    let mut volumes: Vec<Value> = Vec::new();
+    for (index, template) in templates.iter().enumerate() {
+        let name = string(&template["metadata"]["name"]);
+        if !is_label(&name) {
+            return refuse(Some(index), format!("`{name}` is no valid `metadata.name`"), None);
+        }
+        if inject::is_ours(&json!(name)) {
+            return refuse(Some(index), format!("the name `{name}` is reserved"), Some("choose another"));
+        }
+        if template["spec"]["volumeMode"] == json!("Block") {
+            return refuse(Some(index), "a block device is not supported".into(), Some("leave out `volumeMode`"));
+        }
+        let own = pod["spec"]["volumes"].as_array().into_iter().flatten().chain(&volumes);
+        if own.into_iter().any(|volume| volume["name"] == json!(name)) {
+            let hint = "the claim would take the place of the other volume";
+            return refuse(Some(index), format!("another volume has the name `{name}`"), Some(hint));
+        }
+        volumes.push(json!({"name": name, "persistentVolumeClaim": {"claimName": name}}));
+    }
+    Ok(volumes)
+}
+
+/// Refuses volumes of the user where initializer and launcher have their files. A claim at `/casemate/bin` would
+/// otherwise put the host's program in the launcher's place.
+fn reserved_paths(context: &Context<'_>, pod: &Value) -> Result<(), GenerateError> {
+    let covers = |path: &str| {
+        let path = clean(path);
+        let at_or_below = |inner: &str, outer: &str| {
+            inner == outer || outer == "/" || inner.strip_prefix(outer).is_some_and(|rest| rest.starts_with('/'))
+        };
+        RESERVED_PATHS.iter().find(|own| at_or_below(&path, own) || at_or_below(own, &path))
+    };
+    for list in ["initContainers", "containers"] {
+        for container in pod["spec"][list].as_array().into_iter().flatten() {
+            let path = format!("spec.{list}.{}", string(&container["name"]));
+            let mounts = container["volumeMounts"].as_array().into_iter().flatten().enumerate();
+            let mounts = mounts.map(|(index, mount)| (format!("volumeMounts[{index}].mountPath"), &mount["mountPath"]));
+            let log = ("terminationMessagePath".to_owned(), &container["terminationMessagePath"]);
+            for (field, value) in mounts.chain([log]) {
+                let Some(text) = value.as_str() else { continue };
+                // The kubelet takes a relative path for one from the root.
+                let absolute = format!("/{}", text.trim_start_matches('/'));
+                if let Some(own) = covers(&absolute) {
+                    let reason = format!("`{text}` reaches `{own}`, which belongs to the initializer and the launcher");
+                    let hint = "choose another path; secrets are in `/casemate/secrets` without a volume".to_owned();
+                    return Err(context.refuse(&format!("{path}.{field}"), reason, Some(hint)));
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Refuses mounts below a volume whose content is the host's: a symbolic link in it, where the mount is to be, would
+/// lead the mount anywhere, the launcher's directory included.
+fn below_the_hosts(
+    context: &Context<'_>,
+    pod: &Value,
+    container: &Value,
+    request: &Value,
+) -> Result<(), GenerateError> {
+    let of_host = |mount: &&Value| {
+        let volume = mount["mountPath"].as_str().and_then(|path| mount_volume(pod, container, path));
+        volume.is_some_and(|volume| matches!(volume_kind(volume), Ok(VolumeKind::Claim | VolumeKind::Files(_))))
+    };
+    for mount in container["volumeMounts"].as_array().into_iter().flatten().filter(of_host) {
+        let outer = clean(mount["mountPath"].as_str().unwrap_or_default());
+        let all = request["OCI"]["Mounts"].as_array().into_iter().flatten();
+        let below = |inner: &&str| clean(inner).strip_prefix(&outer).is_some_and(|rest| rest.starts_with('/'));
+        if let Some(inner) = all.filter_map(|mount| mount["destination"].as_str()).find(below) {
+            let path = format!("spec.containers.{}.volumeMounts", string(&container["name"]));
+            let reason = format!(
+                "`{inner}` is mounted inside `{outer}`, whose content is the host's: a link there would lead the mount elsewhere"
+            );
+            let hint = "mount it beside and not inside the claim".to_owned();
+            return Err(context.refuse(&path, reason, Some(hint)));
+        }
+    }
+    Ok(())
+}
+
+/// Writes the paths of mounts as they are meant: the rules compare text, and `/data/` hides `/data/x` from them.
+fn clean_paths(pod: &mut Value, notices: &mut Vec<String>) {
+    for list in ["initContainers", "containers"] {
+        let items = pod["spec"].get_mut(list).and_then(Value::as_array_mut);
+        for container in items.into_iter().flatten() {
+            let name = string(&container["name"]);
+            let mounts = container.get_mut("volumeMounts").and_then(Value::as_array_mut);
+            for mount in mounts.into_iter().flatten() {
+                let Some(path) = mount["mountPath"].as_str().filter(|path| path.starts_with('/')) else { continue };
+                let cleaned = clean(path);
+                if cleaned != path {
+                    notices
+                        .push(format!("container `{name}`: `mountPath: {path}` became `{cleaned}`, which is the same"));
+                    mount["mountPath"] = json!(cleaned);
+                }
+            }
+        }
+    }
+}
+
+/// The ConfigMaps and Secrets that a pod refers to, and no others: a namespace may hold thousands.
+fn referenced(inputs: &Inputs, namespace: &str, pod: &Value) -> (BTreeMap<String, Value>, BTreeMap<String, Value>) {
+    let (mut maps, mut secrets) = (BTreeMap::new(), BTreeMap::new());
+    let mut take = |kind: &str, name: &Value| {
+        let Some(name) = name.as_str() else { return };
+        let found = if kind == "ConfigMap" { &mut maps } else { &mut secrets };
+        if !found.contains_key(name)
+            && let Some(object) = inputs.find(kind, namespace, name)
+        {
+            found.insert(name.to_owned(), object.clone());
+        }
+    };
+    for container in containers(pod) {
+        for variable in container["env"].as_array().into_iter().flatten() {
+            take("ConfigMap", &variable["valueFrom"]["configMapKeyRef"]["name"]);
+            take("Secret", &variable["valueFrom"]["secretKeyRef"]["name"]);
+        }
+        for source in container["envFrom"].as_array().into_iter().flatten() {
+            take("ConfigMap", &source["configMapRef"]["name"]);
+            take("Secret", &source["secretRef"]["name"]);
+        }
+    }
+    for volume in pod["spec"]["volumes"].as_array().into_iter().flatten() {
+        take("ConfigMap", &volume["configMap"]["name"]);
+        take("Secret", &volume["secret"]["secretName"]);
+    }
+    (maps, secrets)
 }

@@ -20,13 +20,26 @@ pub(super) fn write_all(outputs: &[Output]) -> Result<(), GenerateError> {
     };
     let mut made_directories: Vec<PathBuf> = Vec::new();
     let mut temporaries: Vec<PathBuf> = Vec::new();
+    // A link stays a link: what it leads to is what changes.
+    let real = |path: &Path| match path.symlink_metadata() {
+        Ok(metadata) if metadata.is_symlink() => path.canonicalize().unwrap_or_else(|_| path.to_owned()),
+        _ => path.to_owned(),
+    };
+    let outputs: Vec<Output> =
+        outputs.iter().map(|output| Output { path: real(&output.path), content: output.content.clone() }).collect();
+    let outputs = outputs.as_slice();
     let result = (|| {
         for output in outputs {
             if let Some(parent) =
                 output.path.parent().filter(|parent| !parent.as_os_str().is_empty() && !parent.exists())
             {
+                let missing: Vec<_> = parent
+                    .ancestors()
+                    .take_while(|above| !above.as_os_str().is_empty() && !above.exists())
+                    .map(Path::to_owned)
+                    .collect();
+                made_directories.extend(missing.into_iter().rev());
                 std::fs::create_dir_all(parent).map_err(failed(parent))?;
-                made_directories.push(parent.to_owned());
             }
             let temporary = temporary(&output.path);
             temporaries.push(temporary.clone());
@@ -113,6 +126,19 @@ mod tests {
         assert_eq!(std::fs::read_to_string(dir.path().join("a")).unwrap(), "new");
         assert_eq!(std::fs::read_to_string(dir.path().join("sub/b")).unwrap(), "b");
         assert_eq!(names(dir.path()), ["a", "sub"]);
+    }
+
+    #[test]
+    fn links_stay_links() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |path: &str| dir.path().join(path);
+        std::fs::create_dir(at("elsewhere")).unwrap();
+        std::fs::write(at("elsewhere/real"), "old").unwrap();
+        std::os::unix::fs::symlink("elsewhere/real", at("link")).unwrap();
+        write_all(&[output(at("link"), "new")]).unwrap();
+        assert!(at("link").symlink_metadata().unwrap().is_symlink());
+        assert_eq!(std::fs::read_to_string(at("elsewhere/real")).unwrap(), "new");
+        assert_eq!(names(&at("elsewhere")), ["real"]);
     }
 
     #[test]

@@ -8,21 +8,26 @@
 //! `pod` is a Pod object or a pod template: an object with `metadata` and `spec`.
 
 mod mounts;
+mod names;
 mod process;
+mod quantity;
 
 use std::collections::BTreeMap;
 
-use protocol::Digest;
 use serde_json::{Value, json};
 
 use crate::registry::ImageConfig;
 
+pub(crate) use mounts::clean;
 pub use mounts::{COPIED_PREFIX, FileVolume, VolumeKind, mount_volume, volume_kind};
+pub use names::pod_name;
+pub(crate) use names::{GENERATED_JOB, GENERATED_POD, MAX_CRON_JOB, MAX_HOSTNAME, pod_pattern};
 pub use process::SERVICE_LINKS_DEFAULT;
 pub(crate) use process::argv;
+use quantity::Quantity;
 
-/// Opens and closes a mark of [`PodInstance::symbolic`]. YAML text cannot hold this character, so no value of a user
-/// passes for a mark.
+/// Opens and closes a mark of [`PodInstance::symbolic`]. Neither YAML nor images nor ConfigMaps may hold this character
+/// ([`control_character`]), so no value of a user passes for a mark.
 pub(crate) const MARK: char = '\u{1}';
 
 /// The values of one running pod that its YAML does not say.
@@ -69,6 +74,17 @@ impl PodInstance {
             ..Self::default()
         }
     }
+
+    /// Whether this is [`PodInstance::symbolic`].
+    fn is_symbolic(&self) -> bool {
+        self.uid.starts_with(MARK)
+    }
+}
+
+/// The first control character of a text that is no line end and no tab. Such text is refused wherever it comes from:
+/// no program needs it, terminals obey it, and [`MARK`] is one of them.
+pub(crate) fn control_character(text: &str) -> Option<char> {
+    text.chars().find(|c| c.is_control() && !['\n', '\r', '\t'].contains(c))
 }
 
 /// The container id that goes with [`PodInstance::symbolic`].
@@ -104,6 +120,16 @@ pub enum RequestError {
         /// Why.
         reason: String,
     },
+    /// A thing that the policy could not bind, with a way around it.
+    #[error("`{path}`: {reason}")]
+    Refused {
+        /// Where, from the pod.
+        path: String,
+        /// Why.
+        reason: String,
+        /// What to do instead.
+        hint: String,
+    },
     /// The image names its user; which number that is stands in the image's file system.
     #[error("`{path}`: the image runs as user `{user}`, which is a name")]
     UserName {
@@ -118,6 +144,7 @@ impl RequestError {
     /// What to do about it.
     pub fn hint(&self) -> Option<String> {
         match self {
+            Self::Refused { hint, .. } => Some(hint.clone()),
             Self::UserName { .. } => Some("set `securityContext.runAsUser` to the number of that user".into()),
             _ => None,
         }
@@ -192,10 +219,7 @@ pub fn pause_request(pod: &Value, instance: &PodInstance) -> Value {
         // The host's name for the namespace that the pod's network device comes from; the guest never opens it.
         "nerdctl/network-namespace": format!("/var/run/netns/cni-{}", instance.uid),
     });
-    if let (Some(all), Some(own)) = (annotations.as_object_mut(), pod["metadata"]["annotations"].as_object()) {
-        // containerd's runtime class hands these on to the shim, and the shim to the agent.
-        all.extend(own.iter().filter(|(key, _)| is_passed_on(key)).map(|(key, value)| (key.clone(), value.clone())));
-    }
+    pass_on(pod, &mut annotations);
     let process = json!({
         "Terminal": false,
         "ConsoleSize": null,
@@ -242,7 +266,8 @@ pub fn container_request(
     let path = format!("containers.{name}");
     let reference =
         text(container, "image").ok_or_else(|| RequestError::Missing { path: path.clone(), what: "`image`".into() })?;
-    let annotations = json!({
+    process::check_image(image, &path)?;
+    let mut annotations = json!({
         "io.katacontainers.pkg.oci.bundle_path": bundle_path(container_id),
         "io.katacontainers.pkg.oci.container_type": "pod_container",
         "io.kubernetes.cri.container-name": name,
@@ -253,6 +278,7 @@ pub fn container_request(
         "io.kubernetes.cri.sandbox-namespace": instance.namespace,
         "io.kubernetes.cri.sandbox-uid": instance.uid,
     });
+    pass_on(pod, &mut annotations);
     let process = process::process(pod, container, image, instance, &path)?;
     let (mounts, mut storages) = mounts::container_mounts(pod, container, container_id, &instance.sandbox_id, &path)?;
     storages.insert(0, mounts::image_storage(reference, container_id, &annotations));
@@ -266,7 +292,7 @@ pub fn container_request(
         annotations,
         sysctl: json!({}),
         masked: &MASKED_PATHS,
-        resources: process::resources(container),
+        resources: process::resources(container, &path)?,
         cgroups_path: format!("/kubepods/besteffort/pod{}/{container_id}", instance.uid),
         pidns: shares_pid_namespace(pod),
     }))
@@ -287,35 +313,6 @@ pub fn copy_file_request(path: &str, file_mode: u32, size: u64, symlink: &str) -
         "symlink_src": symlink,
     })
 }
-
-/// A name that Kubernetes could give to the pod number `index` of `resource`, and that its policy accepts.
-pub fn pod_name(resource: &Value, index: u64) -> String {
-    let name = resource["metadata"]["name"].as_str().unwrap_or_default();
-    // Kubernetes draws from these letters, which spell no words.
-    let draw = |seed: &str, count: usize| -> String {
-        const LETTERS: &[u8] = b"bcdfghjklmnpqrstvwxz2456789";
-        let digest = Digest::of(format!("{name}\0{seed}").as_bytes());
-        let letter = |byte: &u8| char::from(*LETTERS.get(usize::from(*byte) % LETTERS.len()).unwrap_or(&b'b'));
-        digest.as_bytes().iter().take(count).map(letter).collect()
-    };
-    let suffix = draw(&index.to_string(), 5);
-    match resource["kind"].as_str() {
-        Some("Deployment") => {
-            let revision = draw(&resource["spec"]["template"].to_string(), 10);
-            let set: String = format!("{name}-{revision}-").chars().take(MAX_GENERATE_NAME).collect();
-            format!("{set}{suffix}")
-        }
-        Some("StatefulSet") => format!("{name}-{index}"),
-        Some("Pod") | None => name.to_owned(),
-        Some(_) => {
-            let base: String = format!("{name}-").chars().take(MAX_GENERATE_NAME).collect();
-            format!("{base}{suffix}")
-        }
-    }
-}
-
-/// LIMIT: Kubernetes cuts a `generateName` to 58 characters, which leaves 5 for its suffix in a label of 63.
-pub(crate) const MAX_GENERATE_NAME: usize = 58;
 
 struct Parts<'a> {
     id: &'a str,
@@ -384,6 +381,14 @@ fn bundle_path(id: &str) -> String {
 
 fn shares_pid_namespace(pod: &Value) -> bool {
     pod["spec"]["shareProcessNamespace"] == json!(true)
+}
+
+/// containerd's runtime class hands these annotations of the pod on to the shim for every container, and the shim to the
+/// agent.
+fn pass_on(pod: &Value, annotations: &mut Value) {
+    if let (Some(all), Some(own)) = (annotations.as_object_mut(), pod["metadata"]["annotations"].as_object()) {
+        all.extend(own.iter().filter(|(key, _)| is_passed_on(key)).map(|(key, value)| (key.clone(), value.clone())));
+    }
 }
 
 /// Pod annotations that a Kata runtime class hands on.

@@ -1,12 +1,17 @@
 //! Mounts, storages and the volumes behind them.
 
+use std::collections::BTreeSet;
+
 use serde_json::{Value, json};
 
-use super::{MARK, RequestError, text};
+use super::{MARK, RequestError, control_character, text};
 use protocol::Digest;
 
 /// Where files that the host copies into the guest lie: `<prefix><container id>-<16 hex digits>-<base name>`.
 pub const COPIED_PREFIX: &str = "/run/kata-containers/shared/containers/";
+
+/// Where the kubelet puts a file for a container's last words.
+const TERMINATION_LOG: &str = "/dev/termination-log";
 
 /// Where memory-backed volumes of the sandbox lie.
 const EPHEMERAL: &str = "/run/kata-containers/sandbox/ephemeral";
@@ -64,7 +69,7 @@ pub fn volume_kind(volume: &Value) -> Result<VolumeKind, RequestError> {
 /// The volume that a container mounts at `destination`.
 pub fn mount_volume<'a>(pod: &'a Value, container: &Value, destination: &str) -> Option<&'a Value> {
     let mounts = container["volumeMounts"].as_array()?;
-    let mount = mounts.iter().find(|mount| mount["mountPath"].as_str().map(clean).as_deref() == Some(destination))?;
+    let mount = mounts.iter().find(|mount| mount["mountPath"].as_str().map(clean) == Some(clean(destination)))?;
     let name = mount["name"].as_str()?;
     pod["spec"]["volumes"].as_array()?.iter().find(|volume| volume["name"].as_str() == Some(name))
 }
@@ -131,6 +136,7 @@ fn copied(container_id: &str, destination: &str) -> String {
         let digest = Digest::of_fields(&[container_id.as_bytes(), destination.as_bytes()]);
         digest.to_string().chars().take(16).collect()
     };
+    let destination = clean(destination);
     let base = destination.rsplit('/').next().unwrap_or_default();
     format!("{COPIED_PREFIX}{container_id}-{random}-{base}")
 }
@@ -160,11 +166,12 @@ pub(super) fn container_mounts(
                 return Err(RequestError::Unsupported { path, what: format!("`{field}`") });
             }
         }
-        let destination = text(wanted, "mountPath").map(clean).filter(|path| path.starts_with('/') && path.len() > 1);
+        // The kubelet and containerd hand the path on as it is written.
+        let destination = text(wanted, "mountPath").filter(|path| path.starts_with('/') && clean(path).len() > 1);
         let Some(destination) = destination else {
             return Err(RequestError::Invalid { path, reason: "`mountPath` is no absolute path".into() });
         };
-        if destination.split('/').any(|part| part == "..") || destination.contains(MARK) {
+        if destination.split('/').any(|part| part == "..") || control_character(destination).is_some() {
             return Err(RequestError::Invalid { path, reason: "`mountPath` must not hold `..`".into() });
         }
         let name = text(wanted, "name").unwrap_or_default();
@@ -176,7 +183,7 @@ pub(super) fn container_mounts(
         let read_only = wanted["readOnly"] == json!(true);
         let mut push = |source: &str, read_only: bool| {
             let options = ["rbind", "rprivate", if read_only { "ro" } else { "rw" }];
-            own.push(mount(&destination, source, "bind", &options));
+            own.push(mount(destination, source, "bind", &options));
         };
         match volume_kind(volume)? {
             VolumeKind::Memory => {
@@ -191,26 +198,35 @@ pub(super) fn container_mounts(
                 push(&point, read_only);
                 add_storage(&mut storages, storage("local", "local", "local", &["mode=0777".into()], &point));
             }
-            VolumeKind::Files(_) => push(&copied(container_id, &destination), true),
-            VolumeKind::Claim => push(&copied(container_id, &destination), read_only),
+            VolumeKind::Files(_) => push(&copied(container_id, destination), true),
+            VolumeKind::Claim => push(&copied(container_id, destination), read_only),
         }
     }
     if pod["spec"]["automountServiceAccountToken"] == json!(true) {
         let destination = "/var/run/secrets/kubernetes.io/serviceaccount";
         own.push(mount(destination, &copied(container_id, destination), "bind", &["rbind", "rprivate", "ro"]));
     }
-    let log = text(container, "terminationMessagePath").map_or_else(|| "/dev/termination-log".to_owned(), clean);
-    for destination in ["/etc/hosts", &log, "/etc/hostname", "/etc/resolv.conf"] {
-        own.push(mount(destination, &copied(container_id, destination), "bind", &["rbind", "rprivate", "rw"]));
+    let log = text(container, "terminationMessagePath").unwrap_or(TERMINATION_LOG);
+    if !log.starts_with('/') || clean(log).len() < 2 || log.split('/').any(|part| part == "..") {
+        let path = format!("{path}.terminationMessagePath");
+        return Err(RequestError::Invalid { path, reason: "no absolute path without `..`".into() });
+    }
+    for destination in ["/etc/hosts", log, "/etc/hostname", "/etc/resolv.conf"] {
+        // The first two are the kubelet's, always to be written; the others are containerd's, which follow the root.
+        let of_containerd = ["/etc/hostname", "/etc/resolv.conf"].contains(&destination);
+        let read_only = of_containerd && container["securityContext"]["readOnlyRootFilesystem"] == json!(true);
+        let options = ["rbind", "rprivate", if read_only { "ro" } else { "rw" }];
+        own.push(mount(destination, &copied(container_id, destination), "bind", &options));
     }
     own.push(mount("/dev/shm", SHM, "bind", &["rbind"]));
     // containerd sorts by depth, and otherwise keeps the kubelet's order.
-    own.sort_by_key(|mount| mount["destination"].as_str().map_or(0, |path| path.matches('/').count()));
+    own.sort_by_key(|mount| mount["destination"].as_str().map_or(0, |path| clean(path).matches('/').count()));
     let mut mounts = standard_mounts();
     mounts.push(mount("/sys/fs/cgroup", "cgroup", "cgroup", &["nosuid", "noexec", "nodev", "relatime", "ro"]));
     mounts.extend(own);
-    for (index, mount) in mounts.iter().enumerate() {
-        if mounts.iter().skip(index + 1).any(|other| other["destination"] == mount["destination"]) {
+    let mut taken = BTreeSet::new();
+    for mount in &mounts {
+        if !taken.insert(mount["destination"].as_str().map(clean)) {
             let what = format!("mounting over {}", mount["destination"]);
             return Err(RequestError::Unsupported { path: path.to_owned(), what });
         }
@@ -233,7 +249,7 @@ pub(super) fn sysctls(pod: &Value) -> Value {
 }
 
 /// A path without a slash at its end, doubled slashes or `.`.
-pub(super) fn clean(path: &str) -> String {
+pub(crate) fn clean(path: &str) -> String {
     let parts: Vec<_> = path.split('/').filter(|part| !part.is_empty() && *part != ".").collect();
     let root = if path.starts_with('/') { "/" } else { "" };
     format!("{root}{}", parts.join("/"))

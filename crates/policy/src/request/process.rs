@@ -4,14 +4,15 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
-use super::{DEFAULT_CAPABILITIES, MARK, PodInstance, RequestError, mounts, text};
+use super::quantity::QuantityError;
+use super::{DEFAULT_CAPABILITIES, MARK, PodInstance, Quantity, RequestError, control_character, text};
 use crate::registry::ImageConfig;
 
 /// Kubernetes tells pods of the Services around them unless `enableServiceLinks` is false.
 pub const SERVICE_LINKS_DEFAULT: bool = true;
 
 /// The search path of a process whose image sets none (containerd's default).
-const DEFAULT_PATH: &str = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// LIMIT: user ids are 32 bits on Linux, and Kubernetes refuses beyond 2^31-1.
 const MAX_ID: u64 = i32::MAX as u64;
@@ -51,7 +52,7 @@ pub(super) fn process(
         "User": user(pod, container, image, path)?,
         "Args": arguments(container, image, &env, path)?,
         "Env": env.all(image, instance, tty),
-        "Cwd": mounts::clean(cwd),
+        "Cwd": cwd,
         "Capabilities": capability_sets(&capabilities(context, path)?),
         "Rlimits": [],
         "NoNewPrivileges": context["allowPrivilegeEscalation"] == json!(false),
@@ -100,12 +101,16 @@ fn arguments(
 ) -> Result<Vec<String>, RequestError> {
     let (command, args) = argv(container, image, path)?;
     // References are resolved in what the pod says, not in what the image says.
-    let own = |field: &str, values: Vec<String>| -> Vec<String> {
+    let own = |field: &str, values: Vec<String>| -> Result<Vec<String>, RequestError> {
         let given = container[field].as_array().is_some_and(|items| !items.is_empty());
-        if given { values.iter().map(|value| env.expand(value)).collect() } else { values }
+        if !given {
+            return Ok(values);
+        }
+        let expand = |(index, value): (usize, &String)| env.expand(value, &format!("{path}.{field}[{index}]"));
+        values.iter().enumerate().map(expand).collect()
     };
-    let mut all = own("command", command);
-    all.extend(own("args", args));
+    let mut all = own("command", command)?;
+    all.extend(own("args", args)?);
     if let Some(index) = all.iter().position(|argument| argument.contains(MARK)) {
         let path = format!("{path}.args[{index}]");
         return Err(RequestError::Unsupported {
@@ -120,6 +125,14 @@ fn arguments(
 struct Environment {
     values: Vec<(String, String)>,
     services: Vec<(String, String)>,
+    /// Whether the kubelet may know variables of Services that are not in `services`: of all, or of `KUBERNETES` alone.
+    unknown_services: Option<Links>,
+}
+
+#[derive(Clone, Copy, PartialEq)]
+enum Links {
+    All,
+    Kubernetes,
 }
 
 impl Environment {
@@ -127,7 +140,8 @@ impl Environment {
         let links = pod["spec"]["enableServiceLinks"].as_bool().unwrap_or(SERVICE_LINKS_DEFAULT);
         let mut services = instance.service_env.clone();
         services.retain(|(name, _)| links || name.starts_with("KUBERNETES_"));
-        let mut env = Self { values: Vec::new(), services };
+        let unknown_services = instance.is_symbolic().then_some(if links { Links::All } else { Links::Kubernetes });
+        let mut env = Self { values: Vec::new(), services, unknown_services };
         for (index, source) in container["envFrom"].as_array().into_iter().flatten().enumerate() {
             let path = format!("{path}.envFrom[{index}]");
             let prefix = source["prefix"].as_str().unwrap_or_default();
@@ -147,12 +161,12 @@ impl Environment {
             let Some(name) = text(variable, "name") else {
                 return Err(RequestError::Missing { path, what: "`name`".into() });
             };
-            if name.contains('=') || name.contains(MARK) {
-                return Err(RequestError::Invalid { path, reason: "a name must not hold `=`".into() });
+            if name.contains('=') || !name.chars().all(|c| c.is_ascii_graphic() || c == ' ') {
+                return Err(RequestError::Invalid { path, reason: "a name must be printable and not hold `=`".into() });
             }
             let value = match (&variable["valueFrom"], &variable["value"]) {
                 (Value::Object(from), _) => value_from(from, pod, container, instance, &path)?,
-                (_, Value::String(value)) => Some(env.expand(value)),
+                (_, Value::String(value)) => Some(env.expand(value, &path)?),
                 (_, Value::Null) => Some(String::new()),
                 _ => return Err(RequestError::Invalid { path, reason: "`value` is not a string".into() }),
             };
@@ -185,7 +199,7 @@ impl Environment {
     }
 
     /// Kubernetes' `$(NAME)`: `$$` is a dollar sign, and an unknown name stays as it is.
-    fn expand(&self, text: &str) -> String {
+    fn expand(&self, text: &str, path: &str) -> Result<String, RequestError> {
         let mut out = String::with_capacity(text.len());
         let mut rest = text;
         while let Some((before, after)) = rest.split_once('$') {
@@ -196,6 +210,13 @@ impl Environment {
             } else if let Some((name, tail)) = after.strip_prefix('(').and_then(|inner| inner.split_once(')')) {
                 match self.get(name) {
                     Some(value) => out.push_str(value),
+                    None if self.may_be_a_service(name) => {
+                        return Err(RequestError::Refused {
+                            path: path.to_owned(),
+                            reason: format!("`$({name})` is what the kubelet says of a Service, which nothing binds"),
+                            hint: "use the Service's DNS name; `$$(NAME)` is the text itself".into(),
+                        });
+                    }
                     None => out.push_str(&format!("$({name})")),
                 }
                 rest = tail;
@@ -205,25 +226,40 @@ impl Environment {
             }
         }
         out.push_str(rest);
-        out
+        Ok(out)
     }
 
-    /// Image first, then the host name, then the pod, then Services; a later value takes an earlier one's place.
+    /// Whether the kubelet could know a variable that the generator does not.
+    fn may_be_a_service(&self, name: &str) -> bool {
+        let of_service = || {
+            let ends = |tail: &str| tail.is_empty() || tail.starts_with('_');
+            let port = name.split_once("_PORT").is_some_and(|(service, tail)| !service.is_empty() && ends(tail));
+            port || name.ends_with("_SERVICE_HOST")
+        };
+        match self.unknown_services {
+            None => false,
+            Some(Links::Kubernetes) => name.starts_with("KUBERNETES_") && of_service(),
+            Some(Links::All) => of_service(),
+        }
+    }
+
+    /// The search path, the terminal and the host name, then the image, then the pod, then Services; a later value takes
+    /// an earlier one's place.
     fn all(&self, image: &ImageConfig, instance: &PodInstance, tty: bool) -> Vec<String> {
         let mut all: Vec<(String, String)> = Vec::new();
         let mut set = |name: &str, value: &str| match all.iter_mut().find(|(known, _)| known == name) {
             Some((_, known)) => value.clone_into(known),
             None => all.push((name.to_owned(), value.to_owned())),
         };
-        let has_path = image.env.iter().any(|variable| variable.starts_with("PATH="));
-        for variable in (!has_path).then_some(DEFAULT_PATH).into_iter().chain(image.env.iter().map(String::as_str)) {
-            let (name, value) = variable.split_once('=').unwrap_or((variable, ""));
-            set(name, value);
-        }
+        set("PATH", DEFAULT_PATH);
         if tty {
             set("TERM", "xterm");
         }
         set("HOSTNAME", &instance.hostname);
+        for variable in &image.env {
+            let (name, value) = variable.split_once('=').unwrap_or((variable, ""));
+            set(name, value);
+        }
         for (name, value) in &self.values {
             set(name, value);
         }
@@ -258,8 +294,21 @@ fn keys(object: &Value) -> Vec<String> {
     keys
 }
 
-/// The text of one key of a ConfigMap or Secret.
+/// The text of one key of a ConfigMap or Secret, as a variable can hold it.
 fn plain_value(object: &Value, key: &str, path: &str) -> Result<Option<String>, RequestError> {
+    let value = raw_value(object, key, path)?;
+    if let Some(c) = value.as_deref().and_then(control_character) {
+        let reason = format!("`{key}` holds the control character U+{:04X}", u32::from(c));
+        return Err(RequestError::Refused {
+            path: path.to_owned(),
+            reason,
+            hint: "mount it as a file: a variable cannot hold it".into(),
+        });
+    }
+    Ok(value)
+}
+
+fn raw_value(object: &Value, key: &str, path: &str) -> Result<Option<String>, RequestError> {
     use base64::Engine as _;
     if let Some(value) = object["stringData"][key].as_str() {
         return Ok(Some(value.to_owned()));
@@ -307,6 +356,7 @@ fn value_from(
             let key = field.strip_prefix(&format!("metadata.{kind}['"))?.strip_suffix("']")?;
             Some(pod["metadata"][kind][key].as_str().map(str::to_owned))
         };
+        refuse_of_controllers(field, path)?;
         let value = match field {
             "metadata.name" => Some(instance.name.clone()),
             "metadata.namespace" => Some(instance.namespace.clone()),
@@ -327,70 +377,99 @@ fn value_from(
     if let Some(reference) = from.get("resourceFieldRef") {
         let resource = reference["resource"].as_str().unwrap_or_default();
         let other = reference["containerName"].as_str().is_some_and(|name| Some(name) != container["name"].as_str());
-        let divisor = reference["divisor"].as_str().unwrap_or("0");
+        let invalid = |error: QuantityError| RequestError::Invalid { path: path.to_owned(), reason: error.to_string() };
+        let divisor = match &reference["divisor"] {
+            Value::Null => Quantity::default(),
+            divisor => Quantity::parse(divisor).map_err(invalid)?,
+        };
+        // No divisor, or zero, means whole units.
+        let divisor =
+            if divisor == Quantity::default() { Quantity::parse(&json!(1)).map_err(invalid)? } else { divisor };
         let limit = resource
             .strip_prefix("limits.")
             .map(|name| &container["resources"]["limits"][name])
-            .or_else(|| resource.strip_prefix("requests.").map(|name| &container["resources"]["requests"][name]));
-        let amount = limit.and_then(quantity);
-        if other || !["0", "1"].contains(&divisor) || amount.is_none() {
+            .or_else(|| resource.strip_prefix("requests.").map(|name| &container["resources"]["requests"][name]))
+            .filter(|amount| !amount.is_null() && !other);
+        let Some(limit) = limit else {
+            // Without a limit the kubelet puts in what the node has.
             return Err(RequestError::Unsupported { path: path.to_owned(), what: format!("resource `{resource}`") });
-        }
-        // The API rounds up to whole units.
-        return Ok(amount.map(|milli| milli.div_ceil(1000).to_string()));
+        };
+        let amount = Quantity::parse(limit).map_err(invalid)?;
+        return Ok(amount.divided_by(divisor).map(|amount| amount.to_string()));
     }
     Err(RequestError::Unsupported { path: path.to_owned(), what: "this `valueFrom`".into() })
 }
 
-/// A Kubernetes quantity in thousandths.
-fn quantity(value: &Value) -> Option<u128> {
-    let text = match value {
-        Value::String(text) => text.clone(),
-        Value::Number(number) => number.to_string(),
-        _ => return None,
-    };
-    let digits = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
-    let (number, suffix) = text.split_at(digits);
-    let factor: u128 = match suffix {
-        "m" => 1,
-        "" => 1000,
-        "k" => 1000 * 1000,
-        "M" => 1000 * 1000_u128.pow(2),
-        "G" => 1000 * 1000_u128.pow(3),
-        "T" => 1000 * 1000_u128.pow(4),
-        "Ki" => 1000 << 10,
-        "Mi" => 1000 << 20,
-        "Gi" => 1000 << 30,
-        "Ti" => 1000 << 40,
-        _ => return None,
-    };
-    let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
-    // LIMIT: nine decimals are more than any quantity of the API keeps.
-    let fraction: String = fraction.chars().take(9).collect();
-    let scale = 10_u128.pow(u32::try_from(fraction.len()).ok()?);
-    let digits: u128 = format!("{whole}{fraction}").parse().ok()?;
-    Some(digits.checked_mul(factor)?.div_ceil(scale))
-}
-
 /// Limits of the container's cgroup. Not bound: too little of either costs the service, never its security.
-pub(super) fn resources(container: &Value) -> Value {
-    let limit = |name: &str| quantity(&container["resources"]["limits"][name]);
-    let request = quantity(&container["resources"]["requests"]["cpu"]).or_else(|| limit("cpu"));
-    let memory = limit("memory").map_or(0, |milli| milli / 1000);
-    let quota = limit("cpu").map_or(0, |milli| milli * 100);
-    let shares = request.map_or(2, |milli| (milli * 1024 / 1000).max(2));
-    let number = |value: u128| u64::try_from(value).unwrap_or(u64::MAX);
-    json!({
+pub(super) fn resources(container: &Value, path: &str) -> Result<Value, RequestError> {
+    let amount = |list: &str, name: &str| match &container["resources"][list][name] {
+        Value::Null => Ok(None),
+        value => Quantity::parse(value).map(Some).map_err(|error| RequestError::Invalid {
+            path: format!("{path}.resources.{list}.{name}"),
+            reason: error.to_string(),
+        }),
+    };
+    let limit = amount("limits", "cpu")?;
+    let memory = amount("limits", "memory")?.map_or(0, Quantity::units);
+    // The kubelet's arithmetic: a period of 100 ms of which at least 1 ms, 1024 shares for a whole CPU within what the
+    // kernel takes.
+    let quota = limit.map_or(0, |limit| limit.milli().saturating_mul(100).max(1000));
+    let request = amount("requests", "cpu")?.or(limit);
+    let shares = request.map_or(2, |request| (request.milli().saturating_mul(1024) / 1000).clamp(2, 262_144));
+    Ok(json!({
         "Devices": [],
-        "Memory": {"Limit": number(memory), "Reservation": 0, "Swap": 0, "Kernel": 0, "KernelTCP": 0,
+        "Memory": {"Limit": memory, "Reservation": 0, "Swap": 0, "Kernel": 0, "KernelTCP": 0,
             "Swappiness": 0, "DisableOOMKiller": false},
-        "CPU": {"Shares": number(shares), "Quota": number(quota), "Period": 100_000, "RealtimeRuntime": 0,
+        "CPU": {"Shares": shares, "Quota": quota, "Period": 100_000, "RealtimeRuntime": 0,
             "RealtimePeriod": 0, "Cpus": "", "Mems": ""},
         "Pids": null,
         "BlockIO": null,
         "HugepageLimits": [],
         "Network": null,
-    })
+    }))
+}
+
+/// Labels and annotations that controllers and the scheduler write on a pod, whatever its template says.
+const OF_CONTROLLERS: [&str; 7] = [
+    "apps.kubernetes.io/pod-index",
+    "controller-revision-hash",
+    "controller-uid",
+    "job-name",
+    "pod-template-generation",
+    "pod-template-hash",
+    "statefulset.kubernetes.io/pod-name",
+];
+
+fn refuse_of_controllers(field: &str, path: &str) -> Result<(), RequestError> {
+    let key = field.split_once("['").and_then(|(_, rest)| rest.strip_suffix("']")).unwrap_or_default();
+    let of_controllers = OF_CONTROLLERS.contains(&key)
+        || key.starts_with("batch.kubernetes.io/")
+        || key.starts_with("topology.kubernetes.io/");
+    if of_controllers {
+        return Err(RequestError::Refused {
+            path: path.to_owned(),
+            reason: format!("`{key}` is written by the cluster when the pod is made, and nothing binds it"),
+            hint: "`metadata.name` and `metadata.uid` are bound".into(),
+        });
+    }
+    Ok(())
+}
+
+/// An image's configuration is written by whoever built it: no text of it may pass for anything else.
+pub(super) fn check_image(image: &ImageConfig, path: &str) -> Result<(), RequestError> {
+    let single = [("User", &image.user), ("WorkingDir", &image.working_dir)];
+    let lists = [("Env", &image.env), ("Entrypoint", &image.entrypoint), ("Cmd", &image.cmd)];
+    let lists = lists.into_iter().flat_map(|(field, values)| values.iter().map(move |value| (field, value)));
+    for (field, value) in single.into_iter().chain(lists) {
+        if let Some(c) = control_character(value) {
+            return Err(RequestError::Refused {
+                path: format!("{path}.image"),
+                reason: format!("`{field}` of the image holds the control character U+{:04X}", u32::from(c)),
+                hint: "build the image without it".into(),
+            });
+        }
+    }
+    Ok(())
 }
 
 /// The kubelet hands containerd the number of the image's user alone, so that the image's group is lost; the group
@@ -422,9 +501,19 @@ fn user(pod: &Value, container: &Value, image: &ImageConfig, path: &str) -> Resu
     }
     let gid = id("runAsGroup")?.unwrap_or(0);
     let mut groups = vec![gid];
-    let more = shared["fsGroup"].as_u64().into_iter();
-    let more = more.chain(shared["supplementalGroups"].as_array().into_iter().flatten().filter_map(Value::as_u64));
-    for group in more {
+    let more = match &shared["supplementalGroups"] {
+        Value::Null => &[][..],
+        Value::Array(groups) => groups,
+        other => std::slice::from_ref(other),
+    };
+    for (field, group) in std::iter::once(("fsGroup", &shared["fsGroup"]))
+        .filter(|(_, group)| !group.is_null())
+        .chain(more.iter().map(|group| ("supplementalGroups", group)))
+    {
+        let group = group.as_u64().filter(|id| *id <= MAX_ID).ok_or_else(|| RequestError::Invalid {
+            path: format!("securityContext.{field}"),
+            reason: "not a group number".into(),
+        })?;
         if !groups.contains(&group) {
             groups.push(group);
         }
@@ -432,12 +521,75 @@ fn user(pod: &Value, container: &Value, image: &ImageConfig, path: &str) -> Resu
     Ok(json!({"UID": uid, "GID": gid, "AdditionalGids": groups, "Username": ""}))
 }
 
+/// All capabilities of Linux, without `CAP_`.
+pub(crate) const KNOWN_CAPABILITIES: [&str; 41] = [
+    "AUDIT_CONTROL",
+    "AUDIT_READ",
+    "AUDIT_WRITE",
+    "BLOCK_SUSPEND",
+    "BPF",
+    "CHECKPOINT_RESTORE",
+    "CHOWN",
+    "DAC_OVERRIDE",
+    "DAC_READ_SEARCH",
+    "FOWNER",
+    "FSETID",
+    "IPC_LOCK",
+    "IPC_OWNER",
+    "KILL",
+    "LEASE",
+    "LINUX_IMMUTABLE",
+    "MAC_ADMIN",
+    "MAC_OVERRIDE",
+    "MKNOD",
+    "NET_ADMIN",
+    "NET_BIND_SERVICE",
+    "NET_BROADCAST",
+    "NET_RAW",
+    "PERFMON",
+    "SETFCAP",
+    "SETGID",
+    "SETPCAP",
+    "SETUID",
+    "SYS_ADMIN",
+    "SYS_BOOT",
+    "SYS_CHROOT",
+    "SYS_MODULE",
+    "SYS_NICE",
+    "SYS_PACCT",
+    "SYS_PTRACE",
+    "SYS_RAWIO",
+    "SYS_RESOURCE",
+    "SYS_TIME",
+    "SYS_TTY_CONFIG",
+    "SYSLOG",
+    "WAKE_ALARM",
+];
+
+/// The capabilities of a container as containerd makes them: names in any case, without `CAP_`, and `ALL`.
 fn capabilities(context: &Value, path: &str) -> Result<Vec<String>, RequestError> {
-    let names = |field: &str| -> Vec<String> {
-        let items = context["capabilities"][field].as_array().into_iter().flatten().filter_map(Value::as_str);
-        items.map(|name| name.trim_start_matches("CAP_").to_owned()).collect()
+    let names = |field: &str| -> Result<Vec<String>, RequestError> {
+        let path = format!("{path}.securityContext.capabilities.{field}");
+        let name = |item: &Value| {
+            let name = item.as_str().unwrap_or_default().to_ascii_uppercase();
+            if name == "ALL" || KNOWN_CAPABILITIES.contains(&name.as_str()) {
+                return Ok(name);
+            }
+            let hint = match name.strip_prefix("CAP_") {
+                // containerd would make CAP_CAP_… of it.
+                Some(short) => format!("leave out `CAP_`: write `{short}`"),
+                None => "the names are those of capabilities(7) without `CAP_`".into(),
+            };
+            let reason = format!("{item} is not a capability");
+            Err(RequestError::Refused { path: path.clone(), reason, hint })
+        };
+        match &context["capabilities"][field] {
+            Value::Null => Ok(Vec::new()),
+            Value::Array(items) => items.iter().map(name).collect(),
+            _ => Err(RequestError::Invalid { path, reason: "not a list of strings".into() }),
+        }
     };
-    let (add, drop) = (names("add"), names("drop"));
+    let (add, drop) = (names("add")?, names("drop")?);
     if add.iter().any(|name| name == "ALL") {
         let path = format!("{path}.securityContext.capabilities.add");
         return Err(RequestError::Unsupported { path, what: "`ALL`".into() });

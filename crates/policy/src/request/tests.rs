@@ -94,8 +94,8 @@ fn the_environment_has_all_its_sources() {
     let got = env(&container);
     let expected = [
         "PATH=/bin",
-        "FROM_IMAGE=pod",
         "HOSTNAME=web-0",
+        "FROM_IMAGE=pod",
         "P_a=1",
         "P_b=2",
         "POD=web-0",
@@ -148,7 +148,7 @@ fn capabilities_are_added_to_the_default_and_dropped_from_it() {
         process(&json!({"securityContext": {"capabilities": capabilities}}))["Capabilities"]["Bounding"].clone()
     };
     assert_eq!(set(json!({})).as_array().unwrap().len(), 14);
-    assert_eq!(set(json!({"drop": ["ALL"], "add": ["NET_ADMIN", "CAP_CHOWN"]})), json!(["CAP_NET_ADMIN", "CAP_CHOWN"]));
+    assert_eq!(set(json!({"drop": ["ALL"], "add": ["NET_ADMIN", "CHOWN"]})), json!(["CAP_NET_ADMIN", "CAP_CHOWN"]));
     assert_eq!(set(json!({"drop": ["KILL"], "add": ["CHOWN"]})).as_array().unwrap().len(), 13);
     assert!(request(&json!({}), &json!({"securityContext": {"capabilities": {"add": ["ALL"]}}})).is_err());
 }
@@ -172,7 +172,7 @@ fn volumes_become_mounts_and_storages() {
     let mounts = request["OCI"]["Mounts"].as_array().unwrap();
     let destinations: Vec<_> = mounts.iter().skip(6).map(|m| m["destination"].as_str().unwrap()).collect();
     let expected = [
-        "/mem",
+        "/mem/",
         "/dir",
         "/pvc",
         "/etc/map",
@@ -242,12 +242,193 @@ fn what_only_the_cluster_knows_stays_a_mark_or_is_refused() {
 }
 
 #[test]
-fn names_of_pods_are_those_that_kubernetes_could_give() {
-    let name = |kind: &str, index| pod_name(&json!({"kind": kind, "metadata": {"name": "a"}}), index);
-    assert_eq!((name("Pod", 3).as_str(), name("StatefulSet", 3).as_str()), ("a", "a-3"));
-    assert_eq!(name("Deployment", 0).len(), "a-1234567890-12345".len());
-    assert_eq!(name("Job", 0).len(), "a-12345".len());
-    assert_ne!(name("Deployment", 0), name("Deployment", 1));
-    let long = pod_name(&json!({"kind": "Deployment", "metadata": {"name": "x".repeat(63)}}), 0);
-    assert_eq!(long.len(), 63);
+fn control_characters_pass_for_nothing() {
+    // A mark of ours in the image, in a ConfigMap, in a Secret.
+    for text in ["\u{1}ip\u{1}", "\u{0}", "a\u{1b}[0m", "\u{7f}", "\u{85}"] {
+        let changes: [fn(&mut ImageConfig, String); 5] = [
+            |image, text| image.env.push(format!("A={text}")),
+            |image, text| image.entrypoint.push(text),
+            |image, text| image.cmd.push(text),
+            |image, text| image.working_dir = text,
+            |image, text| image.user = text,
+        ];
+        let container = json!({"name": "c", "image": "x"});
+        for change in changes {
+            let mut image = image();
+            change(&mut image, text.to_owned());
+            let error = container_request(&json!({}), &container, &image, &instance(), "c").unwrap_err();
+            assert!(error.to_string().contains("control character") && error.hint().is_some(), "{error}");
+        }
+        let mut instance = instance();
+        instance.config_maps.insert("m".into(), json!({"kind": "ConfigMap", "data": {"a": text}}));
+        instance.secrets.insert("s".into(), json!({"kind": "Secret", "stringData": {"k": text}}));
+        for source in [
+            json!({"envFrom": [{"configMapRef": {"name": "m"}}]}),
+            json!({"env": [{"name": "A", "valueFrom": {"configMapKeyRef": {"name": "m", "key": "a"}}}]}),
+            json!({"env": [{"name": "A", "valueFrom": {"secretKeyRef": {"name": "s", "key": "k"}}}]}),
+        ] {
+            let mut container = container.clone();
+            container.as_object_mut().unwrap().extend(source.as_object().unwrap().clone());
+            let error = container_request(&json!({}), &container, &image(), &instance, "c").unwrap_err();
+            assert!(error.to_string().contains("control character"), "{error}");
+        }
+    }
+    assert_eq!(control_character("two\r\n\tlines \u{e9}"), None);
+}
+
+#[test]
+fn capabilities_are_those_that_containerd_would_give() {
+    let of = |capabilities: Value| {
+        request(&json!({}), &json!({"securityContext": {"capabilities": capabilities}}))
+            .map(|request| request["OCI"]["Process"]["Capabilities"]["Bounding"].clone())
+    };
+    for all in ["ALL", "all", "All"] {
+        assert_eq!(
+            of(json!({"drop": [all], "add": ["net_admin", "Chown"]})).unwrap(),
+            json!(["CAP_NET_ADMIN", "CAP_CHOWN"])
+        );
+        assert!(of(json!({"add": [all]})).unwrap_err().to_string().contains("`ALL` is not supported"));
+    }
+    let kept = of(json!({"drop": ["net_raw", "MKNOD"]})).unwrap();
+    assert_eq!(kept.as_array().unwrap().len(), DEFAULT_CAPABILITIES.len() - 2);
+    for (bad, hint) in [
+        (json!({"add": ["CAP_NET_ADMIN"]}), "write `NET_ADMIN`"),
+        (json!({"drop": ["cap_net_raw"]}), "write `NET_RAW`"),
+        (json!({"add": ["NET_ADMINN"]}), "capabilities(7)"),
+        (json!({"add": [7]}), "capabilities(7)"),
+    ] {
+        let error = of(bad.clone()).unwrap_err();
+        assert!(error.hint().is_some_and(|found| found.contains(hint)), "{bad}: {error}");
+    }
+    assert!(of(json!({"drop": "ALL"})).is_err());
+}
+
+#[test]
+fn what_the_kubelet_alone_expands_is_refused() {
+    let symbolic = PodInstance::symbolic("default", None);
+    let of = |links: bool, text: &str, instance: &PodInstance| {
+        let pod = json!({"spec": {"enableServiceLinks": links}});
+        let env = json!([{"name": "OWN_SERVICE_HOST", "value": "own"}, {"name": "B", "value": text}]);
+        let container = json!({"name": "c", "image": "x", "env": env});
+        let in_env = container_request(&pod, &container, &image(), instance, "c");
+        let container = json!({"name": "c", "image": "x", "args": [text],
+            "env": [{"name": "OWN_SERVICE_HOST", "value": "own"}]});
+        let in_args = container_request(&pod, &container, &image(), instance, "c");
+        assert_eq!(in_env.is_ok(), in_args.is_ok(), "{text}");
+        in_env.and(in_args)
+    };
+    for text in [
+        "$(KUBERNETES_SERVICE_HOST)",
+        "x$(KUBERNETES_PORT)",
+        "$(KUBERNETES_PORT_443_TCP_ADDR)",
+        "$(KUBERNETES_SERVICE_PORT_HTTPS)",
+    ] {
+        for links in [false, true] {
+            let error = of(links, text, &symbolic).unwrap_err();
+            assert!(error.to_string().contains("of a Service") && error.hint().is_some(), "{error}");
+        }
+        assert!(of(true, text, &instance()).is_ok());
+    }
+    assert!(of(true, "$(DB_SERVICE_HOST)", &symbolic).is_err());
+    for text in
+        ["$(DB_SERVICE_HOST)", "$(OWN_SERVICE_HOST)", "$$(KUBERNETES_SERVICE_HOST)", "$(KUBERNETES_PORTAL)", "$(OTHER)"]
+    {
+        assert!(of(false, text, &symbolic).is_ok(), "{text}");
+    }
+}
+
+#[test]
+fn what_controllers_write_on_pods_is_refused() {
+    let of = |field: &str| {
+        let env = json!([{"name": "A", "valueFrom": {"fieldRef": {"fieldPath": field}}}]);
+        request(&json!({}), &json!({ "env": env }))
+    };
+    for key in [
+        "labels['pod-template-hash']",
+        "labels['apps.kubernetes.io/pod-index']",
+        "labels['batch.kubernetes.io/job-name']",
+        "annotations['batch.kubernetes.io/job-completion-index']",
+        "labels['statefulset.kubernetes.io/pod-name']",
+        "labels['controller-revision-hash']",
+        "labels['topology.kubernetes.io/zone']",
+    ] {
+        let error = of(&format!("metadata.{key}")).unwrap_err();
+        assert!(error.to_string().contains("written by the cluster") && error.hint().is_some(), "{error}");
+    }
+    assert!(of("metadata.labels['l']").is_ok());
+}
+
+#[test]
+fn amounts_of_any_size_are_read_or_named() {
+    let of = |resources: Value| request(&json!({}), &json!({ "resources": resources }));
+    let limits = of(json!({"limits": {"cpu": "1e3", "memory": "1Pi"}})).unwrap()["OCI"]["Linux"]["Resources"].clone();
+    assert_eq!(limits["Memory"]["Limit"], json!(1_u64 << 50));
+    assert_eq!((&limits["CPU"]["Quota"], &limits["CPU"]["Shares"]), (&json!(100_000_000), &json!(262_144)));
+    let none = of(json!({"requests": {"cpu": "1n"}})).unwrap()["OCI"]["Linux"]["Resources"].clone();
+    assert_eq!((&none["CPU"]["Quota"], &none["CPU"]["Shares"]), (&json!(0), &json!(2)));
+    for (amount, word) in [
+        (json!("340282366920938463463374607431768211"), "larger than any resource"),
+        (json!("1e99"), "larger than any resource"),
+        (json!("-1"), "negative"),
+        (json!("1MB"), "not a quantity"),
+        (json!([]), "not a quantity"),
+    ] {
+        for list in ["limits", "requests"] {
+            let error = of(json!({list: {"cpu": amount}})).unwrap_err().to_string();
+            assert!(error.contains(word) && error.contains(&format!("{list}.cpu")), "{error}");
+        }
+    }
+}
+
+#[test]
+fn files_of_containerd_follow_the_root_file_system() {
+    let of = |read_only: bool, destination: &str| {
+        let request = request(&json!({}), &json!({"securityContext": {"readOnlyRootFilesystem": read_only}})).unwrap();
+        let mounts = request["OCI"]["Mounts"].as_array().unwrap().clone();
+        mounts.into_iter().find(|mount| mount["destination"] == destination).unwrap()["options"][2].clone()
+    };
+    for (destination, with, without) in [
+        ("/etc/hostname", "ro", "rw"),
+        ("/etc/resolv.conf", "ro", "rw"),
+        ("/etc/hosts", "rw", "rw"),
+        ("/dev/termination-log", "rw", "rw"),
+    ] {
+        assert_eq!((of(true, destination), of(false, destination)), (json!(with), json!(without)), "{destination}");
+    }
+}
+
+#[test]
+fn paths_are_handed_on_as_they_are_written() {
+    let volumes = json!({"volumes": [{"name": "v", "persistentVolumeClaim": {"claimName": "x"}}]});
+    let container = json!({"volumeMounts": [{"name": "v", "mountPath": "/data//x/"}], "workingDir": "/srv/./app/"});
+    let request = request(&volumes, &container).unwrap();
+    assert_eq!(request["OCI"]["Process"]["Cwd"], "/srv/./app/");
+    let mounts = request["OCI"]["Mounts"].as_array().unwrap();
+    let own = mounts.iter().find(|mount| mount["destination"] == "/data//x/").unwrap();
+    assert!(own["source"].as_str().unwrap().ends_with("-x"), "{own}");
+    let pod = json!({ "spec": volumes });
+    assert!(
+        mount_volume(&pod, &container, "/data//x/").is_some() && mount_volume(&pod, &container, "/data/x").is_some()
+    );
+}
+
+#[test]
+fn annotations_for_kata_reach_every_container() {
+    let pod = json!({"metadata": {"annotations": {"io.katacontainers.config.hypervisor.default_memory": "512", "other": "x"}}});
+    let container = json!({"name": "c", "image": "x"});
+    let request = container_request(&pod, &container, &image(), &instance(), "c").unwrap();
+    for annotations in [&request["OCI"]["Annotations"], &pause_request(&pod, &instance())["OCI"]["Annotations"]] {
+        assert_eq!(annotations["io.katacontainers.config.hypervisor.default_memory"], "512");
+        assert!(annotations["other"].is_null());
+    }
+}
+
+#[test]
+fn an_image_may_set_what_containerd_sets_before_it() {
+    let image = ImageConfig { env: vec!["HOSTNAME=i".into(), "TERM=dumb".into()], ..image() };
+    let container = json!({"name": "c", "image": "x", "tty": true, "env": [{"name": "TERM", "value": "pod"}]});
+    let request = container_request(&json!({}), &container, &image, &instance(), "c").unwrap();
+    let env = &request["OCI"]["Process"]["Env"];
+    let path = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+    assert_eq!(json!(env.as_array().unwrap()[..3]), json!([path, "TERM=pod", "HOSTNAME=i"]));
 }

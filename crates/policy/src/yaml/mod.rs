@@ -15,6 +15,16 @@ pub(crate) use rewrite::rewrite;
 
 /// LIMIT: Kubernetes objects are at most 1.5 MiB in etcd; a file of generated manifests holds some dozens.
 pub(crate) const MAX_FILE: usize = 32 * 1024 * 1024;
+/// LIMIT: twenty times the largest chart in use; a document costs a kilobyte at least.
+const MAX_DOCUMENTS: usize = 20_000;
+/// LIMIT: mappings, lists and scalars of a file. A pod has some hundreds; each costs about 200 bytes here.
+const MAX_NODES: usize = 2_000_000;
+/// LIMIT: the deepest field of a pod is at a depth of twelve, the deepest schema of a CRD at forty.
+const MAX_DEPTH: usize = 64;
+/// LIMIT: people refer to a node some dozens of times.
+const MAX_ALIASES: usize = 10_000;
+/// LIMIT: text, that of aliases counted each time, so that a short file cannot become a long one.
+const MAX_SCALARS: usize = 2 * MAX_FILE;
 
 /// A file that is no YAML.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -82,6 +92,15 @@ pub(crate) fn parse(text: &str) -> Result<Vec<Document>, YamlError> {
         legacy_octal_numbers: true,
         ignore_binary_tag_for_string: true,
         with_snippet: false,
+        budget: serde_saphyr::budget! {
+            max_documents: MAX_DOCUMENTS,
+            max_nodes: MAX_NODES,
+            max_events: 3 * MAX_NODES,
+            max_depth: MAX_DEPTH,
+            max_aliases: MAX_ALIASES,
+            max_anchors: MAX_ALIASES,
+            max_total_scalar_bytes: MAX_SCALARS,
+        },
     };
     let trees: Vec<Value> = serde_saphyr::from_multiple_with_options(text, options).map_err(|error| {
         let place = error.location();
@@ -125,6 +144,7 @@ fn nodes(text: &str) -> Result<Vec<Node>, YamlError> {
             events.push((event, span));
         }
     }
+    let lines = Lines::new(text);
     let mut events = events.into_iter().peekable();
     let mut roots = Vec::new();
     while let Some((event, span)) = events.next() {
@@ -133,20 +153,40 @@ fn nodes(text: &str) -> Result<Vec<Node>, YamlError> {
             Event::Scalar(value, style, ..) => {
                 let plain = style == ScalarStyle::Plain;
                 if !(plain && ["", "~", "null", "Null", "NULL"].contains(&value.as_ref())) {
-                    roots.push(leaf(text, span, Kind::Scalar));
+                    roots.push(leaf(&lines, span, Kind::Scalar));
                 }
             }
-            event => roots.extend(node(text, event, span, &mut events)),
+            event => roots.extend(node(&lines, event, span, &mut events)),
         }
     }
     Ok(roots)
+}
+
+/// A text with the starts of its lines, so that a place costs a look-up and not a count from the top.
+struct Lines<'a> {
+    text: &'a str,
+    starts: Vec<usize>,
+}
+
+impl<'a> Lines<'a> {
+    fn new(text: &'a str) -> Self {
+        let starts = std::iter::once(0).chain(text.match_indices('\n').map(|(at, _)| at + 1)).collect();
+        Self { text, starts }
+    }
+
+    /// Line, from 1, and start of the line that holds a byte.
+    fn line(&self, at: usize) -> (usize, usize) {
+        let line = self.starts.partition_point(|start| *start <= at);
+        (line, line.checked_sub(1).and_then(|index| self.starts.get(index)).copied().unwrap_or_default())
+    }
 }
 
 fn offset(text: &str, marker: &Marker) -> usize {
     marker.byte_offset().unwrap_or_default().min(text.len())
 }
 
-fn leaf(text: &str, span: Span, kind: Kind) -> Node {
+fn leaf(lines: &Lines<'_>, span: Span, kind: Kind) -> Node {
+    let text = lines.text;
     let (start, end) = (offset(text, &span.start), offset(text, &span.end));
     let held = text.get(start..end).unwrap_or_default();
     Node { kind, start, end: start + held.trim_end().len(), line: span.start.line(), column: span.start.col() }
@@ -155,14 +195,14 @@ fn leaf(text: &str, span: Span, kind: Kind) -> Node {
 type Events<'a> = std::iter::Peekable<std::vec::IntoIter<(Event<'a>, Span)>>;
 
 /// Builds the node that begins with `event`. The parser has its own limit on depth, far below our stack.
-fn node(text: &str, event: Event<'_>, span: Span, events: &mut Events<'_>) -> Option<Node> {
+fn node(lines: &Lines<'_>, event: Event<'_>, span: Span, events: &mut Events<'_>) -> Option<Node> {
     match event {
         Event::Scalar(_, style, anchor, tag) => {
             let block = matches!(style, ScalarStyle::Literal | ScalarStyle::Folded);
             let kind = if anchor == 0 && tag.is_none() && !block { Kind::Scalar } else { Kind::Opaque };
-            Some(leaf(text, span, kind))
+            Some(leaf(lines, span, kind))
         }
-        Event::Alias(_) => Some(leaf(text, span, Kind::Opaque)),
+        Event::Alias(_) => Some(leaf(lines, span, Kind::Opaque)),
         Event::MappingStart(style, anchor, tag) => {
             let mut entries: Vec<Entry> = Vec::new();
             let mut odd = anchor != 0 || tag.is_some();
@@ -175,9 +215,9 @@ fn node(text: &str, event: Event<'_>, span: Span, events: &mut Events<'_>) -> Op
                     Event::Scalar(key, ..) => Some(key.to_string()),
                     _ => None,
                 };
-                let key_node = node(text, event, place, events)?;
+                let key_node = node(lines, event, place, events)?;
                 let (event, place) = events.next()?;
-                let value = node(text, event, place, events)?;
+                let value = node(lines, event, place, events)?;
                 // A key that is no text, or a merge: the mapping is not edited in place.
                 odd |= key.as_deref().is_none_or(|key| key == "<<");
                 entries.push(Entry {
@@ -191,7 +231,7 @@ fn node(text: &str, event: Event<'_>, span: Span, events: &mut Events<'_>) -> Op
             let flow = style == StructureStyle::Flow;
             let last = entries.last().map(|entry| entry.value.end.max(entry.key_end));
             let first = entries.first().map(|entry| entry.key_start);
-            Some(collection(text, span, end, flow, odd, first, last, Kind::Mapping { flow, entries }))
+            Some(collection(lines, span, end, flow, odd, first, last, Kind::Mapping { flow, entries }))
         }
         Event::SequenceStart(style, anchor, tag) => {
             let mut items = Vec::new();
@@ -200,12 +240,12 @@ fn node(text: &str, event: Event<'_>, span: Span, events: &mut Events<'_>) -> Op
                 if matches!(event, Event::SequenceEnd) {
                     break place;
                 }
-                items.push(node(text, event, place, events)?);
+                items.push(node(lines, event, place, events)?);
             };
             let flow = style == StructureStyle::Flow;
             let last = items.last().map(|item| item.end);
             let odd = anchor != 0 || tag.is_some();
-            Some(collection(text, span, end, flow, odd, None, last, Kind::Sequence { flow, items }))
+            Some(collection(lines, span, end, flow, odd, None, last, Kind::Sequence { flow, items }))
         }
         _ => None,
     }
@@ -213,7 +253,7 @@ fn node(text: &str, event: Event<'_>, span: Span, events: &mut Events<'_>) -> Op
 
 #[expect(clippy::too_many_arguments, reason = "one caller for each kind, and a struct would repeat the list")]
 fn collection(
-    text: &str,
+    lines: &Lines<'_>,
     span: Span,
     close: Span,
     flow: bool,
@@ -222,12 +262,12 @@ fn collection(
     last: Option<usize>,
     kind: Kind,
 ) -> Node {
-    let opened = offset(text, &span.start);
+    let opened = offset(lines.text, &span.start);
     let start = if flow { opened } else { first.unwrap_or(opened) };
-    let end = if flow { offset(text, &close.end) } else { last.unwrap_or(opened) };
-    let before = text.get(..start).unwrap_or_default();
-    let column = start - before.rfind('\n').map_or(0, |newline| newline + 1);
-    let line = if odd { span.start.line() } else { before.matches('\n').count() + 1 };
+    let end = if flow { offset(lines.text, &close.end) } else { last.unwrap_or(opened) };
+    let (counted, line_start) = lines.line(start);
+    let column = start - line_start;
+    let line = if odd { span.start.line() } else { counted };
     Node { kind: if odd { Kind::Opaque } else { kind }, start, end: end.max(start), line, column }
 }
 

@@ -1,4 +1,3 @@
-
 policy_data := {
  "namespace": "default",
  "pod": "^inference-[a-z0-9]{1,10}-[a-z0-9]{5}$",
@@ -16,7 +15,11 @@ policy_data := {
  ],
  "services": ["KUBERNETES"],
  "signals": ["server"],
- "copies": ["digits", "hostname", "hosts", "podinfo", "resolv.conf", "termination-log"],
+ "logs": true,
+ "copies": {
+  "files": ["hostname", "hosts", "resolv.conf", "termination-log"],
+  "trees": ["digits", "podinfo"]
+ },
  "mounts": [
   {
    "destination": "/proc",
@@ -70,13 +73,13 @@ policy_data := {
    "destination": "/etc/hostname",
    "source": "/run/kata-containers/shared/containers/$(cid)-$(rand)-hostname",
    "type_": "bind",
-   "options": ["rbind", "rprivate", "rw"]
+   "options": ["rbind", "rprivate", "ro"]
   },
   {
    "destination": "/etc/resolv.conf",
    "source": "/run/kata-containers/shared/containers/$(cid)-$(rand)-resolv.conf",
    "type_": "bind",
-   "options": ["rbind", "rprivate", "rw"]
+   "options": ["rbind", "rprivate", "ro"]
   },
   {
    "destination": "/dev/shm",
@@ -175,8 +178,7 @@ policy_data := {
   "casemate-initializer": {
    "type": "container",
    "annotations": {
-    "io.kubernetes.cri.container-name": "casemate-initializer",
-    "io.kubernetes.cri.image-name": "localhost:5000/casemate-pod:0@sha256:6de1522e849444902471ec485bc2e766e7db18d96e02055494019bf66f598ebe"
+    "io.kubernetes.cri.container-name": "casemate-initializer"
    },
    "args": ["/casemate-pod", "initializer"],
    "env": ["PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"],
@@ -222,7 +224,7 @@ policy_data := {
    "storages": [
     {
      "driver": "image_guest_pull",
-     "source": "localhost:5000/casemate-pod:0@sha256:6de1522e849444902471ec485bc2e766e7db18d96e02055494019bf66f598ebe",
+     "source": "$(image)",
      "fstype": "overlay",
      "options": [],
      "mount_point": "/run/kata-containers/$(cid)/rootfs"
@@ -241,13 +243,16 @@ policy_data := {
      "options": [],
      "mount_point": "/run/kata-containers/sandbox/ephemeral/casemate-files-digits"
     }
+   ],
+   "images": [
+    "localhost:5000/casemate-pod:0@sha256:6de1522e849444902471ec485bc2e766e7db18d96e02055494019bf66f598ebe",
+    "localhost:5000/casemate-pod@sha256:6de1522e849444902471ec485bc2e766e7db18d96e02055494019bf66f598ebe"
    ]
   },
   "casemate-mesh": {
    "type": "container",
    "annotations": {
-    "io.kubernetes.cri.container-name": "casemate-mesh",
-    "io.kubernetes.cri.image-name": "localhost:5000/casemate-pod:0@sha256:6de1522e849444902471ec485bc2e766e7db18d96e02055494019bf66f598ebe"
+    "io.kubernetes.cri.container-name": "casemate-mesh"
    },
    "args": ["/casemate-pod", "mesh"],
    "env": ["PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"],
@@ -281,7 +286,7 @@ policy_data := {
    "storages": [
     {
      "driver": "image_guest_pull",
-     "source": "localhost:5000/casemate-pod:0@sha256:6de1522e849444902471ec485bc2e766e7db18d96e02055494019bf66f598ebe",
+     "source": "$(image)",
      "fstype": "overlay",
      "options": [],
      "mount_point": "/run/kata-containers/$(cid)/rootfs"
@@ -293,13 +298,16 @@ policy_data := {
      "options": [],
      "mount_point": "/run/kata-containers/sandbox/ephemeral/casemate"
     }
+   ],
+   "images": [
+    "localhost:5000/casemate-pod:0@sha256:6de1522e849444902471ec485bc2e766e7db18d96e02055494019bf66f598ebe",
+    "localhost:5000/casemate-pod@sha256:6de1522e849444902471ec485bc2e766e7db18d96e02055494019bf66f598ebe"
    ]
   },
   "server": {
    "type": "container",
    "annotations": {
-    "io.kubernetes.cri.container-name": "server",
-    "io.kubernetes.cri.image-name": "localhost:5000/casemate/digits:1@sha256:5abfdd9223ccd9cbafdfd5b969650ca76e18186f703bb21214c62baa552ab295"
+    "io.kubernetes.cri.container-name": "server"
    },
    "args": [
     "/casemate/bin/launch",
@@ -345,7 +353,7 @@ policy_data := {
    "storages": [
     {
      "driver": "image_guest_pull",
-     "source": "localhost:5000/casemate/digits:1@sha256:5abfdd9223ccd9cbafdfd5b969650ca76e18186f703bb21214c62baa552ab295",
+     "source": "$(image)",
      "fstype": "overlay",
      "options": [],
      "mount_point": "/run/kata-containers/$(cid)/rootfs"
@@ -364,6 +372,10 @@ policy_data := {
      "options": [],
      "mount_point": "/run/kata-containers/sandbox/ephemeral/casemate"
     }
+   ],
+   "images": [
+    "localhost:5000/casemate/digits:1@sha256:5abfdd9223ccd9cbafdfd5b969650ca76e18186f703bb21214c62baa552ab295",
+    "localhost:5000/casemate/digits@sha256:5abfdd9223ccd9cbafdfd5b969650ca76e18186f703bb21214c62baa552ab295"
    ]
   }
  }

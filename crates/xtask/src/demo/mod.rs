@@ -4,7 +4,7 @@
 //! [`steps`] holds what happens; this module runs steps, shows them, times them, and cleans up whatever happens, Ctrl-C
 //! included. Everything lies in `target/demo`; the registry is ours and ends with us.
 
-mod report;
+pub(crate) mod report;
 pub(crate) mod start_up;
 mod steps;
 mod traces;

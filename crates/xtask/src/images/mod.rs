@@ -1,7 +1,7 @@
 //! `cargo xtask images`: the images that ship, built FROM scratch around the static binaries, and the image of the
 //! example in `examples/inference`.
 
-mod oci;
+pub(crate) mod oci;
 
 use std::collections::BTreeMap;
 use std::fs;
