@@ -72,6 +72,8 @@ enum Command {
     Sign(commands::sign::SignArgs),
     Explain(commands::explain::ExplainArgs),
     #[command(subcommand)]
+    Policy(commands::policy::PolicyCommand),
+    #[command(subcommand)]
     ReferenceValues(commands::reference_values::ReferenceValuesCommand),
     #[command(subcommand)]
     Endorsements(commands::endorsements::EndorsementsCommand),
@@ -156,6 +158,7 @@ async fn run(context: &Context, command: Command) -> Outcome {
         Command::Recover(args) => commands::recover::run(context, args).await,
         Command::Sign(args) => commands::sign::run(context, args),
         Command::Explain(args) => commands::explain::run(context, args).await,
+        Command::Policy(command) => commands::policy::run(context, &command),
         Command::ReferenceValues(command) => commands::reference_values::run(context, command).await,
         Command::Endorsements(command) => commands::endorsements::run(context, command).await,
         Command::Secret(command) => commands::secret::run(context, command).await,

@@ -6,6 +6,7 @@ pub(crate) mod generate;
 pub(crate) mod infer;
 pub(crate) mod local;
 pub(crate) mod model;
+pub(crate) mod policy;
 pub(crate) mod recover;
 pub(crate) mod reference_values;
 pub(crate) mod secret;

@@ -6,6 +6,7 @@ mod errors;
 mod explain;
 mod explain_corpus;
 mod models;
+mod policy;
 mod reference_values;
 
 use std::path::Path;

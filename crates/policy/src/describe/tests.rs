@@ -1,0 +1,554 @@
+//! Nothing of a policy is left out, nothing is said of rules that are not known, and every change is found.
+
+use protocol::digest::Measurement;
+use protocol::initdata::Ingress;
+use protocol::manifest::{PolicyEntry, PublicKey, Quorum, ReferenceValues, SoftwareReferenceValues};
+use protocol::{DeploymentId, Digest, Manifest, Role};
+use serde_json::json;
+
+use super::*;
+
+const GOLDEN: &str = include_str!("../../tests/golden/policy_data.rego");
+
+fn golden() -> Value {
+    let (_, data) = GOLDEN.split_once("policy_data := ").unwrap();
+    serde_json::from_str(data).unwrap()
+}
+
+fn described(values: &Value) -> Result<Description, DescribeError> {
+    describe_policy(&policy_with(values))
+}
+
+fn settings() -> Settings {
+    Settings {
+        version: 1,
+        deployment_id: DeploymentId::from_bytes([1; 16]),
+        role: Role::Workload,
+        mesh: true,
+        coordinator: Some(Identity(Digest::of(b"coordinator"))),
+        open_ports: vec![9102],
+        owners: quorum(1, &[1]),
+        reference_values: software(&[1]),
+        files: BTreeMap::from([("digits".into(), BTreeMap::from([("labels.txt".into(), Digest::of(b"labels"))]))]),
+        ingress: vec![Ingress { name: "http".into(), port: 8080, client_certificate: true }],
+    }
+}
+
+fn quorum(threshold: u32, keys: &[u8]) -> Quorum {
+    Quorum { threshold, keys: keys.iter().map(|key| PublicKey(vec![*key])).collect() }
+}
+
+fn software(measurements: &[u8]) -> ReferenceValues {
+    let measurements = measurements.iter().map(|byte| Measurement::from_bytes([*byte; 48])).collect();
+    ReferenceValues::software(SoftwareReferenceValues { root: Digest::of(b"root"), measurements })
+}
+
+fn with_settings(settings: &Settings) -> Description {
+    describe(&Initdata::build(&policy_with(&golden()), settings).unwrap()).unwrap()
+}
+
+/// One pod called `inference`.
+fn deployment(description: Description) -> Deployment {
+    let pod = Pod { title: "Deployment/inference".into(), name: "inference".into(), description: Some(description) };
+    Deployment { manifest: None, pods: vec![pod] }
+}
+
+fn sentences(difference: &Difference) -> Vec<String> {
+    let words = |change: &Change| {
+        let subject =
+            [&change.workload, &change.container].into_iter().flatten().cloned().collect::<Vec<_>>().join("/");
+        format!("{:?} {subject}: {}", change.effect, change.what)
+    };
+    difference.changes.iter().map(words).collect()
+}
+
+#[test]
+fn the_golden_policy_is_known_and_every_value_has_words() {
+    let policy = described(&golden()).unwrap().policy;
+    assert!(policy.rules.known);
+    assert_eq!(policy.unknown, BTreeMap::new());
+    let names: Vec<_> = policy.containers.iter().map(|container| container.name.as_str()).collect();
+    assert_eq!(names, ["casemate-initializer", "casemate-mesh", "server"], "the order is that of the pod");
+    for container in policy.containers.iter().chain([&policy.pause]) {
+        assert!(container.image.is_some(), "{}", container.name);
+        assert_eq!(container.storages, Vec::<Value>::new(), "{}", container.name);
+        assert_eq!(container.annotations, BTreeMap::new(), "{}", container.name);
+        for mount in &container.mounts {
+            assert_ne!(mount.supplied_by, Supplier::Unknown, "{}: {}", container.name, mount.destination);
+        }
+    }
+    let server = policy.containers.last().unwrap();
+    assert!(server.launched && server.signals);
+    let supplier = |at: &str| server.mounts.iter().find(|mount| mount.destination == at).unwrap().supplied_by;
+    assert_eq!(supplier("/casemate"), Supplier::Initializer);
+    assert_eq!(supplier("/etc/digits"), Supplier::Checked);
+    assert_eq!(supplier("/etc/hosts"), Supplier::Host);
+    assert_eq!(supplier("/proc"), Supplier::Kernel);
+    for name in ["ExecProcessRequest", "SetPolicyRequest"] {
+        assert!(policy.requests.never.contains(&name.to_owned()), "{name}");
+    }
+    assert!(policy.requests.decided.contains(&"CreateContainerRequest".to_owned()));
+    assert!(policy.requests.always.contains(&"WaitProcessRequest".to_owned()));
+    assert!(!policy.requests.never.contains(&"AllowRequestsFailingPolicy".to_owned()));
+}
+
+#[test]
+fn a_volume_is_checked_only_where_digests_are_bound_and_nobody_else_writes_it() {
+    let supplier = |description: &Description| {
+        let server = description.policy.containers.iter().find(|container| container.name == "server").unwrap();
+        server.mounts.iter().find(|mount| mount.destination == "/etc/digits").unwrap().supplied_by
+    };
+    assert_eq!(supplier(&with_settings(&settings())), Supplier::Checked);
+    let unbound = Settings { files: BTreeMap::new(), ..settings() };
+    assert_eq!(supplier(&with_settings(&unbound)), Supplier::Memory);
+    let mut written = golden();
+    for mount in written["containers"]["server"]["mounts"].as_array_mut().unwrap() {
+        mount["options"] = json!(["rbind", "rprivate", "rw"]);
+    }
+    assert_eq!(supplier(&described(&written).unwrap()), Supplier::Memory);
+}
+
+#[test]
+fn rules_that_are_not_ours_are_never_called_known() {
+    let ours = policy_with(&golden());
+    let changes: [(&str, String); 8] = [
+        ("a rule behind the values", format!("{ours}\ndefault SetPolicyRequest := true\n")),
+        ("a rule on the last line", format!("{} CreateContainerRequest := true\n", ours.trim_end())),
+        ("a default", ours.replacen("default ExecProcessRequest := false", "default ExecProcessRequest := true", 1)),
+        (
+            "failures let through",
+            ours.replacen("AllowRequestsFailingPolicy := false", "AllowRequestsFailingPolicy := true", 1),
+        ),
+        ("a condition less", ours.replacen("\tallow_linux(oci.Linux)\n", "", 1)),
+        ("a comment", ours.replacen("import rego.v1", "# Harmless.\nimport rego.v1", 1)),
+        (
+            "a rule before the values",
+            ours.replacen("\npolicy_data :=", "\nPullImageRequest := true\n\npolicy_data :=", 1),
+        ),
+        (
+            "values by another rule",
+            ours.replacen("\npolicy_data := {", "\npolicy_data := object.union({}, {", 1).trim_end().to_owned() + ")\n",
+        ),
+    ];
+    for (what, rego) in changes {
+        assert_ne!(rego, ours, "{what}");
+        match describe_policy(&rego) {
+            Ok(description) => {
+                assert!(!description.policy.rules.known, "{what}");
+                assert_eq!(description.policy.requests, Endpoints::default(), "{what}: nothing is said of its rules");
+                assert_eq!(description.policy.logs, Access::Rules, "{what}");
+            }
+            Err(error) => assert!(matches!(error, DescribeError::Policy { .. }), "{what}: {error}"),
+        }
+    }
+}
+
+#[test]
+fn a_value_without_words_is_handed_on() {
+    for pointer in
+        ["", "/containers/server", "/containers/server/user", "/mounts/0", "/containers/server/mounts/0", "/pause"]
+    {
+        let mut values = golden();
+        values.pointer_mut(pointer).unwrap()["new_field"] = json!({"open": true});
+        let unknown = described(&values).unwrap().policy.unknown;
+        assert!(unknown.keys().any(|path| path.contains("new_field")), "{pointer}: {unknown:?}");
+    }
+    let mut values = golden();
+    values["logs"] = json!({"server": "sometimes"});
+    assert!(described(&values).unwrap().policy.unknown.contains_key("logs"));
+    let mut values = golden();
+    values["containers"]["server"]["exec"] = json!("everything");
+    let policy = described(&values).unwrap().policy;
+    assert!(policy.unknown.contains_key("containers.server.exec"));
+    assert_eq!(policy.containers.last().unwrap().exec_access, Access::Rules);
+    values["containers"]["server"]["exec"] = json!([["/bin/health", "--quick check"]]);
+    assert_eq!(described(&values).unwrap().policy.containers.last().unwrap().exec, [["/bin/health", "--quick check"]]);
+    let mut values = golden();
+    values["containers"]["server"]["storages"].as_array_mut().unwrap().push(json!({"driver": "blk", "source": "x"}));
+    assert_eq!(described(&values).unwrap().policy.containers.last().unwrap().storages.len(), 1);
+}
+
+#[test]
+fn a_missing_or_mistyped_value_is_an_error_with_its_path() {
+    let cases: [(&str, &str, Value); 10] = [
+        ("", "namespace", json!(1)),
+        ("", "containers", json!([])),
+        ("", "pause", Value::Null),
+        ("", "pidns", json!("no")),
+        ("", "copies", json!([1])),
+        ("/containers/server", "args", json!("x")),
+        ("/containers/server", "capabilities", json!({})),
+        ("/containers/server/user", "UID", json!("0")),
+        ("/containers/server/user", "AdditionalGids", json!([-1])),
+        ("/mounts/0", "source", json!([])),
+    ];
+    for (pointer, key, value) in cases {
+        let mut changed = golden();
+        changed.pointer_mut(pointer).unwrap()[key] = value;
+        let mut without = golden();
+        without.pointer_mut(pointer).unwrap().as_object_mut().unwrap().remove(key);
+        for values in [changed, without] {
+            let error = described(&values).unwrap_err();
+            assert!(error.to_string().contains(key), "{pointer}/{key}: {error}");
+        }
+    }
+}
+
+#[test]
+fn what_is_no_policy_is_refused() {
+    let many = "a".repeat(200_000);
+    for (rego, part) in [
+        ("", "policy"),
+        ("package agent_policy", "no `policy_data`"),
+        ("package other\npolicy_data := {}", "expected `agent_policy`"),
+        ("package agent_policy\npolicy_data := 1", "no `policy_data`"),
+        ("package agent_policy\npolicy_data := {}", "policy_data.mounts"),
+        ("package agent_policy\npolicy_data := {\"mounts\": [", "policy"),
+        ("package agent_policy\nimport rego.v1\npolicy_data := x if { x := http.send({}) }", "policy"),
+        (many.as_str(), "policy"),
+    ] {
+        let error = describe_policy(rego).unwrap_err().to_string();
+        assert!(error.contains(part), "{error}");
+    }
+}
+
+/// Every leaf of the values, changed in one way that keeps its type.
+#[test]
+fn every_change_of_a_value_is_in_the_difference() {
+    fn leaves(value: &Value, path: &str, all: &mut Vec<String>) {
+        match value {
+            Value::Object(fields) if !fields.is_empty() => {
+                fields
+                    .iter()
+                    .for_each(|(key, value)| leaves(value, &format!("{path}/{}", key.replace('/', "~1")), all));
+            }
+            Value::Array(items) if !items.is_empty() => {
+                items.iter().enumerate().for_each(|(index, value)| leaves(value, &format!("{path}/{index}"), all));
+            }
+            _ => all.push(path.to_owned()),
+        }
+    }
+    let mut all = Vec::new();
+    leaves(&golden(), "", &mut all);
+    assert!(all.len() > 150, "{}", all.len());
+    let was = deployment(described(&golden()).unwrap());
+    for path in all {
+        let mut values = golden();
+        let leaf = values.pointer_mut(&path).unwrap();
+        *leaf = match leaf {
+            Value::String(text) => json!(format!("{text}x")),
+            Value::Bool(flag) => json!(!*flag),
+            Value::Number(number) => json!(number.as_u64().unwrap() + 1),
+            Value::Array(_) => json!(["CAP_NEW"]),
+            Value::Object(_) => json!({"new": "value"}),
+            Value::Null => json!("new"),
+        };
+        let now = described(&values).unwrap_or_else(|error| panic!("{path}: {error}"));
+        let difference = diff(&was, &deployment(now));
+        assert!(!difference.changes.is_empty(), "{path}");
+        for change in &difference.changes {
+            assert_ne!(change.kind, Kind::Rules, "{path}: {change:?}");
+        }
+    }
+}
+
+#[test]
+fn changes_are_sorted_by_danger_and_say_what_they_open() {
+    let mut values = golden();
+    let server = &mut values["containers"]["server"];
+    if server.get("images").is_some() {
+        server["images"] = json!(["example.org/other@sha256:00"]);
+    } else {
+        server["storages"][0]["source"] = json!("example.org/other@sha256:00");
+        server["annotations"]["io.kubernetes.cri.image-name"] = json!("example.org/other@sha256:00");
+    }
+    server["args"][3] = json!("--debug mode");
+    server["capabilities"] = json!(["CAP_SYS_ADMIN"]);
+    server["no_new_privileges"] = json!(false);
+    server["user"]["UID"] = json!(0);
+    server["env"] = json!(["PATH=/", "NEW=1"]);
+    server["mounts"][1]["source"] = json!("/run/kata-containers/shared/containers/$(cid)-$(rand)-digits");
+    values["signals"] = json!([]);
+    values["containers"].as_object_mut().unwrap().remove("casemate-mesh");
+    let difference = diff(&deployment(described(&golden()).unwrap()), &deployment(described(&values).unwrap()));
+    expect_test::expect![[r#"
+        [
+          "Changes inference/server: runs another image",
+          "Changes inference/server: runs another command",
+          "Opens inference/server: gets CAP_SYS_ADMIN: it may mount, enter namespaces, and most of what root can: the guest is its own",
+          "Opens inference/server: runs as root",
+          "Opens inference/server: may gain privileges, as by a set-user-id program",
+          "Changes inference/casemate-initializer: mounts `/casemate` otherwise",
+          "Changes inference/server: mounts `/casemate` otherwise",
+          "Opens inference/server: mounts `/etc/digits` otherwise",
+          "Changes inference/server: has other storages",
+          "Changes inference/server: variable `LOG_LEVEL` is gone",
+          "Changes inference/server: variable `NEW` is new",
+          "Closes inference: the host may no longer signal server",
+          "Closes inference/casemate-mesh: is gone"
+        ]"#]]
+    .assert_eq(&serde_json::to_string_pretty(&sentences(&difference)).unwrap());
+}
+
+#[test]
+fn every_change_of_the_settings_is_in_the_difference() {
+    let was = deployment(with_settings(&settings()));
+    let changed: Vec<(&str, Settings)> = vec![
+        ("Changes inference: has another role", Settings { role: Role::Coordinator, ..settings() }),
+        ("belongs to another deployment", Settings { deployment_id: DeploymentId::from_bytes([2; 16]), ..settings() }),
+        (
+            "Opens inference: listens to a Coordinator that is not among",
+            Settings { coordinator: Some(Identity(Digest::of(b"evil"))), ..settings() },
+        ),
+        ("Opens inference: has no mesh any more", Settings { mesh: false, ..settings() }),
+        ("Opens inference: opens the ports 9103", Settings { open_ports: vec![9102, 9103], ..settings() }),
+        ("Closes inference: closes the ports 9102", Settings { open_ports: vec![], ..settings() }),
+        ("Closes inference: closes port 8080", Settings { ingress: vec![], ..settings() }),
+        (
+            "Opens inference: opens port 8080 to callers without a certificate",
+            Settings {
+                ingress: vec![Ingress { name: "http".into(), port: 8080, client_certificate: false }],
+                ..settings()
+            },
+        ),
+        (
+            "its ports have other names",
+            Settings {
+                ingress: vec![Ingress { name: "web".into(), port: 8080, client_certificate: true }],
+                ..settings()
+            },
+        ),
+        (
+            "file `digits/labels.txt` has other content",
+            Settings {
+                files: BTreeMap::from([("digits".into(), BTreeMap::from([("labels.txt".into(), Digest::of(b"x"))]))]),
+                ..settings()
+            },
+        ),
+        ("file `digits/labels.txt` is gone", Settings { files: BTreeMap::new(), ..settings() }),
+        ("Opens inference: owners: key", Settings { owners: quorum(1, &[1, 2]), ..settings() }),
+        (
+            "Opens inference: reference values: measurements of software is looser",
+            Settings { reference_values: software(&[1, 2]), ..settings() },
+        ),
+    ];
+    for (sentence, settings) in changed {
+        let difference = diff(&was, &deployment(with_settings(&settings)));
+        let said = sentences(&difference);
+        assert!(said.iter().any(|said| said.contains(sentence)), "{sentence}: {said:?}");
+    }
+    assert_eq!(diff(&was, &was).changes, []);
+}
+
+fn manifest(identity: &[u8]) -> Manifest {
+    let entry = |name: &str, role| PolicyEntry {
+        names: vec![name.into()],
+        role,
+        secrets: [].into(),
+        callers: None,
+        platforms: None,
+    };
+    Manifest {
+        version: 1,
+        deployment_id: DeploymentId::from_bytes([1; 16]),
+        policies: BTreeMap::from([
+            (Identity(Digest::of(b"coordinator")), entry("coordinator", Role::Coordinator)),
+            (Identity(Digest::of(identity)), entry("inference", Role::Workload)),
+        ]),
+        reference_values: software(&[1]),
+        owners: quorum(2, &[1, 2, 3]),
+        seed_share_holders: quorum(1, &[4]),
+        lease_seconds: 300,
+    }
+}
+
+#[test]
+fn manifests_alone_tell_who_may_what_and_that_policies_are_not_known() {
+    let side = |manifest: Manifest| Deployment { manifest: Some(manifest), pods: Vec::new() };
+    let was = side(manifest(b"a"));
+    assert_eq!(diff(&was, &was), Difference::default(), "the same identity is the same policy");
+    let other = diff(&was, &side(manifest(b"b")));
+    assert_eq!(sentences(&other), ["Changes inference: has another policy"]);
+    assert!(other.untold[0].contains("neither resource is at hand"), "{other:?}");
+
+    let edit = |edit: &dyn Fn(&mut Manifest, &Identity)| {
+        let mut new = manifest(b"a");
+        edit(&mut new, &Identity(Digest::of(b"a")));
+        sentences(&diff(&was, &side(new)))
+    };
+    fn at<'a>(manifest: &'a mut Manifest, identity: &Identity) -> &'a mut PolicyEntry {
+        manifest.policies.get_mut(identity).unwrap()
+    }
+    let text = |words: &str| std::collections::BTreeSet::from([words.to_owned()]);
+    let cases = [
+        (edit(&|m, id| at(m, id).secrets = text("key")), "Opens inference: may read the secrets key"),
+        (
+            edit(&|m, id| at(m, id).callers = Some(text("web"))),
+            "Closes inference: may no longer be called by every workload of the manifest",
+        ),
+        (edit(&|m, id| at(m, id).names.push("bank".into())), "Opens inference: gets certificates for the names bank"),
+        (
+            edit(&|m, id| at(m, id).platforms = Some(text("p"))),
+            "Closes inference: may no longer run on every platform of the reference values",
+        ),
+        (edit(&|m, id| drop(m.policies.remove(id))), "Closes inference: is gone"),
+        (edit(&|m, _| m.owners.threshold = 1), "Opens : owners: 1 instead of 2 must agree"),
+        (edit(&|m, _| m.owners.threshold = 3), "Closes : owners: 3 instead of 2 must agree"),
+        (edit(&|m, _| drop(m.owners.keys.pop())), "Closes : owners: key 084fed08b978 was removed"),
+        (edit(&|m, _| m.seed_share_holders = quorum(1, &[4, 5])), "Opens : seed-share holders: key"),
+        (edit(&|m, _| m.lease_seconds = 600), "Opens : certificates last for another time"),
+        (edit(&|m, _| m.lease_seconds = 60), "Closes : certificates last for another time"),
+        (
+            edit(&|m, _| m.reference_values = software(&[1, 2])),
+            "Opens : reference values: measurements of software is looser",
+        ),
+        (edit(&|m, _| m.deployment_id = DeploymentId::from_bytes([9; 16])), "Changes : this is another deployment"),
+    ];
+    for (said, sentence) in cases {
+        assert_eq!(said.len(), 1, "{said:?}");
+        assert!(said[0].starts_with(sentence), "{sentence}: {said:?}");
+    }
+    let one_sided = diff(&was, &deployment(with_settings(&settings())));
+    assert!(one_sided.untold.iter().any(|line| line.contains("the new side has no manifest")), "{one_sided:?}");
+}
+
+#[test]
+fn reference_values_are_looser_or_stricter() {
+    let base = json!({
+        "platform": "p", "product": "milan", "measurements": ["11".repeat(48)], "chip_ids": ["22".repeat(64)],
+        "tcb": {"reported": {"bootloader": 4, "tee": 0, "snp": 20, "microcode": 200}, "committed": {"bootloader": 4, "tee": 0, "snp": 20, "microcode": 200},
+                "launch": {"bootloader": 4, "tee": 0, "snp": 20, "microcode": 200}, "current": {"bootloader": 4, "tee": 0, "snp": 20, "microcode": 200}},
+        "min_guest_svn": 2,
+    });
+    let values = |entry: &Value| -> ReferenceValues { serde_json::from_value(json!({"snp": [entry]})).unwrap() };
+    let cases: [(&str, Value, Effect); 8] = [
+        ("/chip_ids", json!("any"), Effect::Opens),
+        ("/measurements", json!(["11".repeat(48), "33".repeat(48)]), Effect::Opens),
+        ("/measurements", json!(["33".repeat(48)]), Effect::Opens),
+        ("/tcb/reported/microcode", json!(100), Effect::Opens),
+        ("/tcb/reported/microcode", json!(201), Effect::Closes),
+        ("/min_guest_svn", json!(3), Effect::Closes),
+        ("/min_guest_svn", json!(1), Effect::Opens),
+        ("/product", json!("genoa"), Effect::Changes),
+    ];
+    for (pointer, value, effect) in cases {
+        let mut entry = base.clone();
+        *entry.pointer_mut(pointer).unwrap() = value;
+        let mut said = Vec::new();
+        reference::compare(&values(&base), &values(&entry), &mut |effect, what, _, _| said.push((effect, what)));
+        assert_eq!(said.len(), 1, "{pointer}: {said:?}");
+        assert_eq!(said[0].0, effect, "{pointer}: {said:?}");
+        assert!(said[0].1.contains("snp `p`"), "{said:?}");
+    }
+    let mut debug = base.clone();
+    debug["id_key_digests"] = json!(["44".repeat(48)]);
+    let mut said = Vec::new();
+    reference::compare(&values(&debug), &values(&base), &mut |effect, _, _, _| said.push(effect));
+    assert_eq!(said, [Effect::Opens], "a demand that is dropped");
+}
+
+#[test]
+fn recordings_of_all_forms_are_read() {
+    let one = json!({"container_id": "a"});
+    for text in [
+        r#"{"ep":"A","request":{"container_id":"a"}}"#,
+        r#"{"kind":"A","request":{"container_id":"a"}}"#,
+        r#"{"endpoint":"A","input":{"container_id":"a"}}"#,
+        r#"[{"ep":"A","request":{"container_id":"a"}}]"#,
+        r#"["ep":"A",{"container_id":"a"}],"#,
+        "\u{feff} [ \"ep\" : \"A\" , {\"container_id\":\"a\"} ]",
+        "\r\n\r\n{\"kind\":\"A\",\"request\":{\"container_id\":\"a\"}}\r\n",
+        r#"[{"kind":"A","request":{"container_id":"a"},"allowed":true,"description":"d"}]"#,
+    ] {
+        let read = requests(text).unwrap_or_else(|error| panic!("{text}: {error}"));
+        assert_eq!((read.len(), read[0].endpoint.as_str(), &read[0].request), (1, "A", &one), "{text}");
+    }
+    let many = "[\"ep\":\"A\",{}],\n\n[\"ep\":\"B\",{}],\n{\"ep\":\"C\",\"request\":{}} {\"ep\":\"D\",\"request\":{}}\n[{\"ep\":\"E\",\"request\":{}},\n{\"ep\":\"F\",\"request\":{}}]";
+    let read: Vec<_> = requests(many).unwrap().into_iter().map(|one| format!("{}{}", one.endpoint, one.line)).collect();
+    assert_eq!(read, ["A1", "B3", "C4", "D4", "E5", "F5"]);
+}
+
+#[test]
+fn what_is_no_recording_is_refused_with_its_line() {
+    let deep = "[".repeat(5_000);
+    for (text, part) in [
+        ("", "no request"),
+        (" \n , ", "no request"),
+        ("[]", "no request"),
+        ("x", "line 1"),
+        ("\n\n{\"ep\":", "line 3"),
+        ("1", "neither a request"),
+        ("[[]]", "no request: []"),
+        ("{}", "no `ep` or `kind`"),
+        (r#"{"ep":"A"}"#, "A has no `request`"),
+        (r#"{"ep":"A","request":[]}"#, "no object"),
+        (r#"{"ep":1,"request":{}}"#, "not text"),
+        (r#"{"ep":"A","kind":"B","request":{}}"#, "one of them"),
+        (r#"{"ep":"A","request":{},"extra":1}"#, "`extra`"),
+        (r#"["ep":"A"]"#, "`,` is missing"),
+        (r#"["ep":"A",{}"#, "`]` is missing"),
+        (r#"["ep":"A",[]],"#, "no object"),
+        (r#"["ep":7,{}]"#, "not text"),
+        (deep.as_str(), "line 1"),
+    ] {
+        let error = requests(text).unwrap_err().to_string();
+        assert!(error.contains(part), "{text:.60}: {error}");
+    }
+}
+
+#[test]
+fn policies_are_found_in_every_dress() {
+    let initdata = Initdata::build(&policy_with(&golden()), &settings()).unwrap();
+    let annotation = initdata.to_annotation();
+    let pod = |kind: &str, spec: &str, indent: &str| {
+        format!(
+            "kind: {kind}\nmetadata: {{name: x}}\n{spec}{indent}metadata: {{annotations: {{{}: {annotation}}}}}\n",
+            protocol::initdata::ANNOTATION
+        )
+    };
+    let texts = [
+        ("policy", initdata.document().to_owned()),
+        ("policy", annotation.clone()),
+        ("policy", format!("{annotation}\n")),
+        ("Deployment/x", pod("Deployment", "spec:\n  template:\n", "    ")),
+        ("CronJob/x", pod("CronJob", "spec:\n  jobTemplate:\n    spec:\n      template:\n", "        ")),
+    ];
+    for (title, text) in texts {
+        let found = find(&text).unwrap_or_else(|error| panic!("{title}: {error}"));
+        assert_eq!((found.len(), found[0].title.as_str()), (1, title));
+        assert_eq!(found[0].description.as_ref().unwrap().identity, Some(initdata.identity()));
+        assert!(found[0].description.as_ref().unwrap().complete);
+    }
+    let list = format!(
+        "kind: List\nitems:\n- kind: Pod\n  metadata: {{name: a, annotations: {{{}: {annotation}}}}}\n- kind: Pod\n  metadata: {{name: b}}\n  spec: {{containers: [{{name: c}}]}}\n- kind: Service\n  metadata: {{name: s}}\n",
+        protocol::initdata::ANNOTATION
+    );
+    let found: Vec<_> =
+        find(&list).unwrap().into_iter().map(|found| (found.title, found.description.is_some())).collect();
+    assert_eq!(found, [("Pod/a".to_owned(), true), ("Pod/b".to_owned(), false)]);
+    // Something besides in the document is said, whatever it is.
+    let more = format!("{}\n\"aa.toml\" = \"x\"\n", initdata.document().trim_end());
+    assert!(!find(&more).unwrap()[0].description.as_ref().unwrap().complete);
+}
+
+#[test]
+fn what_holds_no_policy_is_refused_or_empty() {
+    let key = protocol::initdata::ANNOTATION;
+    for text in ["", "# nothing\n", "kind: ConfigMap\nmetadata: {name: x}\n", "just text", "[1, 2]", "{}"] {
+        assert_eq!(find(text).unwrap(), [], "{text}");
+    }
+    for (text, part) in [
+        ("a: [", "line 1"),
+        ("[data]\n", "initdata"),
+        ("version = \"9\"\nalgorithm = \"sha256\"\n[data]\n", "version is `9`"),
+        ("package agent_policy\n", "no `policy_data`"),
+        ("package other\n", "expected `agent_policy`"),
+        ("H4sIAAAA", "gzip"),
+        (&format!("kind: Pod\nmetadata: {{name: x, annotations: {{{key}: '!'}}}}\n"), "Pod/x"),
+        (&format!("kind: Pod\nmetadata: {{name: x, annotations: {{{key}: 7}}}}\n"), "Pod/x"),
+        (&format!("kind: Pod\nmetadata: {{name: x, annotations: {{{key}: H4sIAAAA}}}}\n"), "Pod/x"),
+    ] {
+        let error = find(text).unwrap_err().to_string();
+        assert!(error.contains(part), "{text}: {error}");
+    }
+}
