@@ -184,6 +184,8 @@ pub(super) fn read(
     if let Some(images) = record.optional("images") {
         let names = images.as_array().into_iter().flatten().map(|name| name.as_str().map(str::to_owned));
         let names: Vec<_> = names.collect::<Option<_>>().ok_or_else(|| wrong("images", "a list of text"))?;
+        // The storage then stands for whichever of the names the host chose.
+        image = image.filter(|image| image != "$(image)");
         image_also = names.into_iter().filter(|name| image.as_ref() != Some(name)).collect();
         if image.is_none() && !image_also.is_empty() {
             image = Some(image_also.remove(0));
