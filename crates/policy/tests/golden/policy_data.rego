@@ -23,8 +23,8 @@ policy_data := {
   {"destination":"/sys/fs/cgroup","source":"cgroup","type_":"cgroup","options":["nosuid","noexec","nodev","relatime","ro"]},
   {"destination":"/etc/hosts","source":"/run/kata-containers/shared/containers/$(cid)-$(rand)-hosts","type_":"bind","options":["rbind","rprivate","rw"]},
   {"destination":"/dev/termination-log","source":"/run/kata-containers/shared/containers/$(cid)-$(rand)-termination-log","type_":"bind","options":["rbind","rprivate","rw"]},
-  {"destination":"/etc/hostname","source":"/run/kata-containers/shared/containers/$(cid)-$(rand)-hostname","type_":"bind","options":["rbind","rprivate","rw"]},
-  {"destination":"/etc/resolv.conf","source":"/run/kata-containers/shared/containers/$(cid)-$(rand)-resolv.conf","type_":"bind","options":["rbind","rprivate","rw"]}
+  {"destination":"/etc/hostname","source":"/run/kata-containers/shared/containers/$(cid)-$(rand)-hostname","type_":"bind","options":["rbind","rprivate","ro"]},
+  {"destination":"/etc/resolv.conf","source":"/run/kata-containers/shared/containers/$(cid)-$(rand)-resolv.conf","type_":"bind","options":["rbind","rprivate","ro"]}
  ],
  "pause": {
   "type": "sandbox",
