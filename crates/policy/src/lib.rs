@@ -4,7 +4,7 @@
 //! - [`request`] is what kubelet, containerd and the Kata shim make of a pod. The generator derives the expected values
 //!   from it and the local engine's shim makes its requests with it, so that there is one place for templates.
 //! - [`evaluate`] decides the requests of a Kata agent with the embedded rules and says why one is refused.
-//! - [`registry`] resolves images to digests.
+//! - [`images`] resolves images to digests and reads their configuration and users; [`registry`] is its other name.
 //!
 //! This crate never starts anything and touches no network beyond the registry client. The decision on a request is
 //! always the Rego policy's; Rust code only explains it.
@@ -12,10 +12,12 @@
 pub mod evaluate;
 mod explain;
 pub mod generate;
+pub mod images;
 mod policy_data;
-pub mod registry;
 pub mod request;
 mod yaml;
 
 pub use evaluate::{Decision, PolicyEngine};
 pub use generate::{GenerateError, GenerateOptions, Report, generate};
+/// The name that callers know it by.
+pub use images as registry;
