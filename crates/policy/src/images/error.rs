@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use super::document::DocumentError;
 use super::layer::LayerError;
 
-/// Why an image could not be resolved.
+/// Why an image could not be resolved. Parts are boxed to keep it, and what has it inside, small.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum RegistryError {
@@ -31,9 +31,9 @@ pub enum RegistryError {
         /// Manifest, configuration or layer.
         place: Place,
         /// Its digest.
-        digest: String,
+        digest: Box<str>,
         /// Where it was looked for.
-        registry: String,
+        registry: Box<str>,
     },
     /// The registry wants credentials, or hides what is not there behind that.
     #[error("registry `{registry}` does not give out `{reference}`")]
@@ -61,7 +61,7 @@ pub enum RegistryError {
         /// Its digest, where one was asked for.
         digest: Option<String>,
         /// What is wrong.
-        error: DocumentError,
+        error: Box<DocumentError>,
     },
     /// Content that is not what its digest says.
     #[error("image `{reference}`: {place}: the registry answered content of digest `{got}`, asked for `{expected}`")]
@@ -71,9 +71,9 @@ pub enum RegistryError {
         /// Manifest, configuration or layer.
         place: Place,
         /// The digest asked for.
-        expected: String,
+        expected: Box<str>,
         /// That of what came.
-        got: String,
+        got: Box<str>,
     },
     /// Content that is longer or shorter than its descriptor says.
     #[error("image `{reference}`: {place} `{digest}` has {expected} bytes, {got} came")]
@@ -83,7 +83,7 @@ pub enum RegistryError {
         /// Configuration, manifest or layer.
         place: Place,
         /// Its digest.
-        digest: String,
+        digest: Box<str>,
         /// The size in the descriptor.
         expected: u64,
         /// What came, or as much of it as was read.
@@ -97,7 +97,7 @@ pub enum RegistryError {
         /// Its digest.
         digest: String,
         /// What is wrong.
-        error: LayerError,
+        error: Box<LayerError>,
     },
     /// `/etc/passwd` or `/etc/group` cannot be told from the layers.
     #[error("image `{reference}`: `/{file}`: {reason}")]
@@ -105,7 +105,7 @@ pub enum RegistryError {
         /// The image.
         reference: String,
         /// The file, without the leading slash.
-        file: String,
+        file: Box<str>,
         /// What is wrong.
         reason: String,
     },

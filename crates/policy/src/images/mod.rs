@@ -116,6 +116,19 @@ impl Default for Ask {
     }
 }
 
+impl Ask {
+    /// What the process of a container needs: nothing, if the pod says all of it in numbers.
+    pub fn for_container(pod_spec: &serde_json::Value, container: &serde_json::Value) -> Self {
+        let (own, shared) = (&container["securityContext"], &pod_spec["securityContext"]);
+        let is_number = |field: &str| {
+            let value = if own[field].is_null() { &shared[field] } else { &own[field] };
+            value.is_u64()
+        };
+        let strict = shared["supplementalGroupsPolicy"] == "Strict";
+        Self { users: !(strict && is_number("runAsUser") && is_number("runAsGroup")), sizes: false }
+    }
+}
+
 /// Is told how far the reading of layers is.
 pub trait Progress: Send + Sync {
     /// Layers of an image are about to be read: at most so many, with so many bytes in all.

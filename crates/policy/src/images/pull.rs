@@ -175,7 +175,7 @@ enum Decision {
 
 impl Reading<'_> {
     fn users_error(&self, file: &str, reason: String) -> RegistryError {
-        RegistryError::Users { reference: self.image.name.to_owned(), file: file.to_owned(), reason }
+        RegistryError::Users { reference: self.image.name.to_owned(), file: file.into(), reason }
     }
 
     fn decide(&self) -> Result<Decision, RegistryError> {
@@ -334,7 +334,7 @@ async fn read_layer_at(
     let wrong_size = |got| RegistryError::WrongSize {
         reference: image.name.to_owned(),
         place: Place::Layer,
-        digest: digest.clone(),
+        digest: digest.as_str().into(),
         expected: size,
         got,
     };
@@ -365,7 +365,10 @@ async fn read_layer_at(
     if computed != *digest {
         return Err(image.wrong_digest(Place::Layer, digest, computed));
     }
-    let refuse = |error| RegistryError::Layer { reference: image.name.to_owned(), digest: digest.clone(), error };
+    let refuse = |error: LayerError| {
+        let (reference, digest) = (image.name.to_owned(), digest.clone());
+        RegistryError::Layer { reference, digest, error: error.into() }
+    };
     let stopped = |error: tokio::task::JoinError| RegistryError::Unreachable {
         registry: "this program".into(),
         reason: format!("the reading of layer `{digest}` stopped: {error}"),

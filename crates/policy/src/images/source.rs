@@ -42,7 +42,12 @@ pub(super) fn digest_of(content: &[u8]) -> String {
 
 impl Image<'_> {
     pub(super) fn refuse(&self, place: Place, digest: Option<&str>, error: DocumentError) -> RegistryError {
-        RegistryError::Document { reference: self.name.to_owned(), place, digest: digest.map(str::to_owned), error }
+        RegistryError::Document {
+            reference: self.name.to_owned(),
+            place,
+            digest: digest.map(str::to_owned),
+            error: error.into(),
+        }
     }
 
     fn failed(&self, registry: &str, place: Place, digest: Option<&str>, failure: Failure) -> RegistryError {
@@ -50,7 +55,7 @@ impl Image<'_> {
         let registry = registry.to_owned();
         match (failure, digest) {
             (Failure::NotFound, Some(digest)) if place != Place::Top => {
-                RegistryError::PartNotFound { reference, place, digest: digest.to_owned(), registry }
+                RegistryError::PartNotFound { reference, place, digest: digest.into(), registry: registry.into() }
             }
             (Failure::NotFound, _) => RegistryError::NotFound { reference },
             (Failure::Unauthorized, _) => RegistryError::Unauthorized { registry, reference },
@@ -123,7 +128,7 @@ impl Image<'_> {
             Some(expected) if expected != got => Err(RegistryError::WrongSize {
                 reference: self.name.to_owned(),
                 place,
-                digest: document.digest,
+                digest: document.digest.into(),
                 expected,
                 got,
             }),
@@ -158,7 +163,12 @@ impl Image<'_> {
     }
 
     pub(super) fn wrong_digest(&self, place: Place, expected: &str, got: String) -> RegistryError {
-        RegistryError::WrongDigest { reference: self.name.to_owned(), place, expected: expected.to_owned(), got }
+        RegistryError::WrongDigest {
+            reference: self.name.to_owned(),
+            place,
+            expected: expected.into(),
+            got: got.into(),
+        }
     }
 
     /// A small blob as a whole.
@@ -192,7 +202,7 @@ impl Image<'_> {
         }
         let got = content.len() as u64;
         if let Some(expected) = size.filter(|size| *size != got) {
-            let (reference, digest) = (self.name.to_owned(), digest.to_owned());
+            let (reference, digest) = (self.name.to_owned(), digest.into());
             return Err(RegistryError::WrongSize { reference, place, digest, expected, got });
         }
         if got > limit {
@@ -227,8 +237,8 @@ impl Image<'_> {
                 let (file, left) = found.ok_or_else(|| RegistryError::PartNotFound {
                     reference: self.name.to_owned(),
                     place,
-                    digest: digest.to_owned(),
-                    registry: layout.path().display().to_string(),
+                    digest: digest.into(),
+                    registry: layout.path().display().to_string().into(),
                 })?;
                 Ok(Stream::File { file, left })
             }

@@ -111,6 +111,22 @@ async fn users_come_from_the_layers() {
     );
 }
 
+#[test]
+fn a_container_of_numbers_alone_needs_no_layer() {
+    let complete = json!({"securityContext": {"supplementalGroupsPolicy": "Strict", "runAsGroup": 5}});
+    let numbers = json!({"securityContext": {"runAsUser": 5}});
+    assert!(!Ask::for_container(&complete, &numbers).users);
+    for (pod, container) in [
+        (json!({}), numbers.clone()),
+        (complete.clone(), json!({})),
+        (complete, json!({"securityContext": {"runAsUser": "5"}})),
+        (json!({"securityContext": {"supplementalGroupsPolicy": "Merge", "runAsGroup": 5}}), numbers.clone()),
+        (json!({"securityContext": {"supplementalGroupsPolicy": "Strict"}}), numbers),
+    ] {
+        assert!(Ask::for_container(&pod, &container).users, "{pod} {container}");
+    }
+}
+
 #[tokio::test]
 async fn many_layers_are_read_from_the_top_and_no_further_than_needed() {
     let registry = FakeRegistry::start();
