@@ -8,7 +8,7 @@ use anyhow::{Context as _, bail};
 use base64::Engine as _;
 use engine::agent_api::{AgentClient, Call, CallError};
 use engine::tee_api::{self, Launch, TeeClient};
-use policy::registry::{ImageConfig, Registry};
+use policy::images::{ImageConfig, Registry};
 use policy::request::{self, COPIED_PREFIX, PodInstance, VolumeKind};
 use protocol::{Digest, Initdata};
 use serde_json::{Value, json};

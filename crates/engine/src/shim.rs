@@ -8,7 +8,7 @@
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 
-use policy::registry::ImageConfig;
+use policy::images::ImageConfig;
 use policy::request::{
     COPIED_PREFIX, PodInstance, RequestError, container_request, copy_file_request, pause_request, sandbox_request,
 };

@@ -35,7 +35,7 @@ pub use settings::{SETTINGS_FILE, Settings};
 pub use source::STDIN;
 pub use workload::{CAPABILITIES_ANNOTATION, NAMES_ANNOTATION, SECRETS_ANNOTATION, SKIP_ANNOTATION};
 
-use crate::registry::{Registry, RegistryError, ResolvedImage};
+use crate::images::{Registry, RegistryError, ResolvedImage};
 use crate::yaml;
 use input::{Inputs, Object};
 use write::Output;

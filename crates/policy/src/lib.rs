@@ -5,7 +5,7 @@
 //!   from it and the local engine's shim makes its requests with it, so that there is one place for templates.
 //! - [`evaluate`] decides the requests of a Kata agent with the embedded rules and says why one is refused.
 //! - [`describe`] says in words what a policy lets a pod do, and what changed between two.
-//! - [`registry`] resolves images to digests.
+//! - [`images`] resolves images to digests and reads their configuration and users.
 //!
 //! This crate never starts anything and touches no network beyond the registry client. The decision on a request is
 //! always the Rego policy's; Rust code only explains it.
@@ -14,8 +14,8 @@ pub mod describe;
 pub mod evaluate;
 mod explain;
 pub mod generate;
+pub mod images;
 mod policy_data;
-pub mod registry;
 pub mod request;
 mod yaml;
 

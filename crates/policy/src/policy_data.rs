@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Map, Value, json};
 
-use crate::registry::ImageConfig;
+use crate::images::ImageConfig;
 use crate::request::{
     self, COPIED_PREFIX, MARK, PodInstance, RequestError, VolumeKind, container_request, is_passed_on, mount_volume,
     pause_request, pod_pattern, sandbox_request, symbolic_container_id, volume_kind,

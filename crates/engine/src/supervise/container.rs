@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use policy::registry::RegistryError;
+use policy::images::RegistryError;
 use serde_json::{Value, json};
 
 use crate::agent_api::{AgentErrorCode, Call, CallError, MAX_READ};

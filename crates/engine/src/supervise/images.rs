@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use policy::registry::{ImageConfig, Registry, RegistryError};
+use policy::images::{ImageConfig, Registry, RegistryError};
 use tokio::sync::OnceCell;
 
 type Answer = Arc<OnceCell<ImageConfig>>;

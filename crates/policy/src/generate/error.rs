@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use protocol::initdata::InitdataError;
 use protocol::manifest::ManifestError;
 
-use crate::registry::RegistryError;
+use crate::images::RegistryError;
 use crate::request::RequestError;
 
 /// A place in a file of the user.

@@ -5,7 +5,7 @@
 
 use serde_json::{Map, Value, json};
 
-use crate::registry::ImageConfig;
+use crate::images::ImageConfig;
 use crate::request::{FileVolume, RequestError, VolumeKind, argv, volume_kind};
 
 /// Name of the initializer's container.

@@ -11,8 +11,8 @@ use tempfile::TempDir;
 use super::*;
 use crate::evaluate::PolicyEngine;
 use crate::evaluate::mutate::{engine_after, every_change_is_refused};
-use crate::registry::ImageConfig;
-use crate::registry::fake::FakeRegistry;
+use crate::images::ImageConfig;
+use crate::images::fake::FakeRegistry;
 use crate::request::{PodInstance, container_request, pause_request, pod_name, sandbox_request};
 
 const DEPLOYMENT: &str = include_str!("../../../../examples/inference/resources/deployment.yaml");

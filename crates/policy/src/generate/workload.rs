@@ -12,7 +12,7 @@ use super::inject::{self, FILES_PREFIX, INITIALIZER, Injection, MESH};
 use super::input::{Inputs, Object};
 use super::{Frame, Images, WorkloadReport, coordinator, files, manifest, schema};
 use crate::policy_data::{Openings, PolicyContainer, PolicyInputs, policy};
-use crate::registry::ImageConfig;
+use crate::images::ImageConfig;
 use crate::request::{
     MAX_CRON_JOB, MAX_HOSTNAME, PodInstance, RequestError, VolumeKind, clean, container_request, mount_volume,
     symbolic_container_id, volume_kind,

@@ -16,7 +16,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
-use crate::registry::ImageConfig;
+use crate::images::ImageConfig;
 
 pub(crate) use mounts::clean;
 pub use mounts::{COPIED_PREFIX, FileVolume, VolumeKind, mount_volume, volume_kind};

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::quantity::QuantityError;
 use super::{DEFAULT_CAPABILITIES, MARK, PodInstance, Quantity, RequestError, control_character, text};
-use crate::registry::ImageConfig;
+use crate::images::{ImageConfig, UserError};
 
 /// Kubernetes tells pods of the Services around them unless `enableServiceLinks` is false.
 pub const SERVICE_LINKS_DEFAULT: bool = true;
@@ -472,9 +472,8 @@ pub(super) fn check_image(image: &ImageConfig, path: &str) -> Result<(), Request
     Ok(())
 }
 
-/// The kubelet hands containerd the number of the image's user alone, so that the image's group is lost; the group
-/// is then that of the user in the image's `/etc/passwd`, and 0 where there is none. The generator reads no layers
-/// yet, so it takes 0, and a policy for an image that says otherwise refuses the container rather than guess.
+/// The kubelet hands containerd the image's user without its group, or the pod's `runAsUser`; the rest is for
+/// containerd to look up in the image's `/etc/passwd` and `/etc/group`, as [`crate::images::Users`] does.
 fn user(pod: &Value, container: &Value, image: &ImageConfig, path: &str) -> Result<Value, RequestError> {
     let (own, shared) = (&container["securityContext"], &pod["spec"]["securityContext"]);
     let id = |field: &str| -> Result<Option<u64>, RequestError> {
@@ -487,38 +486,44 @@ fn user(pod: &Value, container: &Value, image: &ImageConfig, path: &str) -> Resu
             }),
         }
     };
-    let uid = if let Some(uid) = id("runAsUser")? {
-        uid
-    } else {
-        let user = image.user.split(':').next().unwrap_or_default();
-        let named = || RequestError::UserName { path: path.to_owned(), user: user.to_owned() };
-        if user.is_empty() { 0 } else { user.parse().ok().filter(|id| *id <= MAX_ID).ok_or_else(named)? }
-    };
-    let not_root = if own["runAsNonRoot"].is_null() { &shared["runAsNonRoot"] } else { &own["runAsNonRoot"] };
-    if uid == 0 && *not_root == json!(true) {
-        let path = format!("{path}.securityContext.runAsNonRoot");
-        return Err(RequestError::Invalid { path, reason: "the container would run as root".into() });
-    }
-    let gid = id("runAsGroup")?.unwrap_or(0);
-    let mut groups = vec![gid];
-    let more = match &shared["supplementalGroups"] {
+    let pod_user = id("runAsUser")?.map(|uid| uid.to_string());
+    let named = image.user.split(':').next().unwrap_or_default();
+    let wanted = pod_user.as_deref().unwrap_or(if named.is_empty() { "0" } else { named });
+    let supplemental = match &shared["supplementalGroups"] {
         Value::Null => &[][..],
         Value::Array(groups) => groups,
         other => std::slice::from_ref(other),
     };
-    for (field, group) in std::iter::once(("fsGroup", &shared["fsGroup"]))
-        .filter(|(_, group)| !group.is_null())
-        .chain(more.iter().map(|group| ("supplementalGroups", group)))
-    {
-        let group = group.as_u64().filter(|id| *id <= MAX_ID).ok_or_else(|| RequestError::Invalid {
+    let more = supplemental.iter().map(|group| ("supplementalGroups", group));
+    let more = more.chain(Some(("fsGroup", &shared["fsGroup"])).filter(|(_, group)| !group.is_null()));
+    let more = more.map(|(field, group)| {
+        let number = group.as_u64().filter(|id| *id <= MAX_ID).and_then(|id| u32::try_from(id).ok());
+        number.ok_or_else(|| RequestError::Invalid {
             path: format!("securityContext.{field}"),
             reason: "not a group number".into(),
-        })?;
-        if !groups.contains(&group) {
-            groups.push(group);
-        }
+        })
+    });
+    let more: Vec<u32> = more.collect::<Result<_, _>>()?;
+    let group = id("runAsGroup")?.and_then(|group| u32::try_from(group).ok());
+    let merge = shared["supplementalGroupsPolicy"] != json!("Strict");
+    let found = image.users.process_user(wanted, group, &more, merge).map_err(|error| match error {
+        UserError::NoUser { name } => RequestError::UserName { path: path.to_owned(), user: name },
+        error => RequestError::Invalid { path: format!("{path}.securityContext"), reason: error.to_string() },
+    })?;
+    let not_root = if own["runAsNonRoot"].is_null() { &shared["runAsNonRoot"] } else { &own["runAsNonRoot"] };
+    let by_name = wanted.parse::<i64>().is_err();
+    if *not_root == json!(true) && (found.uid == 0 || by_name) {
+        let path = format!("{path}.securityContext.runAsNonRoot");
+        // The kubelet does not look into images, so it refuses whatever is no number.
+        let reason = if by_name {
+            "the image names its user, and the kubelet cannot tell that it is not root; set \
+             `runAsUser` to its number"
+        } else {
+            "the container would run as root"
+        };
+        return Err(RequestError::Invalid { path, reason: reason.into() });
     }
-    Ok(json!({"UID": uid, "GID": gid, "AdditionalGids": groups, "Username": ""}))
+    Ok(json!({"UID": found.uid, "GID": found.gid, "AdditionalGids": found.groups, "Username": ""}))
 }
 
 /// All capabilities of Linux, without `CAP_`.

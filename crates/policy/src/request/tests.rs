@@ -25,6 +25,7 @@ fn image() -> ImageConfig {
         cmd: vec!["cmd".into()],
         user: "1000:2000".into(),
         working_dir: "/srv/".into(),
+        ..ImageConfig::default()
     }
 }
 
