@@ -31,7 +31,7 @@ pub use manifest::MANIFEST_FILE;
 pub use settings::{SETTINGS_FILE, Settings};
 pub use workload::{CAPABILITIES_ANNOTATION, NAMES_ANNOTATION, SECRETS_ANNOTATION, SKIP_ANNOTATION};
 
-use crate::registry::{Registry, RegistryError, ResolvedImage};
+use crate::images::{Ask, CACHE_FILE, CredentialSource, Options, Registry, RegistryError, ResolvedImage};
 use crate::yaml;
 use input::{Inputs, Object};
 use write::Output;
@@ -114,20 +114,44 @@ struct Frame {
 }
 
 /// Images that were resolved in this run.
-#[derive(Default)]
 struct Images {
     registry: Registry,
-    known: BTreeMap<String, ResolvedImage>,
+    known: BTreeMap<String, Result<ResolvedImage, RegistryError>>,
 }
 
 impl Images {
+    /// With the user's logins, and with what earlier runs learned.
+    fn open(workspace: &Path) -> Self {
+        let credentials = CredentialSource::from_environment();
+        let cache = Some(workspace.join(CACHE_FILE));
+        Self { registry: Registry::with(Options { credentials, cache, ..Options::default() }), known: BTreeMap::new() }
+    }
+
+    /// Resolves the images of many pods at a time. What fails is said when its container is looked at.
+    async fn fetch(&mut self, inputs: &Inputs, pods: &[(Object, Role)]) {
+        let mut wanted: BTreeMap<String, Ask> = BTreeMap::new();
+        for pod in pods.iter().filter_map(|(object, _)| pod_of(inputs, object)) {
+            let lists = ["initContainers", "containers"].map(|list| pod["spec"][list].as_array());
+            for container in lists.into_iter().flatten().flatten() {
+                let Some(reference) = container["image"].as_str() else { continue };
+                let ask = Ask::for_container(&pod["spec"], container);
+                let known = wanted.entry(reference.to_owned()).or_insert(ask);
+                known.users |= ask.users;
+            }
+        }
+        let names: Vec<_> = wanted.keys().cloned().collect();
+        for (name, image) in names.into_iter().zip(self.registry.resolve_all(wanted).await) {
+            self.known.insert(name, image);
+        }
+    }
+
     async fn resolve(&mut self, reference: &str) -> Result<ResolvedImage, RegistryError> {
         if let Some(image) = self.known.get(reference) {
-            return Ok(image.clone());
+            return image.clone();
         }
         let image = self.registry.resolve(reference).await?;
-        self.known.insert(reference.to_owned(), image.clone());
-        self.known.insert(image.reference_with_digest.clone(), image.clone());
+        self.known.insert(reference.to_owned(), Ok(image.clone()));
+        self.known.insert(image.reference_with_digest.clone(), Ok(image.clone()));
         Ok(image)
     }
 }
@@ -154,7 +178,7 @@ pub async fn generate(options: &GenerateOptions) -> Result<Report, GenerateError
         return Err(GenerateError::NoWorkload);
     }
 
-    let mut images = Images::default();
+    let mut images = Images::open(&options.workspace);
     let pod_image = options.pod_image.as_ref().unwrap_or(&settings.pod_image);
     let pod_image = images.resolve(pod_image).await;
     let pod_image = pod_image.map_err(|source| GenerateError::PodImage { file: settings_path.clone(), source })?;
@@ -202,6 +226,7 @@ pub async fn generate(options: &GenerateOptions) -> Result<Report, GenerateError
         }
     }
 
+    images.fetch(&inputs, &pods).await;
     let mut workloads = Vec::new();
     let mut entries = Vec::new();
     for (object, role) in &pods {
@@ -233,7 +258,12 @@ pub async fn generate(options: &GenerateOptions) -> Result<Report, GenerateError
     let changed: Vec<_> = outputs.iter().map(|output| output.path.clone()).collect();
     if !options.check {
         write::write_all(&outputs)?;
+        // Nobody needs the cache: a run that cannot keep it is a run all the same.
+        if let Err(error) = images.registry.save_cache() {
+            notices.push(error.to_string());
+        }
     }
+    notices.extend(images.registry.notice());
     Ok(Report { deployment_id, workloads, up_to_date: changed.is_empty(), changed, notices })
 }
 
