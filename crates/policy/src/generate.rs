@@ -35,7 +35,7 @@ pub use settings::{SETTINGS_FILE, Settings};
 pub use source::STDIN;
 pub use workload::{CAPABILITIES_ANNOTATION, NAMES_ANNOTATION, SECRETS_ANNOTATION, SKIP_ANNOTATION};
 
-use crate::images::{Registry, RegistryError, ResolvedImage};
+use crate::images::{Ask, Registry, RegistryError, ResolvedImage};
 use crate::yaml;
 use input::{Inputs, Object};
 use write::Output;
@@ -125,26 +125,48 @@ struct Frame {
 }
 
 /// Images that were resolved in this run.
-#[derive(Default)]
-struct Images {
-    registry: Registry,
-    known: BTreeMap<String, ResolvedImage>,
+struct Images<'a> {
+    registry: &'a Registry,
+    known: BTreeMap<String, Result<ResolvedImage, RegistryError>>,
 }
 
-impl Images {
+impl<'a> Images<'a> {
+    fn of(registry: &'a Registry) -> Self {
+        Self { registry, known: BTreeMap::new() }
+    }
+
+    /// Resolves the images of many pods at a time. What fails is said when its container is looked at.
+    async fn fetch(&mut self, inputs: &Inputs, pods: &[(Object, Role)]) {
+        let mut wanted: BTreeMap<String, Ask> = BTreeMap::new();
+        for pod in pods.iter().filter_map(|(object, _)| pod_of(inputs, object)) {
+            let lists = ["initContainers", "containers"].map(|list| pod["spec"][list].as_array());
+            for container in lists.into_iter().flatten().flatten() {
+                let Some(reference) = container["image"].as_str() else { continue };
+                let ask = Ask::for_container(&pod["spec"], container);
+                let known = wanted.entry(reference.to_owned()).or_insert(ask);
+                known.users |= ask.users;
+            }
+        }
+        let names: Vec<_> = wanted.keys().cloned().collect();
+        for (name, image) in names.into_iter().zip(self.registry.resolve_all(wanted).await) {
+            self.known.insert(name, image);
+        }
+    }
+
     async fn resolve(&mut self, reference: &str) -> Result<ResolvedImage, RegistryError> {
         if let Some(image) = self.known.get(reference) {
-            return Ok(image.clone());
+            return image.clone();
         }
         let image = self.registry.resolve(reference).await?;
-        self.known.insert(reference.to_owned(), image.clone());
-        self.known.insert(image.reference_with_digest.clone(), image.clone());
+        self.known.insert(reference.to_owned(), Ok(image.clone()));
+        self.known.insert(image.reference_with_digest.clone(), Ok(image.clone()));
         Ok(image)
     }
 }
 
-/// Makes the deployment under `options.paths` confidential. All files are written, or none.
-pub async fn generate(options: &GenerateOptions) -> Result<Report, GenerateError> {
+/// Makes the deployment under `options.paths` confidential, with the images that `registry` finds. All files are
+/// written, or none.
+pub async fn generate(options: &GenerateOptions, registry: &Registry) -> Result<Report, GenerateError> {
     let settings_path = options.workspace.join(SETTINGS_FILE);
     let manifest_path = options.workspace.join(MANIFEST_FILE);
     let stored_settings = Settings::load(&settings_path)?;
@@ -170,10 +192,10 @@ pub async fn generate(options: &GenerateOptions) -> Result<Report, GenerateError
         return Err(GenerateError::NoWorkload);
     }
 
-    let mut images = Images::default();
+    let mut images = Images::of(registry);
     let pod_image = options.pod_image.as_ref().unwrap_or(&settings.pod_image);
     let pod_image = images.resolve(pod_image).await;
-    let pod_image = pod_image.map_err(|source| GenerateError::PodImage { file: settings_path.clone(), source })?;
+    let pod_image = pod_image.map_err(|source| GenerateError::PodImage { file: settings_path.clone(), source: Box::new(source) })?;
     let deployment_id = match &old {
         Some(old) => old.deployment_id,
         None => random_id()?,
@@ -219,6 +241,7 @@ pub async fn generate(options: &GenerateOptions) -> Result<Report, GenerateError
         }
     }
 
+    images.fetch(&inputs, &pods).await;
     let mut services: BTreeMap<&str, BTreeMap<&str, &Value>> = BTreeMap::new();
     for (object, _) in &pods {
         services.entry(&object.namespace).or_insert_with(|| inputs.of_kind("Service", &object.namespace));
@@ -273,7 +296,12 @@ pub async fn generate(options: &GenerateOptions) -> Result<Report, GenerateError
     let changed: Vec<_> = outputs.iter().map(|output| output.path.clone()).collect();
     if !options.check {
         write::write_all(&outputs)?;
+        // Nobody needs the cache: a run that cannot keep it is a run all the same.
+        if let Err(error) = registry.save_cache() {
+            notices.push(error.to_string());
+        }
     }
+    notices.extend(registry.notice());
     Ok(Report { deployment_id, workloads, changed, up_to_date, notices, stdout })
 }
 

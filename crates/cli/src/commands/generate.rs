@@ -1,11 +1,15 @@
 //! `casemate generate`: ordinary Kubernetes YAML becomes a policy that binds everything, and a manifest.
 
+mod images;
+
 use std::path::{Path, PathBuf};
 
 use pki::holder::HolderKey;
 use pki::owner::OwnerKey;
 use policy::GenerateOptions;
 use protocol::manifest::{PublicKey, SoftwareReferenceValues};
+
+use images::ImageArgs;
 
 use super::local::progress;
 use crate::failure::{Failure, Outcome};
@@ -21,6 +25,7 @@ Examples:
   casemate generate --reference-values local resources/
   casemate generate --reference-values local --check resources/          exit 1 if not up to date
   casemate generate --reference-values local --output generated/ resources/
+  casemate generate --reference-values local --image-layout ghcr.io/me/app:1=oci:build/app.tar resources/
   helm template ./chart | casemate generate --reference-values local - | kubectl apply -f -"
 )]
 pub(crate) struct GenerateArgs {
@@ -59,6 +64,8 @@ pub(crate) struct GenerateArgs {
     /// Write nothing; exit 1 if a file is not up to date
     #[arg(long)]
     check: bool,
+    #[command(flatten)]
+    images: ImageArgs,
 }
 
 pub(crate) async fn run(context: &Context, args: GenerateArgs) -> Outcome {
@@ -164,7 +171,8 @@ async fn generate(
         check: args.check,
     };
     let bar = progress(context, "resolving images, writing policies");
-    let report = policy::generate(&options).await;
+    let registry = args.images.registry(dir, bar.as_ref())?;
+    let report = policy::generate(&options, &registry).await;
     if let Some(bar) = &bar {
         bar.finish_and_clear();
     }

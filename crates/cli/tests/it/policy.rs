@@ -92,7 +92,7 @@ fn a_deployment_is_shown_in_plain_words() {
             exit 0
             --- stdout
             Deployment/inference in resources/inference.yaml
-              identity     920554558301
+              identity     af680c470207
               rules        those of this release
               is           a workload of deployment 111111111111
               Coordinator  listens to bf2438509841 alone
@@ -105,8 +105,9 @@ fn a_deployment_is_shown_in_plain_words() {
               secrets      reads digits-model-key
               pods         named ^inference-[a-z0-9]{1,10}-[a-z0-9]{5}$ in namespace default
               output       open: the host reads what containers print
-              host files   digits, hostname, hosts, podinfo, resolv.conf, termination-log:
-                             the host copies them in, and their content is its word
+              host files   hostname, hosts, resolv.conf, termination-log, digits (a folder),
+                             podinfo (a folder): the host copies them in, and their content
+                             is its word
               host's env   addresses of the Services KUBERNETES
 
               container casemate-initializer
@@ -186,11 +187,11 @@ fn a_deployment_is_shown_in_plain_words() {
               What these may do, their identities do not tell: name their files, too.
 
             Nobody may
-              replace the policy, run a command in a container, type into a container,
-              change a container's limits, freeze a container, set the clock, feed the
-              random generator, change the firewall from outside, pull another image, add
-              swap, plug memory, fetch diagnostics, trace the agent
-              26 requests are refused to everybody; `--all` names them.
+              replace the policy, type into a container, change a container's limits, freeze
+              a container, set the clock, feed the random generator, change the firewall
+              from outside, pull another image, add swap, plug memory, fetch diagnostics,
+              trace the agent
+              25 requests are refused to everybody; `--all` names them.
             --- stderr
         "#]],
     );
@@ -206,142 +207,146 @@ fn everything_is_shown_where_everything_is_asked_for() {
         &[("policy.rego", &rego)],
         &["policy", "show", "policy.rego", "--all"],
         expect![[r#"
-        exit 0
-        --- stdout
-        policy in policy.rego
-          identity     none: a policy alone, without its initdata
-          rules        those of this release
-          pods         named ^inference-[a-z0-9]{1,10}-[a-z0-9]{5}$ in namespace default
-          output       open: the host reads what containers print
-          host files   digits, hostname, hosts, podinfo, resolv.conf, termination-log:
-                         the host copies them in, and their content is its word
-          host's env   addresses of the Services KUBERNETES
+            exit 0
+            --- stdout
+            policy in policy.rego
+              identity     none: a policy alone, without its initdata
+              rules        those of this release
+              pods         named ^inference-[a-z0-9]{1,10}-[a-z0-9]{5}$ in namespace default
+              output       open: the host reads what containers print
+              host files   hostname, hosts, resolv.conf, termination-log, digits (a folder),
+                             podinfo (a folder): the host copies them in, and their content
+                             is its word
+              host's env   addresses of the Services KUBERNETES
 
-          container server
-            image        localhost:5000/casemate/digits:1@sha256:5abfdd9223ccd9cbafdfd5b
-                           969650ca76e18186f703bb21214c62baa552ab295
-            runs         /casemate-serve --model /models/digits.onnx.sealed --key-file
-                           /casemate/secrets/digits-model-key --labels
-                           /etc/digits/labels.txt --listen 0.0.0.0:8080 (after the
-                           launcher, once the initializer is done)
-            in           /
-            as           user 65532, group 65532
-            powers       none beyond those of an ordinary process
-            root files   read-only
-            variables    PATH=/
-                         LOG_LEVEL=info
-                         from the cluster: HOSTNAME (hostname)
-            mounts       /proc: the guest's kernel; writable
-                           proc proc (nosuid,noexec,nodev)
-                         /dev: guest memory, empty at the start; writable
-                           tmpfs tmpfs (nosuid,strictatime,mode=755,size=65536k)
-                         /dev/pts: the guest's kernel; writable
-                           devpts devpts
-                             (nosuid,noexec,newinstance,ptmxmode=0666,mode=0620,gid=5)
-                         /dev/mqueue: the guest's kernel; writable
-                           mqueue mqueue (nosuid,noexec,nodev)
-                         /sys: the guest's kernel; read-only
-                           sysfs sysfs (nosuid,noexec,nodev,ro)
-                         /sys/fs/cgroup: the guest's kernel; read-only
-                           cgroup cgroup (nosuid,noexec,nodev,relatime,ro)
-                         /etc/hosts: THE HOST: nothing vouches for its content; writable
-                           bind
-                             /run/kata-containers/shared/containers/$(cid)-$(rand)-hosts
-                             (rbind,rprivate,rw)
-                         /dev/termination-log: THE HOST: nothing vouches for its
-                           content; writable
-                           bind
-                             /run/kata-containers/shared/containers/$(cid)-$(rand)-termi
-                             nation-log (rbind,rprivate,rw)
-                         /etc/hostname: THE HOST: nothing vouches for its content;
-                           writable
-                           bind
-                             /run/kata-containers/shared/containers/$(cid)-$(rand)-hostn
-                             ame (rbind,rprivate,rw)
-                         /etc/resolv.conf: THE HOST: nothing vouches for its content;
-                           writable
-                           bind
-                             /run/kata-containers/shared/containers/$(cid)-$(rand)-resol
-                             v.conf (rbind,rprivate,rw)
-                         /dev/shm: guest memory, empty at the start; writable
-                           bind /run/kata-containers/sandbox/shm (rbind)
-                         /casemate: guest memory, empty at the start; read-only
-                           bind /run/kata-containers/sandbox/ephemeral/casemate
-                             (rbind,rprivate,ro), storage
-                             {"driver":"ephemeral","source":"tmpfs","fstype":"tmpfs","op
-                             tions":[],"mount_point":"/run/kata-containers/sandbox/ephem
-                             eral/casemate"}
-                         /etc/digits: guest memory, empty at the start; read-only
-                           bind
-                             /run/kata-containers/sandbox/ephemeral/casemate-files-digit
-                             s (rbind,rprivate,ro), storage
-                             {"driver":"ephemeral","source":"tmpfs","fstype":"tmpfs","op
-                             tions":[],"mount_point":"/run/kata-containers/sandbox/ephem
-                             eral/casemate-files-digits"}
-            signals      none from the host
-            exec         closed: nobody runs another command in it
+              container server
+                image        localhost:5000/casemate/digits:1@sha256:5abfdd9223ccd9cbafdfd5b
+                               969650ca76e18186f703bb21214c62baa552ab295
+                             or
+                               localhost:5000/casemate/digits@sha256:5abfdd9223ccd9cbafdfd5b
+                               969650ca76e18186f703bb21214c62baa552ab295
+                runs         /casemate-serve --model /models/digits.onnx.sealed --key-file
+                               /casemate/secrets/digits-model-key --labels
+                               /etc/digits/labels.txt --listen 0.0.0.0:8080 (after the
+                               launcher, once the initializer is done)
+                in           /
+                as           user 65532, group 65532
+                powers       none beyond those of an ordinary process
+                root files   read-only
+                variables    PATH=/
+                             LOG_LEVEL=info
+                             from the cluster: HOSTNAME (hostname)
+                mounts       /proc: the guest's kernel; writable
+                               proc proc (nosuid,noexec,nodev)
+                             /dev: guest memory, empty at the start; writable
+                               tmpfs tmpfs (nosuid,strictatime,mode=755,size=65536k)
+                             /dev/pts: the guest's kernel; writable
+                               devpts devpts
+                                 (nosuid,noexec,newinstance,ptmxmode=0666,mode=0620,gid=5)
+                             /dev/mqueue: the guest's kernel; writable
+                               mqueue mqueue (nosuid,noexec,nodev)
+                             /sys: the guest's kernel; read-only
+                               sysfs sysfs (nosuid,noexec,nodev,ro)
+                             /dev/shm: guest memory, empty at the start; writable
+                               bind /run/kata-containers/sandbox/shm (rbind)
+                             /sys/fs/cgroup: the guest's kernel; read-only
+                               cgroup cgroup (nosuid,noexec,nodev,relatime,ro)
+                             /etc/hosts: THE HOST: nothing vouches for its content; writable
+                               bind
+                                 /run/kata-containers/shared/containers/$(cid)-$(rand)-hosts
+                                 (rbind,rprivate,rw)
+                             /dev/termination-log: THE HOST: nothing vouches for its
+                               content; writable
+                               bind
+                                 /run/kata-containers/shared/containers/$(cid)-$(rand)-termi
+                                 nation-log (rbind,rprivate,rw)
+                             /etc/hostname: THE HOST: nothing vouches for its content;
+                               read-only
+                               bind
+                                 /run/kata-containers/shared/containers/$(cid)-$(rand)-hostn
+                                 ame (rbind,rprivate,ro)
+                             /etc/resolv.conf: THE HOST: nothing vouches for its content;
+                               read-only
+                               bind
+                                 /run/kata-containers/shared/containers/$(cid)-$(rand)-resol
+                                 v.conf (rbind,rprivate,ro)
+                             /casemate: guest memory, empty at the start; read-only
+                               bind /run/kata-containers/sandbox/ephemeral/casemate
+                                 (rbind,rprivate,ro), storage
+                                 {"driver":"ephemeral","source":"tmpfs","fstype":"tmpfs","op
+                                 tions":[],"mount_point":"/run/kata-containers/sandbox/ephem
+                                 eral/casemate"}
+                             /etc/digits: guest memory, empty at the start; read-only
+                               bind
+                                 /run/kata-containers/sandbox/ephemeral/casemate-files-digit
+                                 s (rbind,rprivate,ro), storage
+                                 {"driver":"ephemeral","source":"tmpfs","fstype":"tmpfs","op
+                                 tions":[],"mount_point":"/run/kata-containers/sandbox/ephem
+                                 eral/casemate-files-digits"}
+                signals      none from the host
+                exec         closed: nobody runs another command in it
 
-          the pause container, which holds the sandbox
-            image        pause
-            runs         /pause
-            in           /
-            as           user 65535, group 65535
-            powers       CHOWN: give files to other users
-                         DAC_OVERRIDE: read and write any file, whoever owns it
-                         FSETID: keep set-user-id bits on files it changes
-                         FOWNER: change modes of other users' files
-                         MKNOD: make device nodes
-                         NET_RAW: send and read raw packets
-                         SETGID: become any group
-                         SETUID: become any user
-                         SETFCAP: give files capabilities
-                         SETPCAP: hand on its capabilities
-                         NET_BIND_SERVICE: listen on ports below 1024
-                         SYS_CHROOT: change its root directory
-                         KILL: signal any process that it sees
-                         AUDIT_WRITE: write to the kernel's audit log
-            root files   read-only
-            variables    PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/b
-                           in
-            mounts       /proc: the guest's kernel; writable
-                           proc proc (nosuid,noexec,nodev)
-                         /dev: guest memory, empty at the start; writable
-                           tmpfs tmpfs (nosuid,strictatime,mode=755,size=65536k)
-                         /dev/pts: the guest's kernel; writable
-                           devpts devpts
-                             (nosuid,noexec,newinstance,ptmxmode=0666,mode=0620,gid=5)
-                         /dev/mqueue: the guest's kernel; writable
-                           mqueue mqueue (nosuid,noexec,nodev)
-                         /sys: the guest's kernel; read-only
-                           sysfs sysfs (nosuid,noexec,nodev,ro)
-                         /dev/shm: guest memory, empty at the start; writable
-                           bind /run/kata-containers/sandbox/shm (rbind)
-                         /etc/resolv.conf: THE HOST: nothing vouches for its content;
-                           read-only
-                           bind
-                             /run/kata-containers/shared/containers/$(cid)-$(rand)-resol
-                             v.conf (rbind,ro,nosuid,nodev,noexec)
+              the pause container, which holds the sandbox
+                image        pause
+                runs         /pause
+                in           /
+                as           user 65535, group 65535
+                powers       CHOWN: give files to other users
+                             DAC_OVERRIDE: read and write any file, whoever owns it
+                             FSETID: keep set-user-id bits on files it changes
+                             FOWNER: change modes of other users' files
+                             MKNOD: make device nodes
+                             NET_RAW: send and read raw packets
+                             SETGID: become any group
+                             SETUID: become any user
+                             SETFCAP: give files capabilities
+                             SETPCAP: hand on its capabilities
+                             NET_BIND_SERVICE: listen on ports below 1024
+                             SYS_CHROOT: change its root directory
+                             KILL: signal any process that it sees
+                             AUDIT_WRITE: write to the kernel's audit log
+                root files   read-only
+                variables    PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/b
+                               in
+                mounts       /proc: the guest's kernel; writable
+                               proc proc (nosuid,noexec,nodev)
+                             /dev: guest memory, empty at the start; writable
+                               tmpfs tmpfs (nosuid,strictatime,mode=755,size=65536k)
+                             /dev/pts: the guest's kernel; writable
+                               devpts devpts
+                                 (nosuid,noexec,newinstance,ptmxmode=0666,mode=0620,gid=5)
+                             /dev/mqueue: the guest's kernel; writable
+                               mqueue mqueue (nosuid,noexec,nodev)
+                             /sys: the guest's kernel; read-only
+                               sysfs sysfs (nosuid,noexec,nodev,ro)
+                             /dev/shm: guest memory, empty at the start; writable
+                               bind /run/kata-containers/sandbox/shm (rbind)
+                             /etc/resolv.conf: THE HOST: nothing vouches for its content;
+                               read-only
+                               bind
+                                 /run/kata-containers/shared/containers/$(cid)-$(rand)-resol
+                                 v.conf (rbind,ro,nosuid,nodev,noexec)
 
-        Nobody may
-          replace the policy, run a command in a container, type into a container,
-          change a container's limits, freeze a container, set the clock, feed the
-          random generator, change the firewall from outside, pull another image, add
-          swap, plug memory, fetch diagnostics, trace the agent
-          never        AddSwapPath, AddSwap, CloseStdin, ExecProcess, GetDiagnosticData,
-                         GetIPTables, GetMetrics, ListInterfaces, ListRoutes,
-                         MemAgentCompact, MemAgentMemcg, MemHotplugByProbe,
-                         PauseContainer, PullImage, ReseedRandomDev, ResizeVolume,
-                         ResumeContainer, SetGuestDateTime, SetIPTables, SetPolicy,
-                         StartTracing, StopTracing, TtyWinResize, UpdateContainer,
-                         VolumeStats, WriteStream
-          decided      CopyFile, CreateContainer, CreateSandbox, RemoveContainer,
-                         SignalProcess, StartContainer, AddARPNeighbors,
-                         UpdateEphemeralMounts, UpdateInterface, UpdateRoutes
-          always       DestroySandbox, GetOOMEvent, GuestDetails, OnlineCPUMem,
-                         ReadStream, RemoveStaleVirtiofsShareMounts, StatsContainer,
-                         WaitProcess
-        --- stderr
-    "#]],
+            Nobody may
+              replace the policy, type into a container, change a container's limits, freeze
+              a container, set the clock, feed the random generator, change the firewall
+              from outside, pull another image, add swap, plug memory, fetch diagnostics,
+              trace the agent
+              never        AddSwapPath, AddSwap, CloseStdin, GetDiagnosticData, GetIPTables,
+                             GetMetrics, ListInterfaces, ListRoutes, MemAgentCompactConfig,
+                             MemAgentMemcgConfig, MemHotplugByProbe, PauseContainer,
+                             PullImage, ReseedRandomDev, ResizeVolume, ResumeContainer,
+                             SetGuestDateTime, SetIPTables, SetPolicy, StartTracing,
+                             StopTracing, TtyWinResize, UpdateContainer, VolumeStats,
+                             WriteStream
+              decided      CopyFile, CreateContainer, CreateSandbox, ExecProcess,
+                             ReadStream, RemoveContainer, SignalProcess, StartContainer,
+                             AddARPNeighbors, UpdateEphemeralMounts, UpdateInterface,
+                             UpdateRoutes
+              always       DestroySandbox, GetOOMEvent, GuestDetails, OnlineCPUMem,
+                             RemoveStaleVirtiofsShareMounts, StatsContainer, WaitProcess
+            --- stderr
+        "#]],
     );
 }
 
@@ -352,21 +357,21 @@ fn a_manifest_alone_has_identities() {
         &[("m.json", &manifest)],
         &["policy", "show", "--manifest", "m.json"],
         expect![[r#"
-        exit 0
-        --- stdout
-        In the manifest, and in none of the files
-          inference
-            identity     920554558301
-            names        inference in its certificates
-            secrets      reads digits-model-key
-            callers      web
-          coordinator
-            identity     bf2438509841
-            names        coordinator in its certificates
-            secrets      reads none
-          What these may do, their identities do not tell: name their files, too.
-        --- stderr
-    "#]],
+            exit 0
+            --- stdout
+            In the manifest, and in none of the files
+              inference
+                identity     af680c470207
+                names        inference in its certificates
+                secrets      reads digits-model-key
+                callers      web
+              coordinator
+                identity     bf2438509841
+                names        coordinator in its certificates
+                secrets      reads none
+              What these may do, their identities do not tell: name their files, too.
+            --- stderr
+        "#]],
     );
 }
 
@@ -400,7 +405,7 @@ fn what_is_dangerous_is_said_in_so_many_words() {
             exit 0
             --- stdout
             Deployment/a in a.yaml
-              identity     dd41e188e8f1, NOT in the manifest: it gets no certificate and no
+              identity     ba3ef266c8b9, NOT in the manifest: it gets no certificate and no
                              secret
               rules        those of this release
               is           a workload of deployment 111111111111
@@ -414,8 +419,9 @@ fn what_is_dangerous_is_said_in_so_many_words() {
               pods         named ^inference-[a-z0-9]{1,10}-[a-z0-9]{5}$ in namespace default
               output       open: the host reads what containers print
               processes    shared: its containers see, and may stop, each other's processes
-              host files   digits, hostname, hosts, podinfo, resolv.conf, termination-log:
-                             the host copies them in, and their content is its word
+              host files   hostname, hosts, resolv.conf, termination-log, digits (a folder),
+                             podinfo (a folder): the host copies them in, and their content
+                             is its word
               host's env   addresses of the Services KUBERNETES
               UNKNOWN      containers.server.new = {"a":1}: this release has no words for it
 
@@ -443,8 +449,7 @@ fn what_is_dangerous_is_said_in_so_many_words() {
                                /etc/resolv.conf: the host, as in every container
                              and the guest kernel's own, as in every container
                 signals      the host may send them
-                exec         lists /bin/sh -c "id; \u001b[2Jrm", but the rules refuse all
-                               commands
+                exec         the host may run /bin/sh -c "id; \u001b[2Jrm"
                 storage      {"driver":"ephemeral","source":"tmpfs","fstype":"tmpfs","option
                                s":[],"mount_point":"/run/kata-containers/sandbox/ephemeral/c
                                asemate-files-digits"}: for no mount
@@ -454,7 +459,7 @@ fn what_is_dangerous_is_said_in_so_many_words() {
 
             In the manifest, and in none of the files
               inference
-                identity     920554558301
+                identity     af680c470207
                 names        inference in its certificates
                 secrets      reads digits-model-key
                 callers      every workload of the manifest
@@ -465,11 +470,11 @@ fn what_is_dangerous_is_said_in_so_many_words() {
               What these may do, their identities do not tell: name their files, too.
 
             Nobody may
-              replace the policy, run a command in a container, type into a container,
-              change a container's limits, freeze a container, set the clock, feed the
-              random generator, change the firewall from outside, pull another image, add
-              swap, plug memory, fetch diagnostics, trace the agent
-              26 requests are refused to everybody; `--all` names them.
+              replace the policy, type into a container, change a container's limits, freeze
+              a container, set the clock, feed the random generator, change the firewall
+              from outside, pull another image, add swap, plug memory, fetch diagnostics,
+              trace the agent
+              25 requests are refused to everybody; `--all` names them.
             --- stderr
         "#]],
     );
@@ -554,6 +559,7 @@ fn the_members_of_the_json_are_stable() {
         .pods[].description.policy.containers[].env[].value
         .pods[].description.policy.containers[].exec_access
         .pods[].description.policy.containers[].image
+        .pods[].description.policy.containers[].image_also[]
         .pods[].description.policy.containers[].launched
         .pods[].description.policy.containers[].mounts[].destination
         .pods[].description.policy.containers[].mounts[].kind
@@ -574,6 +580,7 @@ fn the_members_of_the_json_are_stable() {
         .pods[].description.policy.containers[].user.groups[]
         .pods[].description.policy.containers[].user.uid
         .pods[].description.policy.host_files[]
+        .pods[].description.policy.host_folders[]
         .pods[].description.policy.hostname
         .pods[].description.policy.hostname_is_fixed
         .pods[].description.policy.logs
@@ -723,7 +730,7 @@ fn a_denial_names_the_field_what_was_asked_and_what_is_allowed() {
               allowed      3 StartContainerRequest, r.json:3
               allowed      4–6 StatsContainerRequest, r.json:4
               DENIED       7 ExecProcessRequest, r.json:7
-                           ExecProcessRequest is never allowed
+                           container_id: no live container has this id
               DENIED       8 NoSuchRequest, r.json:8
                            the policy has no rule for `NoSuchRequest`
 
@@ -738,7 +745,7 @@ fn a_denial_names_the_field_what_was_asked_and_what_is_allowed() {
         expect![[r#"
             exit 1
             --- stdout
-            {"policy":"policy.rego","decisions":[{"number":1,"file":"r.json","line":1,"endpoint":"StatsContainerRequest","allowed":true,"reasons":[]},{"number":2,"file":"r.json","line":2,"endpoint":"StatsContainerRequest","allowed":true,"reasons":[]},{"number":3,"file":"r.json","line":3,"endpoint":"ExecProcessRequest","allowed":false,"reasons":["ExecProcessRequest is never allowed"]},{"number":4,"file":"r.json","line":4,"endpoint":"NoSuchRequest","allowed":false,"reasons":["the policy has no rule for `NoSuchRequest`"]}],"allowed":2,"denied":2}
+            {"policy":"policy.rego","decisions":[{"number":1,"file":"r.json","line":1,"endpoint":"StatsContainerRequest","allowed":true,"reasons":[]},{"number":2,"file":"r.json","line":2,"endpoint":"StatsContainerRequest","allowed":true,"reasons":[]},{"number":3,"file":"r.json","line":3,"endpoint":"ExecProcessRequest","allowed":false,"reasons":["container_id: no live container has this id"]},{"number":4,"file":"r.json","line":4,"endpoint":"NoSuchRequest","allowed":false,"reasons":["the policy has no rule for `NoSuchRequest`"]}],"allowed":2,"denied":2}
             --- stderr
         "#]],
     );
@@ -913,8 +920,8 @@ fn manifests_without_resources_tell_what_they_can() {
             2 changes: 1 allow something else (~), 1 allow less (-).
 
               1. ~ inference: has another policy
-                   was  920554558301d03a4def7e65be63bf1a6a7587fbfe6cc29bf5724fb671c8d0a6
-                   now  fa1a1c5b283fad9472acc4e9c5cde4e8b56038902a55d32a5c408af1ff4d64ba
+                   was  af680c470207fa5e649627e74ab6b86ddd89e53508df577d658c18ea9445679f
+                   now  24e7ebc81d13c3b9de4ca555261749feb68a4a014163eeed3c4860fdc16ba1ca
               2. - inference: may no longer be called by every workload of the manifest
                    was  every workload of the manifest
                    now  nobody

@@ -12,8 +12,8 @@ use serde_json::{Value, json};
 
 use super::mutate;
 use super::*;
-use crate::policy_data::{Openings, PolicyContainer, PolicyInputs, policy};
 use crate::images::ImageConfig;
+use crate::policy_data::{Openings, PolicyContainer, PolicyInputs, policy};
 use crate::request::{PodInstance, container_request, copy_file_request, pause_request, pod_name, sandbox_request};
 
 const IMAGE: &str =

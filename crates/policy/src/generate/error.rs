@@ -112,7 +112,7 @@ pub enum GenerateError {
         /// `Deployment/inference`.
         resource: String,
         /// Why.
-        source: RegistryError,
+        source: Box<RegistryError>,
     },
     /// Our own image cannot be pinned.
     #[error("`pod_image` of `{}`", file.display())]
@@ -120,7 +120,7 @@ pub enum GenerateError {
         /// The settings, from which it is.
         file: PathBuf,
         /// Why.
-        source: RegistryError,
+        source: Box<RegistryError>,
     },
     /// An initdata document that is too long for an annotation.
     #[error("{resource}")]

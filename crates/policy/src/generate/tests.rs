@@ -11,13 +11,19 @@ use tempfile::TempDir;
 use super::*;
 use crate::evaluate::PolicyEngine;
 use crate::evaluate::mutate::{engine_after, every_change_is_refused};
-use crate::images::ImageConfig;
 use crate::images::fake::FakeRegistry;
+use crate::images::{self, CACHE_FILE, ImageConfig};
 use crate::request::{PodInstance, container_request, pause_request, pod_name, sandbox_request};
 
 const DEPLOYMENT: &str = include_str!("../../../../examples/inference/resources/deployment.yaml");
 const SERVICE: &str = include_str!("../../../../examples/inference/resources/service.yaml");
 const CONFIG_MAP: &str = include_str!("../../../../examples/inference/resources/configmap.yaml");
+
+/// As the command line runs it: with a cache in the work folder.
+async fn generate(options: &GenerateOptions) -> Result<Report, GenerateError> {
+    let cache = Some(options.workspace.join(CACHE_FILE));
+    super::generate(options, &Registry::with(images::Options { cache, ..images::Options::default() })).await
+}
 
 /// A work folder with the example in it, and a registry with its images.
 struct Rig {

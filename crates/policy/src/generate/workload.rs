@@ -11,8 +11,8 @@ use super::ingress::{self, Ports};
 use super::inject::{self, FILES_PREFIX, INITIALIZER, Injection, MESH};
 use super::input::{Inputs, Object};
 use super::{Frame, Images, WorkloadReport, coordinator, files, manifest, schema};
-use crate::policy_data::{Openings, PolicyContainer, PolicyInputs, policy};
 use crate::images::ImageConfig;
+use crate::policy_data::{Openings, PolicyContainer, PolicyInputs, policy};
 use crate::request::{
     MAX_CRON_JOB, MAX_HOSTNAME, PodInstance, RequestError, VolumeKind, clean, container_request, mount_volume,
     symbolic_container_id, volume_kind,
@@ -98,7 +98,7 @@ pub(super) async fn make(
     role: Role,
     frame: &Frame,
     services: &BTreeMap<&str, &Value>,
-    images: &mut Images,
+    images: &mut Images<'_>,
 ) -> Result<Made, GenerateError> {
     let prefix = object.template.unwrap_or_default().trim_start_matches('/').to_owned();
     let context = Context { inputs, object, prefix };
@@ -277,7 +277,7 @@ async fn pin(
     pod: &mut Value,
     role: Role,
     frame: &Frame,
-    images: &mut Images,
+    images: &mut Images<'_>,
 ) -> Result<BTreeMap<String, ImageConfig>, GenerateError> {
     let mut configs = BTreeMap::new();
     for list in ["initContainers", "containers"] {
@@ -297,7 +297,7 @@ async fn pin(
                 images.resolve(reference).await.map_err(|source| GenerateError::Image {
                     place: context.inputs.place(context.object, &format!("{}/{path}/image", context.prefix)),
                     resource: context.object.title(),
-                    source,
+                    source: Box::new(source),
                 })?
             };
             container["image"] = json!(image.reference_with_digest);

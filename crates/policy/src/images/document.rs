@@ -340,7 +340,7 @@ pub(super) fn top(document: &Value, content_type: Option<&str>, said: Option<&st
             return Err(DocumentError::WrongType { source_of_type, said: quote(said), content });
         }
     }
-    if document["schemaVersion"] != Value::from(2) && !document["schemaVersion"].is_null() {
+    if document["schemaVersion"] != 2 && !document["schemaVersion"].is_null() {
         return Err(field("schemaVersion", "not 2"));
     }
     if is_index { index(document).map(Top::Index) } else { manifest(document).map(Top::Manifest) }

@@ -52,7 +52,7 @@ pub enum RegistryError {
         reason: String,
     },
     /// A document that no image has, or that two programs would read as two images.
-    #[error("image `{reference}`: {place}{}: {error}", of(digest))]
+    #[error("image `{reference}`: {place}{}: {error}", of(digest.as_deref()))]
     Document {
         /// The image.
         reference: String,
@@ -159,8 +159,8 @@ impl std::fmt::Display for Place {
     }
 }
 
-fn of(digest: &Option<String>) -> String {
-    digest.as_ref().map(|digest| format!(" `{digest}`")).unwrap_or_default()
+fn of(digest: Option<&str>) -> String {
+    digest.map(|digest| format!(" `{digest}`")).unwrap_or_default()
 }
 
 fn for_what(found: &[String]) -> String {
