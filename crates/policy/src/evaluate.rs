@@ -136,7 +136,9 @@ impl PolicyEngine {
             network: self.constant("network"),
             ip: self.constant("ip"),
         };
-        let mut reasons = explain::reasons(&rules, &self.state, endpoint, request);
+        // Reasons compare a request with what our rules hold it against; other rules have their own.
+        let is_ours = rules.data.is_object();
+        let mut reasons = if is_ours { explain::reasons(&rules, &self.state, endpoint, request) } else { Vec::new() };
         if reasons.is_empty() {
             reasons.push(format!("no rule of the policy allows this {endpoint}"));
         }

@@ -195,7 +195,8 @@ pub async fn generate(options: &GenerateOptions, registry: &Registry) -> Result<
     let mut images = Images::of(registry);
     let pod_image = options.pod_image.as_ref().unwrap_or(&settings.pod_image);
     let pod_image = images.resolve(pod_image).await;
-    let pod_image = pod_image.map_err(|source| GenerateError::PodImage { file: settings_path.clone(), source: Box::new(source) })?;
+    let pod_image = pod_image
+        .map_err(|source| GenerateError::PodImage { file: settings_path.clone(), source: Box::new(source) })?;
     let deployment_id = match &old {
         Some(old) => old.deployment_id,
         None => random_id()?,

@@ -100,7 +100,9 @@ fn generated() -> Work {
         check: false,
     };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    runtime.block_on(policy::generate(&options, &policy::images::Registry::new())).unwrap_or_else(|error| panic!("{error:?}"));
+    runtime
+        .block_on(policy::generate(&options, &policy::images::Registry::new()))
+        .unwrap_or_else(|error| panic!("{error:?}"));
     work
 }
 

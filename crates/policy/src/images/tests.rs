@@ -173,7 +173,8 @@ async fn a_registry_that_misbehaves_is_named() {
     let long = [content.as_slice(), b"more"].concat();
     let mut other = content.clone();
     other[20] ^= 1;
-    let cases: [(&str, Behaviour, fn(&RegistryError) -> bool); 8] = [
+    type Case<'a> = (&'a str, Behaviour, fn(&RegistryError) -> bool);
+    let cases: [Case<'_>; 8] = [
         ("gone", Behaviour::Answer(404, vec![]), |error| matches!(error, RegistryError::PartNotFound { .. })),
         ("closed", Behaviour::Answer(403, vec![]), |error| matches!(error, RegistryError::Unauthorized { .. })),
         ("down", Behaviour::Answer(503, vec![]), RegistryError::could_not_tell),

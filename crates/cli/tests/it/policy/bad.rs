@@ -87,7 +87,7 @@ fn any_policy_of_an_agent_decides_also_one_that_cannot_be_described() {
         &files,
         &["policy", "test", "p.rego", "r"],
         1,
-        &["1 allowed, 1 denied", "ExecProcessRequest is never allowed"],
+        &["1 allowed, 1 denied", "no rule of the policy allows this ExecProcessRequest"],
     );
 }
 

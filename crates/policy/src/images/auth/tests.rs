@@ -15,11 +15,12 @@ fn helper(folder: &Path, name: &str, script: &str) {
     std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();
 }
 
+#[expect(clippy::unnecessary_wraps, reason = "compared with what `find` gives")]
 fn password(user: &str, password: &str) -> Option<Credential> {
     Some(Credential::Password { user: user.into(), password: password.into() })
 }
 
-fn show(credential: &Option<Credential>) -> &'static str {
+fn show(credential: Option<&Credential>) -> &'static str {
     match credential {
         None => "none",
         Some(Credential::Password { .. }) => "password",
@@ -59,7 +60,7 @@ async fn credentials_are_those_of_the_registry() {
         ("six.example", None),
     ] {
         let found = source.find(registry).await.unwrap();
-        assert!(found == expected, "{registry}: {}", show(&found));
+        assert!(found == expected, "{registry}: {}", show(found.as_ref()));
     }
     let nowhere = CredentialSource { docker_config: Some(folder.path().join("nothing")), path: None };
     assert!(nowhere.find("one.example").await.unwrap().is_none());
@@ -95,7 +96,7 @@ esac"#,
         ("nothing.example", None),
     ] {
         let found = source.find(registry).await.unwrap();
-        assert!(found == expected, "{registry}: {}", show(&found));
+        assert!(found == expected, "{registry}: {}", show(found.as_ref()));
     }
 }
 
