@@ -412,7 +412,7 @@ async fn bad_resources_are_refused_with_their_place_and_nothing_is_written() {
         ),
         (deployment("mountPath: /etc/digits", "mountPath: /etc/digits/../x"), "must not hold `..`"),
         (deployment("mountPath: /etc/digits", "mountPath: /etc/hosts"), "mounting over \"/etc/hosts\""),
-        (deployment("readOnly: true", "subPath: x"), "`subPath` is not supported"),
+        (deployment("readOnly: true", "subPath: x"), "volume `digits` has no file `x`"),
         (deployment("port: 8080", "port: nothing"), "\"nothing\" is not a port"),
         (
             deployment(
@@ -454,7 +454,7 @@ async fn bad_resources_are_refused_with_their_place_and_nothing_is_written() {
             format!("{DEPLOYMENT}---\n{}", DEPLOYMENT.replace("kind: Deployment", "kind: StatefulSet")),
             "has the same name",
         ),
-        (volume("hostPath: {path: /etc}"), "a volume of type `hostPath` is not supported"),
+        (volume("hostPath: {path: /etc}"), "`hostPath` is not supported: a path of the host"),
         (volume("csi: {driver: x}"), "a volume of type `csi` is not supported"),
         (volume("projected: {sources: []}"), "a volume of type `projected` is not supported"),
         (deployment("- name: server", "- name: casemate-mesh"), "the name `casemate-mesh` is reserved"),
@@ -588,7 +588,7 @@ async fn all_kinds_and_lists_are_bound() {
             engine = PolicyEngine::new(initdata.policy().unwrap()).unwrap();
         }
         let command = &pod["spec"]["containers"][0]["command"];
-        assert_eq!(*command, json!([LAUNCHER, "--", "/casemate-serve"]));
+        assert_eq!(*command, json!([LAUNCHER, "c", "--", "/casemate-serve"]));
     }
     assert!(rig.generate().await.unwrap().up_to_date);
 }
@@ -603,7 +603,7 @@ async fn an_image_that_changes_its_command_is_followed() {
     rig.write("resources/deployment.yaml", &text.replace(&pinned, "image: localhost:5000/casemate/digits:2"));
     rig.generate().await.unwrap();
     let container = rig.deployment()["spec"]["template"]["spec"]["containers"][0].clone();
-    assert_eq!(container["command"], json!([LAUNCHER, "--", "/other"]));
+    assert_eq!(container["command"], json!([LAUNCHER, "server", "--", "/other"]));
     assert_eq!(container["args"].as_array().unwrap().len(), 8);
 }
 

@@ -115,6 +115,9 @@ pub(super) async fn make(
     let skip = frame.skip_initializer || annotations[SKIP_ANNOTATION] == json!("true");
     let inject = role == Role::Workload && !skip;
     let mut ports = Ports::default();
+    if role == Role::Workload {
+        inject::image_volumes(&mut pod, &configs, &mut notices).map_err(|error| context.request(error))?;
+    }
     if inject && pod["spec"]["shareProcessNamespace"] == json!(true) {
         let hint = format!(
             "every container could read the mesh's key from its memory; `{SKIP_ANNOTATION}` leaves the mesh out"
@@ -161,8 +164,9 @@ pub(super) async fn make(
             None,
         ));
     }
-    let files = files::digests(&pod, &checked, &config_maps, &secret_objects)
-        .map_err(|error| context.refuse(&error.path, error.reason, None))?;
+    let files_error = |error: files::FilesError| context.refuse(&error.path, error.reason, None);
+    let files = files::digests(&pod, &checked, &config_maps, &secret_objects).map_err(files_error)?;
+    files::check_single(&pod, &config_maps, &secret_objects).map_err(files_error)?;
     let settings = Settings {
         version: 1,
         deployment_id: frame.deployment_id,
@@ -357,6 +361,10 @@ fn referenced(inputs: &Inputs, namespace: &str, pod: &Value) -> (BTreeMap<String
     for volume in pod["spec"]["volumes"].as_array().into_iter().flatten() {
         take("ConfigMap", &volume["configMap"]["name"]);
         take("Secret", &volume["secret"]["secretName"]);
+        for source in volume["projected"]["sources"].as_array().into_iter().flatten() {
+            take("ConfigMap", &source["configMap"]["name"]);
+            take("Secret", &source["secret"]["name"]);
+        }
     }
     (maps, secrets)
 }

@@ -82,7 +82,7 @@ pub(super) fn host_words(pod: &Value, injected: bool, notices: &mut Vec<String>)
         match volume_kind(volume) {
             Ok(VolumeKind::Claim) => notices.push(format!("volume `{name}`: what is in the claim is the host's word")),
             Ok(VolumeKind::Files(kind)) if name != inject::PODINFO_VOLUME => {
-                let bound = injected && kind != crate::request::FileVolume::DownwardApi;
+                let bound = injected && kind.is_known();
                 if !bound {
                     notices.push(format!("volume `{name}`: its files are the host's word"));
                 }
