@@ -73,8 +73,8 @@ fn from_a_service_to_a_machine_with_no_way_out() {
         exit 0
         --- stdout
         ID            AGE  GOOD UNTIL            STATE  WHAT
-        ID            0 s  2050-01-01T00:00:00Z  good   AMD's revocation list for vcek of Milan
-        ID            0 s  2050-01-01T00:00:00Z  good   the VCEK certificate of Milan chip a5a4a7a6a1a0
+        ID            1 s  2050-01-01T00:00:00Z  good   AMD's revocation list for vcek of Milan
+        ID            1 s  2050-01-01T00:00:00Z  good   the VCEK certificate of Milan chip a5a4a7a6a1a0
         --- stderr
         2 answers, 2 KiB in `./.casemate/endorsements`
     "#]]
