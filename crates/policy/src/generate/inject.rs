@@ -107,7 +107,8 @@ pub(super) fn strip(pod: &mut Value) {
                     if command || both {
                         fields.shift_remove("command");
                     }
-                    if both {
+                    // An empty list is the user's: an image without arguments adds none.
+                    if both && fields.get("args") != Some(&json!([])) {
                         fields.shift_remove("args");
                     }
                 }
