@@ -6,8 +6,8 @@ use serde_json::{Map, Value, json};
 
 use crate::images::ImageConfig;
 use crate::request::{
-    self, COPIED_PREFIX, MARK, PodInstance, RequestError, VolumeKind, container_request, is_passed_on, mount_volume,
-    pause_request, pod_pattern, sandbox_request, symbolic_container_id, volume_kind,
+    self, COPIED_PREFIX, MARK, PodInstance, RequestError, SERVICE_ACCOUNT, VolumeKind, container_request, is_passed_on,
+    mount_volume, mounted_file, pause_request, pod_pattern, sandbox_request, symbolic_container_id, volume_kind,
 };
 
 /// The rules, equal for all pods, as they are meant to be read.
@@ -224,6 +224,7 @@ impl Copies {
             let Some(base) = base.and_then(|rest| rest.strip_prefix("$(cid)-$(rand)-")) else { continue };
             let destination = mount["destination"].as_str().unwrap_or_default();
             let names = match mount_volume(pod, container, destination) {
+                Some(_) if mounted_file(container, destination).is_some() => Some(&mut self.files),
                 Some(volume) => match volume_kind(volume)? {
                     VolumeKind::Claim => {
                         let name = volume["name"].as_str().unwrap_or_default();
@@ -241,9 +242,6 @@ impl Copies {
         Ok(())
     }
 }
-
-/// Where the kubelet mounts the token of the API server.
-const SERVICE_ACCOUNT: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
 
 /// The spellings under which a host may name an image: that of the pod's YAML, and without the tag.
 fn image_names(reference: &str) -> Vec<String> {

@@ -116,6 +116,7 @@ policy_data := {
    "annotations": {"io.kubernetes.cri.container-name":"server"},
    "args": [
     "/casemate/bin/launch",
+    "server",
     "--",
     "/casemate-serve",
     "--model",
