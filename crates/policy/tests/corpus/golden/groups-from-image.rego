@@ -1,6 +1,7 @@
 # Pod/groups is `groups`
 #   `automountServiceAccountToken` was set to false: a token of an untrusted API server is of no use; set it to true if the program calls Kubernetes
 #   `enableServiceLinks` was set to false: the host could otherwise choose variables of the program; set it to true if the program finds Services by their variables
+#   its guest needs 256 overhead + 64 casemate-mesh = 320 MiB: `by-image-name`, `by-pod-number`, `unknown-number`, `with-group`, `root`, `agent`, `logs` says nothing of memory and counts as none
 #   container `root` runs as root: with CAP_SETUID it can become the mesh's user and ask for Evidence in its place
 # resources without `metadata.namespace` are bound to the namespace `default`; `--namespace` binds them to another
 #-metadata: {name: groups}
@@ -17,7 +18,7 @@ policy_data := {
  "containers": {
   "agent": {
    "annotations": {"io.kubernetes.cri.container-name":"agent"},
-   "args": ["/casemate/bin/launch","--","/usr/bin/agent"],
+   "args": ["/casemate/bin/launch","agent","--","/usr/bin/agent"],
    "capabilities": [
     "CAP_CHOWN",
     "CAP_DAC_OVERRIDE",
@@ -55,7 +56,7 @@ policy_data := {
   },
   "by-image-name": {
    "annotations": {"io.kubernetes.cri.container-name":"by-image-name"},
-   "args": ["/casemate/bin/launch","--","tini","-g","--","worker"],
+   "args": ["/casemate/bin/launch","by-image-name","--","tini","-g","--","worker"],
    "capabilities": [
     "CAP_CHOWN",
     "CAP_DAC_OVERRIDE",
@@ -93,7 +94,7 @@ policy_data := {
   },
   "by-pod-number": {
    "annotations": {"io.kubernetes.cri.container-name":"by-pod-number"},
-   "args": ["/casemate/bin/launch","--","tini","-g","--","worker"],
+   "args": ["/casemate/bin/launch","by-pod-number","--","tini","-g","--","worker"],
    "capabilities": [
     "CAP_CHOWN",
     "CAP_DAC_OVERRIDE",
@@ -131,7 +132,7 @@ policy_data := {
   },
   "logs": {
    "annotations": {"io.kubernetes.cri.container-name":"logs"},
-   "args": ["/casemate/bin/launch","--","sleep","1"],
+   "args": ["/casemate/bin/launch","logs","--","sleep","1"],
    "capabilities": [
     "CAP_CHOWN",
     "CAP_DAC_OVERRIDE",
@@ -169,7 +170,7 @@ policy_data := {
   },
   "root": {
    "annotations": {"io.kubernetes.cri.container-name":"root"},
-   "args": ["/casemate/bin/launch","--","/usr/bin/agent"],
+   "args": ["/casemate/bin/launch","root","--","/usr/bin/agent"],
    "capabilities": [
     "CAP_CHOWN",
     "CAP_DAC_OVERRIDE",
@@ -207,7 +208,7 @@ policy_data := {
   },
   "unknown-number": {
    "annotations": {"io.kubernetes.cri.container-name":"unknown-number"},
-   "args": ["/casemate/bin/launch","--","tini","-g","--","worker"],
+   "args": ["/casemate/bin/launch","unknown-number","--","tini","-g","--","worker"],
    "capabilities": [
     "CAP_CHOWN",
     "CAP_DAC_OVERRIDE",
@@ -245,7 +246,7 @@ policy_data := {
   },
   "with-group": {
    "annotations": {"io.kubernetes.cri.container-name":"with-group"},
-   "args": ["/casemate/bin/launch","--","tini","-g","--","worker"],
+   "args": ["/casemate/bin/launch","with-group","--","tini","-g","--","worker"],
    "capabilities": [
     "CAP_CHOWN",
     "CAP_DAC_OVERRIDE",

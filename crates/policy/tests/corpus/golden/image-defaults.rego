@@ -1,6 +1,7 @@
 # Pod/defaults is `defaults`
 #   `automountServiceAccountToken` was set to false: a token of an untrusted API server is of no use; set it to true if the program calls Kubernetes
 #   `enableServiceLinks` was set to false: the host could otherwise choose variables of the program; set it to true if the program finds Services by their variables
+#   its guest needs 256 overhead + 64 casemate-mesh = 320 MiB: `entrypoint-and-cmd`, `entrypoint-only`, `cmd-only`, `args-replace-cmd`, `command-drops-cmd`, `empty-entrypoint` says nothing of memory and counts as none
 #   container `entrypoint-only` runs as root: with CAP_SETUID it can become the mesh's user and ask for Evidence in its place
 #   container `cmd-only` runs as root: with CAP_SETUID it can become the mesh's user and ask for Evidence in its place
 # resources without `metadata.namespace` are bound to the namespace `default`; `--namespace` binds them to another
@@ -17,7 +18,7 @@ policy_data := {
  "containers": {
   "args-replace-cmd": {
    "annotations": {"io.kubernetes.cri.container-name":"args-replace-cmd"},
-   "args": ["/casemate/bin/launch","--","tini","-g","--","sh","-c","true"],
+   "args": ["/casemate/bin/launch","args-replace-cmd","--","tini","-g","--","sh","-c","true"],
    "capabilities": [
     "CAP_CHOWN",
     "CAP_DAC_OVERRIDE",
@@ -55,7 +56,7 @@ policy_data := {
   },
   "cmd-only": {
    "annotations": {"io.kubernetes.cri.container-name":"cmd-only"},
-   "args": ["/casemate/bin/launch","--","httpd-foreground"],
+   "args": ["/casemate/bin/launch","cmd-only","--","httpd-foreground"],
    "capabilities": [
     "CAP_CHOWN",
     "CAP_DAC_OVERRIDE",
@@ -93,7 +94,7 @@ policy_data := {
   },
   "command-drops-cmd": {
    "annotations": {"io.kubernetes.cri.container-name":"command-drops-cmd"},
-   "args": ["/casemate/bin/launch","--","/bin/true"],
+   "args": ["/casemate/bin/launch","command-drops-cmd","--","/bin/true"],
    "capabilities": [
     "CAP_CHOWN",
     "CAP_DAC_OVERRIDE",
@@ -131,7 +132,7 @@ policy_data := {
   },
   "empty-entrypoint": {
    "annotations": {"io.kubernetes.cri.container-name":"empty-entrypoint"},
-   "args": ["/casemate/bin/launch","--","/opt/erp/start.sh"],
+   "args": ["/casemate/bin/launch","empty-entrypoint","--","/opt/erp/start.sh"],
    "capabilities": [
     "CAP_CHOWN",
     "CAP_DAC_OVERRIDE",
@@ -169,7 +170,7 @@ policy_data := {
   },
   "entrypoint-and-cmd": {
    "annotations": {"io.kubernetes.cri.container-name":"entrypoint-and-cmd"},
-   "args": ["/casemate/bin/launch","--","tini","-g","--","worker"],
+   "args": ["/casemate/bin/launch","entrypoint-and-cmd","--","tini","-g","--","worker"],
    "capabilities": [
     "CAP_CHOWN",
     "CAP_DAC_OVERRIDE",
@@ -207,7 +208,7 @@ policy_data := {
   },
   "entrypoint-only": {
    "annotations": {"io.kubernetes.cri.container-name":"entrypoint-only"},
-   "args": ["/casemate/bin/launch","--","/usr/bin/agent"],
+   "args": ["/casemate/bin/launch","entrypoint-only","--","/usr/bin/agent"],
    "capabilities": [
     "CAP_CHOWN",
     "CAP_DAC_OVERRIDE",

@@ -4,6 +4,7 @@
 #   `enableServiceLinks` was set to false: the host could otherwise choose variables of the program; set it to true if the program finds Services by their variables
 #   port 8080 stays closed: no Service among the inputs leads to it
 #   port 9000 (readinessProbe of container `keycloak`): TLS ends in the pod, callers need no certificate; annotate the pod with `casemate.dev/open-ports: "9000"` to open it to everybody without TLS
+#   its guest needs 256 overhead + 1500 keycloak + 64 casemate-mesh = 1820 MiB: `keycloak` requests less than its limit, and the limit counts
 #-        image: keycloak/keycloak:25.0
 #-          httpGet: {path: /health/ready, port: management}
 
@@ -12,7 +13,7 @@ policy_data := {
  "containers": {
   "keycloak": {
    "annotations": {"io.kubernetes.cri.container-name":"keycloak"},
-   "args": ["/casemate/bin/launch","--","/opt/keycloak/bin/kc.sh","start","--optimized","--http-enabled=true","--proxy-headers=xforwarded"],
+   "args": ["/casemate/bin/launch","keycloak","--","/opt/keycloak/bin/kc.sh","start","--optimized","--http-enabled=true","--proxy-headers=xforwarded"],
    "capabilities": [
     "CAP_CHOWN",
     "CAP_DAC_OVERRIDE",

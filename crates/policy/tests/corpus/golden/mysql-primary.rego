@@ -3,6 +3,7 @@
 #   `automountServiceAccountToken` was set to false: a token of an untrusted API server is of no use; set it to true if the program calls Kubernetes
 #   `enableServiceLinks` was set to false: the host could otherwise choose variables of the program; set it to true if the program finds Services by their variables
 #   port 3306 (startupProbe of container `mysql`): TLS ends in the pod, callers need no certificate; annotate the pod with `casemate.dev/open-ports: "3306"` to open it to everybody without TLS
+#   its guest needs 256 overhead + 1024 mysql + 64 casemate-mesh = 1344 MiB: `init-server-id` says nothing of memory and counts as none
 #   volume `data`: what is in the claim is the host's word
 #-        image: busybox:1.36
 #-        image: mysql:8.4
@@ -14,6 +15,7 @@ policy_data := {
    "annotations": {"io.kubernetes.cri.container-name":"init-server-id"},
    "args": [
     "/casemate/bin/launch",
+    "init-server-id",
     "--",
     "sh",
     "-ec",
@@ -51,7 +53,7 @@ policy_data := {
    "no_new_privileges": false,
    "readonly_root": false,
    "storages": [
-    {"driver":"local","fstype":"local","mount_point":"/run/kata-containers/shared/containers/$(sandbox)/rootfs/local/conf","options":["mode=0777"],"source":"local"},
+    {"driver":"local","fstype":"local","mount_point":"/run/kata-containers/shared/containers/$(sandbox)/rootfs/local/conf","options":["mode=0777","fsgid=999"],"source":"local"},
     {"driver":"ephemeral","fstype":"tmpfs","mount_point":"/run/kata-containers/sandbox/ephemeral/casemate","options":["fsgid=999"],"source":"tmpfs"}
    ],
    "terminal": false,
@@ -60,7 +62,7 @@ policy_data := {
   },
   "mysql": {
    "annotations": {"io.kubernetes.cri.container-name":"mysql"},
-   "args": ["/casemate/bin/launch","--","docker-entrypoint.sh","mysqld"],
+   "args": ["/casemate/bin/launch","mysql","--","docker-entrypoint.sh","mysqld"],
    "capabilities": [
     "CAP_CHOWN",
     "CAP_DAC_OVERRIDE",
@@ -94,7 +96,7 @@ policy_data := {
    "no_new_privileges": false,
    "readonly_root": false,
    "storages": [
-    {"driver":"local","fstype":"local","mount_point":"/run/kata-containers/shared/containers/$(sandbox)/rootfs/local/conf","options":["mode=0777"],"source":"local"},
+    {"driver":"local","fstype":"local","mount_point":"/run/kata-containers/shared/containers/$(sandbox)/rootfs/local/conf","options":["mode=0777","fsgid=999"],"source":"local"},
     {"driver":"ephemeral","fstype":"tmpfs","mount_point":"/run/kata-containers/sandbox/ephemeral/casemate","options":["fsgid=999"],"source":"tmpfs"}
    ],
    "terminal": false,

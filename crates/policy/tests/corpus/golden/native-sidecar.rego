@@ -3,6 +3,7 @@
 #   `enableServiceLinks` was set to false: the host could otherwise choose variables of the program; set it to true if the program finds Services by their variables
 #   port 8080 (Service `docs`): TLS ends in the pod, callers need no certificate; annotate the pod with `casemate.dev/servicemesh-ingress: port-8080#8080#false` to demand one of the mesh
 #   port 1234 (startupProbe of container `git-sync`): TLS ends in the pod, callers need no certificate; annotate the pod with `casemate.dev/open-ports: "1234"` to open it to everybody without TLS
+#   its guest needs 256 overhead + 64 caddy + 64 casemate-mesh + 64 git-sync = 448 MiB: `warm-up` says nothing of memory and counts as none
 #   container `warm-up` runs as root: with CAP_SETUID it can become the mesh's user and ask for Evidence in its place
 #   container `caddy` runs as root: with CAP_SETUID it can become the mesh's user and ask for Evidence in its place
 # resources without `metadata.namespace` are bound to the namespace `default`; `--namespace` binds them to another
@@ -17,7 +18,7 @@ policy_data := {
  "containers": {
   "caddy": {
    "annotations": {"io.kubernetes.cri.container-name":"caddy"},
-   "args": ["/casemate/bin/launch","--","caddy","file-server","--root","/git/docs.git","--listen",":8080"],
+   "args": ["/casemate/bin/launch","caddy","--","caddy","file-server","--root","/git/docs.git","--listen",":8080"],
    "capabilities": [
     "CAP_CHOWN",
     "CAP_DAC_OVERRIDE",
@@ -59,7 +60,7 @@ policy_data := {
   },
   "git-sync": {
    "annotations": {"io.kubernetes.cri.container-name":"git-sync"},
-   "args": ["/casemate/bin/launch","--","/git-sync","--repo=https://git.example.com/docs.git","--root=/git","--period=30s"],
+   "args": ["/casemate/bin/launch","git-sync","--","/git-sync","--repo=https://git.example.com/docs.git","--root=/git","--period=30s"],
    "capabilities": [
     "CAP_CHOWN",
     "CAP_DAC_OVERRIDE",
@@ -101,7 +102,7 @@ policy_data := {
   },
   "warm-up": {
    "annotations": {"io.kubernetes.cri.container-name":"warm-up"},
-   "args": ["/casemate/bin/launch","--","sh","-c","until [ -e /git/docs.git ]; do sleep 1; done"],
+   "args": ["/casemate/bin/launch","warm-up","--","sh","-c","until [ -e /git/docs.git ]; do sleep 1; done"],
    "capabilities": [
     "CAP_CHOWN",
     "CAP_DAC_OVERRIDE",

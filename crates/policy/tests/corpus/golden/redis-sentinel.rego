@@ -3,6 +3,7 @@
 #   `enableServiceLinks` was set to false: the host could otherwise choose variables of the program; set it to true if the program finds Services by their variables
 #   port 6379 stays closed: no Service among the inputs leads to it
 #   port 26379 stays closed: no Service among the inputs leads to it
+#   its guest needs 256 overhead + 64 casemate-mesh = 320 MiB: `redis`, `sentinel` says nothing of memory and counts as none
 #   volume `data`: what is in the claim is the host's word
 #   container `redis` runs as root: with CAP_SETUID it can become the mesh's user and ask for Evidence in its place
 #   container `sentinel` runs as root: with CAP_SETUID it can become the mesh's user and ask for Evidence in its place
@@ -20,7 +21,7 @@ policy_data := {
  "containers": {
   "redis": {
    "annotations": {"io.kubernetes.cri.container-name":"redis"},
-   "args": ["/casemate/bin/launch","--","/bin/sh","/opt/scripts/start-node.sh"],
+   "args": ["/casemate/bin/launch","redis","--","/bin/sh","/opt/scripts/start-node.sh"],
    "capabilities": [
     "CAP_CHOWN",
     "CAP_DAC_OVERRIDE",
@@ -63,7 +64,7 @@ policy_data := {
   },
   "sentinel": {
    "annotations": {"io.kubernetes.cri.container-name":"sentinel"},
-   "args": ["/casemate/bin/launch","--","redis-sentinel","/opt/sentinel/sentinel.conf"],
+   "args": ["/casemate/bin/launch","sentinel","--","redis-sentinel","/opt/sentinel/sentinel.conf"],
    "capabilities": [
     "CAP_CHOWN",
     "CAP_DAC_OVERRIDE",
@@ -98,7 +99,13 @@ policy_data := {
    "readonly_root": false,
    "storages": [
     {"driver":"ephemeral","fstype":"tmpfs","mount_point":"/run/kata-containers/sandbox/ephemeral/casemate-files-sentinel-conf","options":["fsgid=1001"],"source":"tmpfs"},
-    {"driver":"local","fstype":"local","mount_point":"/run/kata-containers/shared/containers/$(sandbox)/rootfs/local/sentinel-data","options":["mode=0777"],"source":"local"},
+    {
+     "driver": "local",
+     "fstype": "local",
+     "mount_point": "/run/kata-containers/shared/containers/$(sandbox)/rootfs/local/sentinel-data",
+     "options": ["mode=0777","fsgid=1001"],
+     "source": "local"
+    },
     {"driver":"ephemeral","fstype":"tmpfs","mount_point":"/run/kata-containers/sandbox/ephemeral/casemate","options":["fsgid=1001"],"source":"tmpfs"}
    ],
    "terminal": false,

@@ -2,6 +2,7 @@
 #   `automountServiceAccountToken` was set to false: a token of an untrusted API server is of no use; set it to true if the program calls Kubernetes
 #   `enableServiceLinks` was set to false: the host could otherwise choose variables of the program; set it to true if the program finds Services by their variables
 #   port 8000 stays closed: no Service among the inputs leads to it
+#   its guest needs 256 overhead + 64 casemate-mesh = 320 MiB: `erp` says nothing of memory and counts as none
 # resources without `metadata.namespace` are bound to the namespace `default`; `--namespace` binds them to another
 #-          image: registry.example.com/legacy/erp:9
 
@@ -10,7 +11,7 @@ policy_data := {
  "containers": {
   "erp": {
    "annotations": {"io.kubernetes.cri.container-name":"erp"},
-   "args": ["/casemate/bin/launch","--","/opt/erp/start.sh"],
+   "args": ["/casemate/bin/launch","erp","--","/opt/erp/start.sh"],
    "capabilities": [
     "CAP_CHOWN",
     "CAP_DAC_OVERRIDE",

@@ -3,6 +3,7 @@
 #   `enableServiceLinks` was set to false: the host could otherwise choose variables of the program; set it to true if the program finds Services by their variables
 #   port 8200 stays closed: no Service among the inputs leads to it
 #   port 8201 stays closed: no Service among the inputs leads to it
+#   its guest needs 256 overhead + 64 casemate-mesh = 320 MiB: `vault` says nothing of memory and counts as none
 #   volume `data`: what is in the claim is the host's word
 #-    metadata: {labels: {component: server}}
 #-          image: hashicorp/vault:1.17
@@ -14,7 +15,7 @@ policy_data := {
  "containers": {
   "vault": {
    "annotations": {"io.kubernetes.cri.container-name":"vault"},
-   "args": ["/casemate/bin/launch","--","/bin/sh","-ec","exec vault server -config=/vault/config/server.hcl"],
+   "args": ["/casemate/bin/launch","vault","--","/bin/sh","-ec","exec vault server -config=/vault/config/server.hcl"],
    "capabilities": [
     "CAP_CHOWN",
     "CAP_DAC_OVERRIDE",
@@ -51,9 +52,9 @@ policy_data := {
    "no_new_privileges": true,
    "readonly_root": false,
    "storages": [
-    {"driver":"local","fstype":"local","mount_point":"/run/kata-containers/shared/containers/$(sandbox)/rootfs/local/logs","options":["mode=0777"],"source":"local"},
+    {"driver":"local","fstype":"local","mount_point":"/run/kata-containers/shared/containers/$(sandbox)/rootfs/local/logs","options":["mode=0777","fsgid=1000"],"source":"local"},
     {"driver":"ephemeral","fstype":"tmpfs","mount_point":"/run/kata-containers/sandbox/ephemeral/casemate-files-config","options":["fsgid=1000"],"source":"tmpfs"},
-    {"driver":"local","fstype":"local","mount_point":"/run/kata-containers/shared/containers/$(sandbox)/rootfs/local/home","options":["mode=0777"],"source":"local"},
+    {"driver":"local","fstype":"local","mount_point":"/run/kata-containers/shared/containers/$(sandbox)/rootfs/local/home","options":["mode=0777","fsgid=1000"],"source":"local"},
     {"driver":"ephemeral","fstype":"tmpfs","mount_point":"/run/kata-containers/sandbox/ephemeral/casemate","options":["fsgid=1000"],"source":"tmpfs"}
    ],
    "terminal": false,
