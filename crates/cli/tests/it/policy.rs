@@ -24,14 +24,8 @@ fn values() -> Value {
     serde_json::from_str(data).expect("JSON")
 }
 
-/// Earlier policies name the image in its storage and an annotation, later ones by itself.
 fn set_image(container: &mut Value, image: &str) {
-    if container.get("images").is_some() {
-        container["images"] = json!([image]);
-    } else {
-        container["storages"][0]["source"] = json!(image);
-        container["annotations"]["io.kubernetes.cri.image-name"] = json!(image);
-    }
+    container["image"] = json!(image);
 }
 
 fn settings() -> Settings {
@@ -92,7 +86,7 @@ fn a_deployment_is_shown_in_plain_words() {
             exit 0
             --- stdout
             Deployment/inference in resources/inference.yaml
-              identity     af680c470207
+              identity     6195b143542c
               rules        those of this release
               is           a workload of deployment 111111111111
               Coordinator  listens to bf2438509841 alone
@@ -130,8 +124,8 @@ fn a_deployment_is_shown_in_plain_words() {
                                writable
                              /casemate-in/files/digits: the host; the initializer compares
                                it with digests; read-only
-                             /etc/hosts, /dev/termination-log, /etc/hostname,
-                               /etc/resolv.conf: the host, as in every container
+                             /etc/hosts, /etc/hostname, /etc/resolv.conf,
+                               /dev/termination-log: the host, as in every container
                              and the guest kernel's own, as in every container
                 signals      none from the host
                 exec         closed: nobody runs another command in it
@@ -152,8 +146,8 @@ fn a_deployment_is_shown_in_plain_words() {
                                casemate-initializer; writable
                              /casemate-in/podinfo: THE HOST: nothing vouches for its
                                content; read-only
-                             /etc/hosts, /dev/termination-log, /etc/hostname,
-                               /etc/resolv.conf: the host, as in every container
+                             /etc/hosts, /etc/hostname, /etc/resolv.conf,
+                               /dev/termination-log: the host, as in every container
                              and the guest kernel's own, as in every container
                 signals      none from the host
                 exec         closed: nobody runs another command in it
@@ -173,8 +167,8 @@ fn a_deployment_is_shown_in_plain_words() {
                 mounts       /casemate: the initializer: certificate, key and secrets;
                                read-only
                              /etc/digits: the initializer, compared with digests; read-only
-                             /etc/hosts, /dev/termination-log, /etc/hostname,
-                               /etc/resolv.conf: the host, as in every container
+                             /etc/hosts, /etc/hostname, /etc/resolv.conf,
+                               /dev/termination-log: the host, as in every container
                              and the guest kernel's own, as in every container
                 signals      the host may send them
                 exec         closed: nobody runs another command in it
@@ -187,11 +181,11 @@ fn a_deployment_is_shown_in_plain_words() {
               What these may do, their identities do not tell: name their files, too.
 
             Nobody may
-              replace the policy, type into a container, change a container's limits, freeze
-              a container, set the clock, feed the random generator, change the firewall
-              from outside, pull another image, add swap, plug memory, fetch diagnostics,
-              trace the agent
-              25 requests are refused to everybody; `--all` names them.
+              replace the policy, run a command in a container, type into a container,
+              change a container's limits, freeze a container, set the clock, feed the
+              random generator, change the firewall from outside, pull another image, add
+              swap, plug memory, fetch diagnostics, trace the agent
+              26 requests are refused to everybody; `--all` names them.
             --- stderr
         "#]],
     );
@@ -255,11 +249,6 @@ fn everything_is_shown_where_everything_is_asked_for() {
                                bind
                                  /run/kata-containers/shared/containers/$(cid)-$(rand)-hosts
                                  (rbind,rprivate,rw)
-                             /dev/termination-log: THE HOST: nothing vouches for its
-                               content; writable
-                               bind
-                                 /run/kata-containers/shared/containers/$(cid)-$(rand)-termi
-                                 nation-log (rbind,rprivate,rw)
                              /etc/hostname: THE HOST: nothing vouches for its content;
                                read-only
                                bind
@@ -283,6 +272,11 @@ fn everything_is_shown_where_everything_is_asked_for() {
                                  {"driver":"ephemeral","source":"tmpfs","fstype":"tmpfs","op
                                  tions":[],"mount_point":"/run/kata-containers/sandbox/ephem
                                  eral/casemate-files-digits"}
+                             /dev/termination-log: THE HOST: nothing vouches for its
+                               content; writable
+                               bind
+                                 /run/kata-containers/shared/containers/$(cid)-$(rand)-termi
+                                 nation-log (rbind,rprivate,rw)
                 signals      none from the host
                 exec         closed: nobody runs another command in it
 
@@ -328,19 +322,19 @@ fn everything_is_shown_where_everything_is_asked_for() {
                                  v.conf (rbind,ro,nosuid,nodev,noexec)
 
             Nobody may
-              replace the policy, type into a container, change a container's limits, freeze
-              a container, set the clock, feed the random generator, change the firewall
-              from outside, pull another image, add swap, plug memory, fetch diagnostics,
-              trace the agent
-              never        AddSwapPath, AddSwap, CloseStdin, GetDiagnosticData, GetIPTables,
-                             GetMetrics, ListInterfaces, ListRoutes, MemAgentCompactConfig,
-                             MemAgentMemcgConfig, MemHotplugByProbe, PauseContainer,
-                             PullImage, ReseedRandomDev, ResizeVolume, ResumeContainer,
-                             SetGuestDateTime, SetIPTables, SetPolicy, StartTracing,
-                             StopTracing, TtyWinResize, UpdateContainer, VolumeStats,
-                             WriteStream
-              decided      CopyFile, CreateContainer, CreateSandbox, ExecProcess,
-                             ReadStream, RemoveContainer, SignalProcess, StartContainer,
+              replace the policy, run a command in a container, type into a container,
+              change a container's limits, freeze a container, set the clock, feed the
+              random generator, change the firewall from outside, pull another image, add
+              swap, plug memory, fetch diagnostics, trace the agent
+              never        ExecProcess, AddSwapPath, AddSwap, CloseStdin, GetDiagnosticData,
+                             GetIPTables, GetMetrics, ListInterfaces, ListRoutes,
+                             MemAgentCompactConfig, MemAgentMemcgConfig, MemHotplugByProbe,
+                             PauseContainer, PullImage, ReseedRandomDev, ResizeVolume,
+                             ResumeContainer, SetGuestDateTime, SetIPTables, SetPolicy,
+                             StartTracing, StopTracing, TtyWinResize, UpdateContainer,
+                             VolumeStats, WriteStream
+              decided      CopyFile, CreateContainer, CreateSandbox, ReadStream,
+                             RemoveContainer, SignalProcess, StartContainer,
                              AddARPNeighbors, UpdateEphemeralMounts, UpdateInterface,
                              UpdateRoutes
               always       DestroySandbox, GetOOMEvent, GuestDetails, OnlineCPUMem,
@@ -361,7 +355,7 @@ fn a_manifest_alone_has_identities() {
             --- stdout
             In the manifest, and in none of the files
               inference
-                identity     af680c470207
+                identity     6195b143542c
                 names        inference in its certificates
                 secrets      reads digits-model-key
                 callers      web
@@ -380,12 +374,12 @@ fn what_is_dangerous_is_said_in_so_many_words() {
     let mut values = values();
     let server = &mut values["containers"]["server"];
     set_image(server, "example.org/latest");
-    server["capabilities"] = json!(["CAP_SYS_ADMIN", "CAP_FUTURE"]);
+    server["capabilities"] = json!(["SYS_ADMIN", "FUTURE"]);
     server["no_new_privileges"] = json!(false);
-    server["user"] = json!({"UID": 0, "GID": 0, "AdditionalGids": [0, 10]});
+    server["user"] = json!([0, 0, [0, 10]]);
     server["exec"] = json!([["/bin/sh", "-c", "id; \u{1b}[2Jrm"]]);
-    server["mounts"][1]["source"] = json!("/run/kata-containers/shared/containers/$(cid)-$(rand)-digits");
-    server["mounts"][0]["source"] = json!("/elsewhere");
+    server["mounts"][1] = json!(["/etc/digits", "copied", "digits", "ro"]);
+    server["mounts"][0] = json!(["/casemate", "bind", "/elsewhere", "rbind,rprivate,ro"]);
     server["new"] = json!({"a": 1});
     values["containers"].as_object_mut().expect("containers").retain(|name, _| name == "server");
     values["pidns"] = json!(true);
@@ -405,7 +399,7 @@ fn what_is_dangerous_is_said_in_so_many_words() {
             exit 0
             --- stdout
             Deployment/a in a.yaml
-              identity     ba3ef266c8b9, NOT in the manifest: it gets no certificate and no
+              identity     834dba1e94d0, NOT in the manifest: it gets no certificate and no
                              secret
               rules        those of this release
               is           a workload of deployment 111111111111
@@ -445,21 +439,15 @@ fn what_is_dangerous_is_said_in_so_many_words() {
                                /elsewhere); read-only
                              /etc/digits: THE HOST: nothing vouches for its content;
                                read-only
-                             /etc/hosts, /dev/termination-log, /etc/hostname,
-                               /etc/resolv.conf: the host, as in every container
+                             /etc/hosts, /etc/hostname, /etc/resolv.conf,
+                               /dev/termination-log: the host, as in every container
                              and the guest kernel's own, as in every container
                 signals      the host may send them
                 exec         the host may run /bin/sh -c "id; \u001b[2Jrm"
-                storage      {"driver":"ephemeral","source":"tmpfs","fstype":"tmpfs","option
-                               s":[],"mount_point":"/run/kata-containers/sandbox/ephemeral/c
-                               asemate-files-digits"}: for no mount
-                storage      {"driver":"ephemeral","source":"tmpfs","fstype":"tmpfs","option
-                               s":[],"mount_point":"/run/kata-containers/sandbox/ephemeral/c
-                               asemate"}: for no mount
 
             In the manifest, and in none of the files
               inference
-                identity     af680c470207
+                identity     6195b143542c
                 names        inference in its certificates
                 secrets      reads digits-model-key
                 callers      every workload of the manifest
@@ -482,7 +470,7 @@ fn what_is_dangerous_is_said_in_so_many_words() {
 
 #[test]
 fn rules_of_others_are_called_that_and_shown() {
-    let rego = policy_with(&values()).replace("default SetPolicyRequest := false", "default SetPolicyRequest := true");
+    let rego = policy_with(&values()).replace("\npolicy_data :=", "\ndefault SetPolicyRequest := true\npolicy_data :=");
     let dir = folder(&[("policy.rego", rego.as_bytes())]);
     let shown = casemate(dir.path(), &["policy", "show", "policy.rego", "--rules"]);
     assert!(shown.contains("  rules        OTHERS ("), "{shown}");
@@ -813,8 +801,8 @@ fn changed() -> (Value, Settings) {
     set_image(server, image);
     server["args"].as_array_mut().expect("args").push(json!("--trace all"));
     server["env"] = json!(["PATH=/", "LOG_LEVEL=debug"]);
-    server["capabilities"] = json!(["CAP_NET_RAW"]);
-    server["mounts"][1]["source"] = json!("/run/kata-containers/shared/containers/$(cid)-$(rand)-digits");
+    server["capabilities"] = json!(["NET_RAW"]);
+    server["mounts"][1] = json!(["/etc/digits", "copied", "digits", "ro"]);
     let settings = Settings {
         ingress: vec![Ingress { name: "http".into(), port: 8080, client_certificate: true }],
         open_ports: vec![9102],
@@ -844,7 +832,7 @@ fn a_difference_is_sorted_by_danger() {
         expect![[r#"
             exit 1
             --- stdout
-            11 changes: 5 allow more (+), 4 allow something else (~), 2 allow less (-).
+            10 changes: 5 allow more (+), 3 allow something else (~), 2 allow less (-).
 
               1. ~ inference, container server: runs another image
                    was  localhost:5000/casemate/digits:1@sha256:5abfdd9223ccd9cbafdfd5b96965
@@ -870,20 +858,15 @@ fn a_difference_is_sorted_by_danger() {
               7. + inference, container server: mounts `/etc/digits` otherwise
                    was  the initializer, compared with digests; read-only
                    now  THE HOST: nothing vouches for its content; read-only
-              8. ~ inference, container server: has other storages
-                   was  []
-                   now  [{"driver":"ephemeral","source":"tmpfs","fstype":"tmpfs","options":[
-                          ],"mount_point":"/run/kata-containers/sandbox/ephemeral/casemate-f
-                          iles-digits"}]
-              9. ~ inference, container server: variable `LOG_LEVEL` is another
+              8. ~ inference, container server: variable `LOG_LEVEL` is another
                    was  info
                    now  debug
-             10. - inference: demands a certificate of the mesh on port 8080
-             11. - certificates last for another time without being renewed
+              9. - inference: demands a certificate of the mesh on port 8080
+             10. - certificates last for another time without being renewed
                    was  300 s
                    now  60 s
             --- stderr
-            error: they differ in 11 points
+            error: they differ in 10 points
         "#]],
     );
     // Manifests stand for the files in their folders.
@@ -901,7 +884,7 @@ fn a_difference_is_sorted_by_danger() {
     expect![[r#"
         exit 1
         --- stdout
-        {"changes":[{"kind":"image","effect":"changes","workload":"inference","container":"server","what":"runs another image","was":"localhost:5000/casemate/digits:1@sha256:5abfdd9223ccd9cbafdfd5b969650ca76e18186f703bb21214c62baa552ab295","now":"localhost:5000/casemate/digits:2@sha256:0000000000000000000000000000000000000000000000000000000000000001"},{"kind":"command","effect":"changes","workload":"inference","container":"server","what":"runs another command","was":"/casemate/bin/launch -- /casemate-serve --model /models/digits.onnx.sealed --key-file /casemate/secrets/digits-model-key --labels /etc/digits/labels.txt --listen 0.0.0.0:8080","now":"/casemate/bin/launch -- /casemate-serve --model /models/digits.onnx.sealed --key-file /casemate/secrets/digits-model-key --labels /etc/digits/labels.txt --listen 0.0.0.0:8080 \"--trace all\""},{"kind":"ports","effect":"opens","workload":"inference","container":null,"what":"opens the ports 9102 to everybody, as they are","was":null,"now":null},{"kind":"capabilities","effect":"opens","workload":"inference","container":"server","what":"gets CAP_NET_RAW: it may send and read raw packets","was":null,"now":null},{"kind":"mounts","effect":"opens","workload":"inference","container":"server","what":"mounts `/etc/digits` otherwise","was":"the initializer, compared with digests; read-only","now":"THE HOST: nothing vouches for its content; read-only"},{"kind":"mounts","effect":"changes","workload":"inference","container":"server","what":"has other storages","was":"[]","now":"[{\"driver\":\"ephemeral\",\"source\":\"tmpfs\",\"fstype\":\"tmpfs\",\"options\":[],\"mount_point\":\"/run/kata-containers/sandbox/ephemeral/casemate-files-digits\"}]"},{"kind":"environment","effect":"changes","workload":"inference","container":"server","what":"variable `LOG_LEVEL` is another","was":"info","now":"debug"},{"kind":"ports","effect":"closes","workload":"inference","container":null,"what":"demands a certificate of the mesh on port 8080","was":null,"now":null}],"untold":[],"notes":["no manifest is at hand: owners, reference values, secrets and callers were not compared"]}
+        {"changes":[{"kind":"image","effect":"changes","workload":"inference","container":"server","what":"runs another image","was":"localhost:5000/casemate/digits:1@sha256:5abfdd9223ccd9cbafdfd5b969650ca76e18186f703bb21214c62baa552ab295","now":"localhost:5000/casemate/digits:2@sha256:0000000000000000000000000000000000000000000000000000000000000001"},{"kind":"command","effect":"changes","workload":"inference","container":"server","what":"runs another command","was":"/casemate/bin/launch -- /casemate-serve --model /models/digits.onnx.sealed --key-file /casemate/secrets/digits-model-key --labels /etc/digits/labels.txt --listen 0.0.0.0:8080","now":"/casemate/bin/launch -- /casemate-serve --model /models/digits.onnx.sealed --key-file /casemate/secrets/digits-model-key --labels /etc/digits/labels.txt --listen 0.0.0.0:8080 \"--trace all\""},{"kind":"ports","effect":"opens","workload":"inference","container":null,"what":"opens the ports 9102 to everybody, as they are","was":null,"now":null},{"kind":"capabilities","effect":"opens","workload":"inference","container":"server","what":"gets CAP_NET_RAW: it may send and read raw packets","was":null,"now":null},{"kind":"mounts","effect":"opens","workload":"inference","container":"server","what":"mounts `/etc/digits` otherwise","was":"the initializer, compared with digests; read-only","now":"THE HOST: nothing vouches for its content; read-only"},{"kind":"environment","effect":"changes","workload":"inference","container":"server","what":"variable `LOG_LEVEL` is another","was":"info","now":"debug"},{"kind":"ports","effect":"closes","workload":"inference","container":null,"what":"demands a certificate of the mesh on port 8080","was":null,"now":null}],"untold":[],"notes":["no manifest is at hand: owners, reference values, secrets and callers were not compared"]}
         --- stderr
     "#]].assert_eq(&casemate(dir.path(), &["policy", "diff", "old/r/i.yaml", "new/r/i.yaml", "--json"]));
 }
@@ -920,8 +903,8 @@ fn manifests_without_resources_tell_what_they_can() {
             2 changes: 1 allow something else (~), 1 allow less (-).
 
               1. ~ inference: has another policy
-                   was  af680c470207fa5e649627e74ab6b86ddd89e53508df577d658c18ea9445679f
-                   now  24e7ebc81d13c3b9de4ca555261749feb68a4a014163eeed3c4860fdc16ba1ca
+                   was  6195b143542cdc208a668e70f5244fc9276e0767c7de99e8504dc562edbaf160
+                   now  850c2cdc0f21613f8e618f2218a0cc3cda11a216969ad618d4705bbedb78263f
               2. - inference: may no longer be called by every workload of the manifest
                    was  every workload of the manifest
                    now  nobody
