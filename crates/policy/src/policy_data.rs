@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 
 use crate::images::ImageConfig;
 use crate::request::{
-    self, COPIED_PREFIX, DEFAULT_CAPABILITIES, MARK, PodInstance, RequestError, VolumeKind, container_request,
+    self, COPIED_PREFIX, DEFAULT_CAPABILITIES, MARK, PodInstance, RequestError, VolumeKind, container_request, gpus_of,
     is_passed_on, mount_volume, pause_request, pod_pattern, symbolic_container_id, volume_kind,
 };
 
@@ -99,6 +99,10 @@ pub(crate) fn policy_data(inputs: &PolicyInputs<'_>) -> Result<Value, RequestErr
         copies.add(pod, container, &request, &inputs.openings)?;
         let mut record = record(&request);
         record["mounts"] = json!(volumes.rows(&name, &request, &instance, &cid)?);
+        let gpus = gpus_of(container, pod)?;
+        if gpus > 0 {
+            record["gpus"] = json!(gpus);
+        }
         if let Some(exec) = inputs.openings.exec.get(&name).filter(|exec| *signalled && !exec.is_empty()) {
             record["exec"] = json!(exec);
         }

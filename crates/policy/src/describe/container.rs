@@ -48,6 +48,8 @@ pub struct Container {
     pub terminal: bool,
     /// Whether its root file system stays as it is.
     pub readonly_root: bool,
+    /// How many GPUs of the host it gets.
+    pub gpus: u64,
     /// Whether the host may signal it.
     pub signals: bool,
     /// Commands that the host may run in it, word for word.
@@ -178,6 +180,8 @@ pub(super) fn read(
     let capability = |name: &Value| name.as_str().map(|name| format!("CAP_{name}"));
     let capabilities = capabilities.as_array().and_then(|names| names.iter().map(capability).collect());
 
+    let gpus =
+        record.optional("gpus").map_or(Some(0), |gpus| gpus.as_u64()).ok_or_else(|| wrong("gpus", "a number"))?;
     let (exec, exec_access) = read_exec(record.optional("exec"), &path, unknown);
     let container = Container {
         name: name.to_owned(),
@@ -192,6 +196,7 @@ pub(super) fn read(
         no_new_privileges: record.flag("no_new_privileges")?,
         terminal: record.flag("terminal")?,
         readonly_root,
+        gpus,
         signals: false,
         exec,
         exec_access,

@@ -2,6 +2,7 @@
 //! rules compared, and names each field that differs.
 
 mod copy;
+mod devices;
 mod differ;
 mod exec;
 mod mounts;
@@ -141,7 +142,11 @@ fn container(differ: &mut Differ, rules: &Rules, state: &Map<String, Value>, req
     differ.id("container_id", &request["container_id"]);
     differ.equal("exec_id", &request["exec_id"], &request["container_id"]);
     differ.equal("sandbox_pidns", &request["sandbox_pidns"], &rules.data["pidns"]);
-    let known = ["container_id", "exec_id", "storages", "OCI", "sandbox_pidns", "stdout_port", "stderr_port"];
+    let mut known = vec!["container_id", "exec_id", "storages", "OCI", "sandbox_pidns", "stdout_port", "stderr_port"];
+    if !expected.record["gpus"].is_null() {
+        devices::reasons(differ, rules, request);
+        known.push("devices");
+    }
     differ.empty_besides("", request, &known);
     let root = format!("/run/kata-containers/{cid}/rootfs");
     let root = json!({"Path": root, "Readonly": expected.record["readonly_root"]});
@@ -175,6 +180,9 @@ fn annotations(differ: &mut Differ, rules: &Rules, state: &Map<String, Value>, k
     for (key, value) in given.as_object().into_iter().flatten() {
         let path = format!("OCI.Annotations.{key}");
         if required.contains_key(key) || known.contains(&key.as_str()) {
+            continue;
+        }
+        if devices::is_annotation(&rules.expected.record, key) {
             continue;
         }
         match &rules.annotation_patterns[key] {

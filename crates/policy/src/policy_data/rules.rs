@@ -13,7 +13,7 @@ struct Fragment {
 }
 
 /// In the order of the text. Each is a file of its own, so that a person reads what a pod can be asked for.
-const FRAGMENTS: [Fragment; 12] = [
+const FRAGMENTS: [Fragment; 13] = [
     Fragment { text: include_str!("../rules/base.rego"), is_used: |_| true },
     Fragment { text: include_str!("../rules/containers.rego"), is_used: |_| true },
     Fragment { text: include_str!("../rules/process.rego"), is_used: |_| true },
@@ -33,6 +33,10 @@ const FRAGMENTS: [Fragment; 12] = [
     Fragment {
         text: include_str!("../rules/exec.rego"),
         is_used: |data| containers(data).any(|container| !container["exec"].is_null()),
+    },
+    Fragment {
+        text: include_str!("../rules/devices.rego"),
+        is_used: |data| containers(data).any(|container| !container["gpus"].is_null()),
     },
     Fragment { text: NEVER, is_used: |_| false },
 ];

@@ -7,6 +7,7 @@
 //!
 //! `pod` is a Pod object or a pod template: an object with `metadata` and `spec`.
 
+mod devices;
 mod mounts;
 mod names;
 mod process;
@@ -18,6 +19,7 @@ use serde_json::{Value, json};
 
 use crate::images::ImageConfig;
 
+pub use devices::{MAX_GPUS, gpus_of};
 pub(crate) use mounts::clean;
 pub use mounts::{COPIED_PREFIX, FileVolume, VolumeKind, mount_volume, volume_kind};
 pub use names::pod_name;

@@ -354,6 +354,10 @@ fn of_container(page: &mut Page, container: &Container, policy: &Policy) {
         format!(", also {}", others.iter().map(u64::to_string).collect::<Vec<_>>().join(", "))
     };
     page.row(4, "as", &format!("user {}{root}, group {}{others}", user.uid, user.gid));
+    if container.gpus > 0 {
+        let whose = "of the host; what they are, attestation tells";
+        page.row(4, "GPUs", &format!("{} {whose}", container.gpus));
+    }
     capabilities(page, container);
     if !container.no_new_privileges {
         page.warning(4, "privileges", "may gain more, as by a set-user-id program");

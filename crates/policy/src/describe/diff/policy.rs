@@ -249,6 +249,11 @@ fn container(was: &Container, now: &Container, changes: &mut Changes) {
         changes,
     );
     flag(Kind::Process, was.terminal, now.terminal, true, ["has a terminal", "has no terminal any more"], changes);
+    if was.gpus != now.gpus {
+        let effect = if now.gpus > was.gpus { Effect::Opens } else { Effect::Closes };
+        let text = |container: &Container| Some(container.gpus.to_string());
+        changes.push(Kind::Process, effect, "gets another number of GPUs", text(was), text(now));
+    }
     mounts(&was.mounts, &now.mounts, changes);
     environment(&was.env, &now.env, changes);
     maps(Kind::Other, "annotation", &was.annotations, &now.annotations, changes);

@@ -35,7 +35,9 @@ fn queried(policy: &str, state: &Map<String, Value>, endpoint: &str, request: &V
 /// Pods that use few and many of the fragments.
 fn rigs() -> [Rig; 2] {
     let exec = [("inference".to_owned(), vec![vec!["/bin/check".to_owned()]])].into();
-    [Rig::with(Openings::default()), Rig::with(Openings { exec, ..Openings::local() })]
+    let mut gpus = resource();
+    gpus["spec"]["template"]["spec"]["containers"][0]["resources"]["limits"]["nvidia.com/pgpu"] = json!(1);
+    [Rig::with(Openings::default()), Rig::of(&gpus, Openings { exec, ..Openings::local() })]
 }
 
 #[test]
@@ -49,6 +51,9 @@ fn decided_alike(rig: &Rig) {
     let both = || [rig.policy.clone(), readable(rig)].map(|policy| PolicyEngine::new(&policy).unwrap());
     let mut decided = 0;
     let mut life = rig.life();
+    if values(rig)["containers"]["inference"]["gpus"] == json!(1) {
+        devices::give_gpus(&mut life[3].1, 1);
+    }
     let id = "c".repeat(64);
     let path = format!("/run/kata-containers/shared/containers/{id}-0123456789abcdef-podinfo/x");
     life.extend([
