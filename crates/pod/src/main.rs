@@ -5,6 +5,8 @@
 #![forbid(unsafe_code)]
 
 mod answer;
+#[allow(dead_code, reason = "the launcher alone keeps a claim across exec")]
+mod claim;
 mod coordinate;
 mod enroll;
 mod failure;
@@ -87,7 +89,23 @@ fn main() -> ExitCode {
     }
 }
 
+impl Command {
+    /// The name by which it runs once in a pod, whatever the container around it is called.
+    fn role(&self) -> &'static str {
+        match self {
+            Self::Coordinator { .. } => "casemate-coordinator",
+            Self::Initializer { .. } => "casemate-initializer",
+            Self::Mesh { .. } => "casemate-mesh",
+        }
+    }
+}
+
 fn run(command: Command, started: Instant) -> Outcome {
+    let role = command.role();
+    let claim = claim::claim(role).context("take the container's name").map_err(Failure::unknown)?;
+    let Some(_claim) = claim else {
+        return Err(Failure::refused(anyhow::anyhow!("{role} runs in this pod already, and it may run only once")));
+    };
     let runtime = match &command {
         // One thread: a sidecar should cost its pod little, and the initializer only ever waits.
         Command::Initializer { .. } | Command::Mesh { .. } => tokio::runtime::Builder::new_current_thread(),

@@ -6,15 +6,16 @@ use serde_json::{Map, Value, json};
 
 use crate::images::ImageConfig;
 use crate::request::{
-    self, COPIED_PREFIX, DEFAULT_CAPABILITIES, MARK, PodInstance, RequestError, VolumeKind, container_request, gpus_of,
-    is_passed_on, mount_volume, pause_request, pod_pattern, symbolic_container_id, volume_kind,
+    self, COPIED_PREFIX, DEFAULT_CAPABILITIES, MARK, PodInstance, RequestError, SERVICE_ACCOUNT, VolumeKind,
+    container_request, gpus_of, is_passed_on, mount_volume, mounted_file, pause_request, pod_pattern,
+    symbolic_container_id, volume_kind,
 };
 
 mod rules;
 
 #[cfg(test)]
 pub(crate) use rules::embedded_rules;
-pub(crate) use rules::{VALUES, all_rules, is_never_allowed, read_values, readable_rules, render};
+pub(crate) use rules::{VALUES, all_rules, is_refused_without_rule, read_values, readable_rules, render};
 
 /// Whether the policies of platform `local` let the host read what containers write. Without it `casemate logs` shows
 /// nothing.
@@ -33,6 +34,7 @@ pub(crate) struct Openings {
 
 impl Openings {
     /// Those of platform `local`.
+    #[cfg(test)]
     pub(crate) fn local() -> Self {
         Self { logs: LOCAL_OPENS_LOGS, ..Self::default() }
     }
@@ -179,6 +181,7 @@ impl Copies {
             let Some(base) = base.and_then(|rest| rest.strip_prefix("$(cid)-$(rand)-")) else { continue };
             let destination = mount["destination"].as_str().unwrap_or_default();
             let names = match mount_volume(pod, container, destination) {
+                Some(_) if mounted_file(container, destination).is_some() => Some(&mut self.files),
                 Some(volume) => match volume_kind(volume)? {
                     VolumeKind::Claim => {
                         let name = volume["name"].as_str().unwrap_or_default();
@@ -196,9 +199,6 @@ impl Copies {
         Ok(())
     }
 }
-
-/// Where the kubelet mounts the token of the API server.
-const SERVICE_ACCOUNT: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
 
 /// The spelling of an image without its tag, where it has one. Older hosts name images so.
 pub(crate) fn without_tag(reference: &str) -> Option<String> {

@@ -2,7 +2,9 @@
 
 use std::os::fd::OwnedFd;
 
-use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, Uid, chownat, fchmod, fstat, mkdirat, symlinkat, unlinkat};
+use rustix::fs::{
+    AtFlags, FileType, Gid, Mode, OFlags, Uid, chownat, fchmod, fstat, mkdirat, renameat, symlinkat, unlinkat,
+};
 use rustix::io::Errno;
 
 use crate::agent_api::{AgentError, MAX_COPIED_FILE, MAX_COPY_CHUNK};
@@ -13,6 +15,9 @@ use super::resolve::{make_folders, open_in, parts};
 
 /// Directories that are missing on the way are made with this mode.
 const FOLDER_MODE: u32 = 0o750;
+/// Behind the name of a file that is not whole yet. No policy allows a copy whose name ends so: names end as the paths
+/// of mounts do, and `:` is not for those.
+const ASIDE: &str = ":part";
 /// LIMIT: `PATH_MAX`, the longest link that the kernel takes.
 const MAX_LINK: usize = 4095;
 
@@ -40,6 +45,7 @@ fn copy_below(base: &str, parts: &[&str], request: &CopyFile, data: &[u8]) -> Re
     let folder = make_folders(base, above, FOLDER_MODE).map_err(failed)?;
     // A mode beyond the permission bits is refused by the kernel's own mask; the set-id and sticky bits stay.
     let mode = Mode::from_raw_mode(request.file_mode & 0o7777);
+    let (owner, group) = (Some(Uid::from_raw(request.uid)), Some(Gid::from_raw(request.gid)));
     match FileType::from_raw_mode(request.file_mode) {
         FileType::Directory => make_folder(&folder, name, mode).map_err(failed)?,
         FileType::Symlink => {
@@ -48,7 +54,12 @@ fn copy_below(base: &str, parts: &[&str], request: &CopyFile, data: &[u8]) -> Re
             }
             make_link(&folder, name, &request.symlink_src).map_err(failed)?;
         }
-        FileType::RegularFile => write(&folder, name, mode, request.offset, data).map_err(failed)?,
+        FileType::RegularFile => {
+            let aside = write(&folder, name, mode, request.offset, data, request.file_size).map_err(failed)?;
+            let Some(aside) = aside else { return Ok(()) };
+            chownat(&folder, aside.as_str(), owner, group, AtFlags::SYMLINK_NOFOLLOW).map_err(failed)?;
+            return renameat(&folder, aside.as_str(), &folder, *name).map_err(failed);
+        }
         _ => {
             return Err(AgentError::malformed(format!(
                 "file_mode: {:o} is no file, folder or link",
@@ -56,7 +67,6 @@ fn copy_below(base: &str, parts: &[&str], request: &CopyFile, data: &[u8]) -> Re
             )));
         }
     }
-    let (owner, group) = (Some(Uid::from_raw(request.uid)), Some(Gid::from_raw(request.gid)));
     chownat(&folder, *name, owner, group, AtFlags::SYMLINK_NOFOLLOW).map_err(failed)
 }
 
@@ -87,17 +97,32 @@ fn open_in_link(folder: &OwnedFd, name: &str) -> Result<OwnedFd, Errno> {
     rustix::fs::openat(folder, name, OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())
 }
 
-fn write(folder: &OwnedFd, name: &str, mode: Mode, offset: u64, mut data: &[u8]) -> Result<(), Errno> {
-    let truncate = if offset == 0 { OFlags::TRUNC } else { OFlags::empty() };
-    let file = open_in(folder, name, OFlags::WRONLY | OFlags::CREATE | OFlags::NOFOLLOW | truncate, mode)?;
+/// A file is written aside and then takes its place, as in Kata's agent: what a container has mounted, and its launcher
+/// has compared, is never written into. The pieces of one file come one after the other.
+fn write(
+    folder: &OwnedFd,
+    name: &str,
+    mode: Mode,
+    offset: u64,
+    mut data: &[u8],
+    size: u64,
+) -> Result<Option<String>, Errno> {
+    let aside = format!("{name}{ASIDE}");
+    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::NOFOLLOW;
+    let flags = if offset == 0 { flags | OFlags::TRUNC } else { flags };
+    let file = open_in(folder, &aside, flags, Mode::from_raw_mode(0o600))?;
     let mut at = offset;
     while !data.is_empty() {
         let written = rustix::io::pwrite(&file, data, at)?;
         data = data.get(written..).unwrap_or_default();
         at += written as u64;
     }
+    if u64::try_from(fstat(&file)?.st_size).ok() != Some(size) {
+        return Ok(None);
+    }
     // After the umask.
-    fchmod(&file, mode)
+    fchmod(&file, mode)?;
+    Ok(Some(aside))
 }
 
 #[cfg(test)]
@@ -133,6 +158,25 @@ mod tests {
     }
 
     #[test]
+    fn what_was_copied_once_is_never_written_into() {
+        use std::io::Read as _;
+        let base = tempfile::tempdir().unwrap();
+        let path = base.path().to_str().unwrap();
+        copy_below(path, &["a"], &request(FILE, 3), b"old").unwrap();
+        let mut mounted = std::fs::File::open(base.path().join("a")).unwrap();
+        copy_below(path, &["a"], &request(FILE, 6), b"new").unwrap();
+        assert_eq!(std::fs::read(base.path().join("a")).unwrap(), b"old", "a part is not there yet");
+        let rest = CopyFile { offset: 3, ..request(FILE, 6) };
+        copy_below(path, &["a"], &rest, b"NEW").unwrap();
+        let mut content = String::new();
+        mounted.read_to_string(&mut content).unwrap();
+        assert_eq!(content, "old");
+        assert_eq!(std::fs::read(base.path().join("a")).unwrap(), b"newNEW");
+        std::fs::create_dir(base.path().join("folder")).unwrap();
+        assert!(copy_below(path, &["folder"], &request(FILE, 3), b"new").is_err(), "no file takes a folder's place");
+    }
+
+    #[test]
     fn content_beyond_the_announced_size_is_refused() {
         let base = tempfile::tempdir().unwrap();
         let path = base.path().to_str().unwrap();
@@ -151,7 +195,8 @@ mod tests {
         std::fs::write(&target, b"old").unwrap();
         let link = CopyFile { symlink_src: "secret".into(), ..request(0o120_777, 0) };
         copy_below(path, &["link"], &link, b"").unwrap();
-        assert!(copy_below(path, &["link"], &request(FILE, 3), b"new").is_err());
+        copy_below(path, &["link"], &request(FILE, 3), b"new").unwrap();
+        assert_eq!(std::fs::read(base.path().join("link")).unwrap(), b"new", "the file took the link's place");
         let folder = CopyFile { symlink_src: ".".into(), ..request(0o120_777, 0) };
         copy_below(path, &["folder"], &folder, b"").unwrap();
         assert!(copy_below(path, &["folder", "secret"], &request(FILE, 3), b"new").is_err());

@@ -34,7 +34,11 @@ pub(super) fn add(storage: &Storage, mounted: &mut Vec<String>) -> Result<(), Ag
             let mode = option(&storage.options, "mode=").and_then(|mode| u32::from_str_radix(mode, 8).ok());
             let failed = |error| AgentError::failed(format!("{field}: `{}`: {error}", storage.mount_point));
             rustix::fs::chmod(resolve::by_fd(folder.as_fd()), Mode::from_raw_mode(mode.unwrap_or(0o777) & 0o7777))
-                .map_err(failed)
+                .map_err(failed)?;
+            match option(&storage.options, "fsgid=") {
+                Some(group) => share_with(&folder, group),
+                None => Ok(()),
+            }
         }
         // Kata's shim announces its own share; ours has none.
         "virtio-fs" => Ok(()),

@@ -70,6 +70,12 @@ impl Pod {
             Initdata::from_annotation(&initdata).map_or_else(|_| String::new(), |data| data.identity().to_string());
         let mut template = workload.template.clone();
         template["metadata"]["name"] = json!(name);
+        let claims = volumes::claim_templates(&workload.object, &name);
+        match template["spec"].get_mut("volumes").and_then(Value::as_array_mut) {
+            Some(volumes) => volumes.extend(claims),
+            None if claims.is_empty() => {}
+            None => template["spec"]["volumes"] = json!(claims),
+        }
         let hex = random_hex(16);
         let part = |from: usize, to: usize| hex.get(from..to).unwrap_or_default();
         Self {

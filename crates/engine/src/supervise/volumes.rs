@@ -6,8 +6,8 @@ use std::net::Ipv4Addr;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use policy::request::{FileVolume, PodInstance, VolumeKind, mount_volume, volume_kind};
-use serde_json::Value;
+use policy::request::{FileVolume, PodInstance, VolumeKind, mount_volume, mounted_file, volume_kind};
+use serde_json::{Value, json};
 
 use crate::shim::Content;
 
@@ -23,6 +23,11 @@ pub(super) enum VolumeError {
     #[error("volume `{volume}`: {reason}")]
     Invalid { volume: String, reason: String },
 }
+
+/// Where Kubernetes mounts the token of a pod's service account, its namespace, and the API server's certificate.
+const SERVICE_ACCOUNT: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
+/// There is no API server; a program that reads its token finds out when it asks for one.
+const NO_TOKEN: &str = "the-local-engine-has-no-api-server";
 
 /// The default permission bits of the kubelet's files.
 const MODE: u32 = 0o644;
@@ -41,9 +46,23 @@ pub(super) fn contents(
         // Requests name the path without a slash at its end.
         let path = if path.len() > 1 { path.trim_end_matches('/') } else { path };
         let Some(volume) = mount_volume(pod, container, path) else { continue };
-        if let Some(content) = volume_content(pod, volume, instance, objects)? {
-            contents.insert(path.to_owned(), content);
-        }
+        let Some(content) = volume_content(pod, volume, instance, objects)? else { continue };
+        let content = match (content, mounted_file(container, path)) {
+            (Content::Files(mut files), Some(file)) => {
+                let (bytes, mode) = files.remove(file).ok_or_else(|| VolumeError::Invalid {
+                    volume: volume["name"].as_str().unwrap_or_default().to_owned(),
+                    reason: format!("there is no file `{file}` in it, as `subPath` says"),
+                })?;
+                Content::File(bytes, mode)
+            }
+            (content, _) => content,
+        };
+        contents.insert(path.to_owned(), content);
+    }
+    if pod["spec"]["automountServiceAccountToken"] == Value::Bool(true) {
+        let files = [("ca.crt", String::new()), ("namespace", instance.namespace.clone()), ("token", NO_TOKEN.into())];
+        let files = files.map(|(name, text)| (name.to_owned(), (text.into_bytes(), MODE)));
+        contents.entry(SERVICE_ACCOUNT.into()).or_insert(Content::Files(files.into()));
     }
     let log = container["terminationMessagePath"].as_str().filter(|path| !path.is_empty());
     contents.insert(log.unwrap_or("/dev/termination-log").to_owned(), Content::File(Vec::new(), 0o666));
@@ -79,15 +98,29 @@ pub(super) fn hosts(pod: &Value, instance: &PodInstance, services: &[(String, St
     text.into_bytes()
 }
 
-/// Claims by volume: the directories of the host that a pod needs attached.
+/// Claims by volume: the directories of the host that a pod needs attached. An ephemeral volume is a claim of the pod.
 pub(super) fn claims(pod: &Value) -> BTreeMap<String, String> {
     let volumes = pod["spec"]["volumes"].as_array().into_iter().flatten();
     volumes
         .filter_map(|volume| {
-            let claim = volume["persistentVolumeClaim"]["claimName"].as_str()?;
-            Some((volume["name"].as_str()?.to_owned(), claim.to_owned()))
+            let name = volume["name"].as_str()?;
+            let claim = match volume["persistentVolumeClaim"]["claimName"].as_str() {
+                Some(claim) => claim.to_owned(),
+                None if volume["ephemeral"].is_object() => {
+                    format!("{}-{name}", pod["metadata"]["name"].as_str().unwrap_or_default())
+                }
+                None => return None,
+            };
+            Some((name.to_owned(), claim))
         })
         .collect()
+}
+
+/// The claims that a StatefulSet makes for a pod, as volumes of that pod.
+pub(super) fn claim_templates(object: &Value, pod: &str) -> Vec<Value> {
+    let templates = object["spec"]["volumeClaimTemplates"].as_array().into_iter().flatten();
+    let names = templates.filter_map(|template| template["metadata"]["name"].as_str());
+    names.map(|name| json!({"name": name, "persistentVolumeClaim": {"claimName": format!("{name}-{pod}")}})).collect()
 }
 
 fn volume_content(
@@ -111,6 +144,9 @@ fn volume_content(
             object_files(&name, "Secret", source, "secretName", &objects.secrets, instance)?
         }
         VolumeKind::Files(FileVolume::DownwardApi) => downward_files(&name, &volume["downwardAPI"], pod, instance)?,
+        VolumeKind::Files(FileVolume::Projected | FileVolume::Live) => {
+            projected_files(&name, &volume["projected"], pod, instance, objects)?
+        }
     };
     Ok(Some(Content::Files(files)))
 }
@@ -119,6 +155,45 @@ type Files = BTreeMap<String, (Vec<u8>, u32)>;
 
 fn mode(value: &Value, default: u32) -> u32 {
     value.as_u64().and_then(|mode| u32::try_from(mode).ok()).map_or(default, |mode| mode & 0o777)
+}
+
+/// Of two files of one path the kubelet writes the later one.
+fn projected_files(
+    volume: &str,
+    source: &Value,
+    pod: &Value,
+    instance: &PodInstance,
+    objects: &Objects,
+) -> Result<Files, VolumeError> {
+    let mut files = Files::new();
+    for one in source["sources"].as_array().into_iter().flatten() {
+        // The volume's mode is that of all its sources.
+        let with_mode = |part: &Value| {
+            let mut part = part.clone();
+            part["defaultMode"] = source["defaultMode"].clone();
+            part
+        };
+        if one["configMap"].is_object() {
+            let part = with_mode(&one["configMap"]);
+            // The API server's own ConfigMap is in every namespace of a cluster, and here is no API server.
+            let own = part["name"] == json!("kube-root-ca.crt");
+            match object_files(volume, "ConfigMap", &part, "name", &objects.config_maps, instance) {
+                Err(VolumeError::NoObject { .. }) if own => {
+                    files.insert("ca.crt".into(), (Vec::new(), MODE));
+                }
+                found => files.extend(found?),
+            }
+        } else if one["secret"].is_object() {
+            let part = with_mode(&one["secret"]);
+            files.extend(object_files(volume, "Secret", &part, "name", &objects.secrets, instance)?);
+        } else if one["downwardAPI"].is_object() {
+            files.extend(downward_files(volume, &with_mode(&one["downwardAPI"]), pod, instance)?);
+        } else if one["serviceAccountToken"].is_object() {
+            let path = inside(volume, one["serviceAccountToken"]["path"].as_str().unwrap_or_default())?;
+            files.insert(path, (NO_TOKEN.into(), mode(&source["defaultMode"], MODE)));
+        }
+    }
+    Ok(files)
 }
 
 /// A path inside a volume must stay inside it.
@@ -314,6 +389,52 @@ mod tests {
             assert!(error.to_string().contains(reason), "{error}");
         }
         assert_eq!(content(json!({"configMap": {"name": "none", "optional": true}})), Ok(Content::Files(Files::new())));
+    }
+
+    #[test]
+    fn a_projected_volume_holds_the_files_of_all_its_sources() {
+        let volume = json!({"projected": {"defaultMode": 256, "sources": [
+            {"configMap": {"name": "config", "items": [{"key": "a.txt", "path": "a"}, {"key": "b.txt", "path": "b"}]}},
+            {"secret": {"name": "secret", "items": [{"key": "more", "path": "b", "mode": 292}]}},
+        ]}});
+        assert_eq!(files(volume), [("a".into(), "A".into(), 0o400), ("b".into(), "plain".into(), 0o444)]);
+        let token = json!({"projected": {"sources": [
+            {"serviceAccountToken": {"path": "token", "audience": "vault"}},
+            {"configMap": {"name": "kube-root-ca.crt", "items": [{"key": "ca.crt", "path": "ca.crt"}]}},
+            {"downwardAPI": {"items": [{"path": "ns", "fieldRef": {"fieldPath": "metadata.namespace"}}]}},
+        ]}});
+        let names: Vec<_> = files(token).into_iter().map(|(name, text, _)| (name, text)).collect();
+        assert_eq!(names[1..], [("ns".into(), "default".into()), ("token".into(), NO_TOKEN.to_owned())]);
+        for (source, reason) in [
+            (json!({"secret": {"name": "none"}}), "Secret `none` does not exist"),
+            (json!({"configMap": {"name": "config", "items": [{"key": "z", "path": "z"}]}}), "has no key `z`"),
+            (json!({"serviceAccountToken": {"path": "../t"}}), "not a path inside"),
+        ] {
+            let error = content(json!({"projected": {"sources": [source]}})).unwrap_err();
+            assert!(error.to_string().contains(reason), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_single_file_is_a_file_and_no_volume() {
+        let pod = json!({"spec": {"volumes": [{"name": "v", "configMap": {"name": "config", "defaultMode": 288}}]}});
+        let of = |file: &str| {
+            let container = json!({"volumeMounts": [{"name": "v", "mountPath": "/etc/a.conf", "subPath": file}]});
+            contents(&pod, &container, &instance(), &objects(), b"").map(|mut all| all.remove("/etc/a.conf").unwrap())
+        };
+        assert_eq!(of("a.txt"), Ok(Content::File(b"A".to_vec(), 0o440)));
+        assert!(of("none").unwrap_err().to_string().contains("no file `none`"));
+    }
+
+    #[test]
+    fn claims_of_a_pod_have_names_of_their_own() {
+        let pod = json!({"metadata": {"name": "db-0"}, "spec": {"volumes": [
+            {"name": "scratch", "ephemeral": {"volumeClaimTemplate": {}}}, {"name": "x", "emptyDir": {}},
+        ]}});
+        assert_eq!(claims(&pod), BTreeMap::from([("scratch".into(), "db-0-scratch".into())]));
+        let set = json!({"spec": {"volumeClaimTemplates": [{"metadata": {"name": "data"}}, {}]}});
+        let volume = json!({"name": "data", "persistentVolumeClaim": {"claimName": "data-db-0"}});
+        assert_eq!(claim_templates(&set, "db-0"), [volume]);
     }
 
     #[test]

@@ -52,7 +52,7 @@ pub(crate) fn stand_in(program: &str, args: &[OsString]) -> Option<ExitCode> {
         }
         ("/casemate-pod", ["initializer"]) => Some(initialize()),
         ("/casemate-pod", ["mesh"]) => Some(http(9102)),
-        ("/casemate/bin/launch", ["--", program, rest @ ..]) => {
+        ("/casemate/bin/launch", ["--", program, rest @ ..] | [_, "--", program, rest @ ..]) => {
             let error = std::os::unix::process::CommandExt::exec(std::process::Command::new(program).args(rest));
             println!("{program}: {error}");
             Some(ExitCode::FAILURE)

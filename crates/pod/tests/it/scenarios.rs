@@ -92,10 +92,12 @@ fn a_pod_waits_for_its_manifest_gets_ready_serves_renews_and_is_cut_off() {
     assert_eq!(read(&rig.path("casemate/tls-config/mesh-ca.pem")), roots.mesh_ca);
     assert_eq!(mode("casemate/tls-config/key.pem"), 0o444);
     assert_eq!(rig.path("casemate/tls-config").metadata().unwrap().uid(), 1313);
-    assert_eq!(
-        rig.start(&["/casemate/bin/launch", "--", "/casemate-pod", "--version"]).output(),
-        format!("casemate-pod {}\n", env!("CARGO_PKG_VERSION"))
-    );
+    for before in [&["/casemate/bin/launch", "app"][..], &["/casemate/bin/launch"]] {
+        assert_eq!(
+            rig.start(&[before, &["--", "/casemate-pod", "--version"]].concat()).output(),
+            format!("casemate-pod {}\n", env!("CARGO_PKG_VERSION"))
+        );
+    }
 
     // A second start measures what the first could not, having waited.
     let again = rig.start(&["/casemate-pod", "initializer"]).end().1;
@@ -105,6 +107,9 @@ fn a_pod_waits_for_its_manifest_gets_ready_serves_renews_and_is_cut_off() {
     serve_workload(&rig);
     let mesh = rig.start(&["/casemate-pod", "mesh"]);
     mesh.eventually_logs("mesh is up");
+    let (status, log) = rig.start(&["/casemate-pod", "mesh"]).end();
+    assert_eq!(status, Some(1), "{log}");
+    assert!(log.contains("casemate-mesh runs in this pod already"), "{log}");
     assert_eq!(mesh.status("Uid"), "1313\t1313\t1313\t1313");
     assert_eq!(mesh.status("Gid"), "1313\t1313\t1313\t1313");
     assert_eq!(mesh.status("Groups"), "");

@@ -30,14 +30,60 @@ pub(super) fn digests(
             continue;
         }
         let path = format!("spec.volumes.{name}");
-        let (source, key, objects, kind) = match volume_kind(volume) {
-            Ok(VolumeKind::Files(FileVolume::ConfigMap)) => (&volume["configMap"], "name", config_maps, "ConfigMap"),
-            Ok(VolumeKind::Files(FileVolume::Secret)) => (&volume["secret"], "secretName", secrets, "Secret"),
+        let config_map = |source: &Value, path: &str| volume_digests(source, "name", config_maps, "ConfigMap", path);
+        let files = match volume_kind(volume) {
+            Ok(VolumeKind::Files(FileVolume::ConfigMap)) => config_map(&volume["configMap"], &path)?,
+            Ok(VolumeKind::Files(FileVolume::Secret)) => {
+                volume_digests(&volume["secret"], "secretName", secrets, "Secret", &path)?
+            }
+            Ok(VolumeKind::Files(FileVolume::Projected)) => {
+                let mut files = BTreeMap::new();
+                let sources = volume["projected"]["sources"].as_array().into_iter().flatten();
+                for (index, source) in sources.enumerate() {
+                    let path = format!("{path}.projected.sources[{index}]");
+                    // Of two files of one path the kubelet writes the later one.
+                    files.extend(if source["configMap"].is_null() {
+                        volume_digests(&source["secret"], "name", secrets, "Secret", &path)?
+                    } else {
+                        config_map(&source["configMap"], &path)?
+                    });
+                }
+                files
+            }
             _ => continue,
         };
-        all.insert(name.to_owned(), volume_digests(source, key, objects, kind, &path)?);
+        all.insert(name.to_owned(), files);
     }
     Ok(all)
+}
+
+/// Refuses mounts of single files (`subPath`) that the volume does not have: the kubelet would make a directory there.
+pub(super) fn check_single(
+    pod: &Value,
+    config_maps: &BTreeMap<String, Value>,
+    secrets: &BTreeMap<String, Value>,
+) -> Result<(), FilesError> {
+    for list in ["initContainers", "containers"] {
+        for container in pod["spec"][list].as_array().into_iter().flatten() {
+            let name = container["name"].as_str().unwrap_or_default();
+            for (index, mount) in container["volumeMounts"].as_array().into_iter().flatten().enumerate() {
+                let Some(file) = mount["subPath"].as_str().filter(|file| !file.is_empty()) else { continue };
+                let volume = mount["name"].as_str().unwrap_or_default();
+                let known = digests(pod, &[volume.to_owned()], config_maps, secrets)?;
+                let Some(files) = known.get(volume).filter(|files| !files.contains_key(file)) else { continue };
+                let path = format!("spec.{list}.{name}.volumeMounts[{index}].subPath");
+                let folder = files.keys().any(|known| known.starts_with(&format!("{file}/")));
+                let reason = if folder {
+                    format!("`{file}` is a directory of volume `{volume}`, and only single files can be mounted")
+                } else {
+                    let known: Vec<_> = files.keys().map(|file| format!("`{file}`")).take(5).collect();
+                    format!("volume `{volume}` has no file `{file}`; it has {}", known.join(", "))
+                };
+                return Err(FilesError { path, reason });
+            }
+        }
+    }
+    Ok(())
 }
 
 fn volume_digests(
@@ -122,6 +168,49 @@ mod tests {
         let files = one(&json!({"name": "v", "configMap": {"name": "m", "items": items}})).unwrap();
         assert_eq!(files, [("sub/x".to_owned(), Digest::of(b"x"))].into());
         assert_eq!(one(&json!({"name": "v", "configMap": {"name": "no", "optional": true}})), Ok(BTreeMap::new()));
+    }
+
+    #[test]
+    fn a_projected_volume_has_the_files_of_its_sources_and_the_later_wins() {
+        let sources = json!([
+            {"configMap": {"name": "m"}},
+            {"secret": {"name": "g", "items": [{"key": "a", "path": "keys/a"}]}},
+            {"configMap": {"name": "m", "items": [{"key": "b", "path": "a"}]}},
+            {"secret": {"name": "none", "optional": true}},
+        ]);
+        let files = one(&json!({"name": "v", "projected": {"sources": sources}})).unwrap();
+        let expected = [("a", b"y"), ("b", b"y"), ("keys/a", b"z")];
+        let expected: BTreeMap<_, _> =
+            expected.into_iter().map(|(file, content)| (file.to_owned(), Digest::of(content))).collect();
+        assert_eq!(files, expected);
+        let none =
+            json!({"name": "v", "projected": {"sources": [{"configMap": {"name": "m"}}, {"secret": {"name": "x"}}]}});
+        let error = one(&none).unwrap_err();
+        assert_eq!(error.path, "spec.volumes.v.projected.sources[1]");
+        assert!(error.reason.contains("Secret `x` is not among the inputs"), "{error:?}");
+    }
+
+    #[test]
+    fn a_single_file_must_be_one_of_its_volume() {
+        let map = json!({"kind": "ConfigMap", "data": {"a": "x"}});
+        let maps = [("m".to_owned(), map)].into();
+        let check = |file: &str| {
+            let items = json!([{"key": "a", "path": "d/a"}]);
+            let pod = json!({"spec": {
+                "containers": [{"name": "c", "volumeMounts": [{}, {"name": "v", "subPath": file}]}],
+                "volumes": [{"name": "v", "configMap": {"name": "m", "items": items}}],
+            }});
+            check_single(&pod, &maps, &BTreeMap::new())
+        };
+        assert_eq!(check("d/a"), Ok(()));
+        assert_eq!(check(""), Ok(()));
+        for (file, word) in
+            [("d", "is a directory"), ("a", "it has `d/a`"), ("d/b", "has no file"), ("d/a/b", "has no")]
+        {
+            let error = check(file).unwrap_err();
+            assert_eq!(error.path, "spec.containers.c.volumeMounts[1].subPath");
+            assert!(error.reason.contains(word), "{error:?}");
+        }
     }
 
     #[test]

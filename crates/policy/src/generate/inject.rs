@@ -3,10 +3,18 @@
 //! Both directions are pure functions on the pod template, and `inject(strip(x)) == x` for every `x` that `inject` made:
 //! running twice changes nothing.
 
-use serde_json::{Map, Value, json};
+mod launcher;
+mod volumes;
+
+use std::collections::BTreeMap;
+
+use serde_json::{Value, json};
 
 use crate::images::ImageConfig;
-use crate::request::{FileVolume, RequestError, VolumeKind, argv, volume_kind};
+use crate::request::{RequestError, VolumeKind, clean, volume_kind};
+pub use launcher::LAUNCHER;
+use volumes::IMAGE_VOLUME_PREFIX;
+pub(super) use volumes::image_volumes;
 
 /// Name of the initializer's container.
 pub const INITIALIZER: &str = "casemate-initializer";
@@ -20,8 +28,8 @@ pub const SHARED_VOLUME: &str = "casemate";
 pub const PODINFO_VOLUME: &str = "casemate-podinfo";
 /// Before the name of a ConfigMap or Secret volume: the guest-memory volume with its checked files.
 pub const FILES_PREFIX: &str = "casemate-files-";
-/// Where the launcher lies, once the initializer is through with everything else.
-pub const LAUNCHER: &str = "/casemate/bin/launch";
+/// Where the volumes of checked files are in initializer and launched containers.
+const CHECKED: &str = "/casemate-files";
 /// Remembers which containers took their command or arguments from the image: `name:command` or `name:both`.
 pub const ARGV_ANNOTATION: &str = "casemate.dev/argv-from-image";
 
@@ -38,7 +46,7 @@ fn array<'a>(value: &'a mut Value, key: &str) -> Option<&'a mut Vec<Value>> {
     value.get_mut(key).and_then(Value::as_array_mut)
 }
 
-fn remove_if_empty(value: &mut Value, key: &str) {
+pub(super) fn remove_if_empty(value: &mut Value, key: &str) {
     let empty = match value.get(key) {
         Some(Value::Array(items)) => items.is_empty(),
         Some(Value::Object(fields)) => fields.is_empty(),
@@ -51,7 +59,9 @@ fn remove_if_empty(value: &mut Value, key: &str) {
 
 pub(super) fn is_ours(name: &Value) -> bool {
     let name = name.as_str().unwrap_or_default();
-    [INITIALIZER, MESH, SHARED_VOLUME, PODINFO_VOLUME].contains(&name) || name.starts_with(FILES_PREFIX)
+    [INITIALIZER, MESH, SHARED_VOLUME, PODINFO_VOLUME].contains(&name)
+        || name.starts_with(FILES_PREFIX)
+        || name.starts_with(IMAGE_VOLUME_PREFIX)
 }
 
 /// A name of ours in a pod that `generate` has not seen yet.
@@ -80,6 +90,7 @@ pub(super) fn strip(pod: &mut Value) {
         return;
     };
     // A Coordinator keeps what it was made with: it has no initializer to take off.
+    volumes::strip(spec);
     for list in ["initContainers", "volumes"] {
         if let Some(items) = array(spec, list) {
             items.retain(|item| !is_ours(&item["name"]));
@@ -88,32 +99,26 @@ pub(super) fn strip(pod: &mut Value) {
     }
     for list in ["initContainers", "containers"] {
         for container in array(spec, list).into_iter().flatten() {
-            let name = container["name"].as_str().unwrap_or_default().to_owned();
             if let Some(mounts) = array(container, "volumeMounts") {
                 mounts.retain(|mount| mount["name"] != json!(SHARED_VOLUME) && mount["name"] != json!(PODINFO_VOLUME));
+                mounts.retain(|mount| !is_original(mount));
                 for mount in mounts.iter_mut() {
                     let volume = mount["name"].as_str().and_then(|name| name.strip_prefix(FILES_PREFIX));
                     if let Some(volume) = volume.map(str::to_owned) {
                         mount["name"] = json!(volume);
                     }
                 }
-                remove_if_empty(container, "volumeMounts");
             }
-            let launched = |command: &Vec<Value>| command.starts_with(&[json!(LAUNCHER), json!("--")]);
-            if let Some(command) = array(container, "command").filter(|command| launched(command)) {
-                command.drain(..2);
-                let (command, both) = (from_image(&name, "command"), from_image(&name, "both"));
-                if let Some(fields) = container.as_object_mut() {
-                    if command || both {
-                        fields.shift_remove("command");
-                    }
-                    if both {
-                        fields.shift_remove("args");
-                    }
-                }
-            }
+            launcher::strip(container, &from_image);
+            remove_if_empty(container, "volumeMounts");
         }
     }
+}
+
+/// A mount of checked files that the launcher compares a single file with.
+fn is_original(mount: &Value) -> bool {
+    let of_files = mount["name"].as_str().is_some_and(|name| name.starts_with(FILES_PREFIX));
+    of_files && mount["mountPath"].as_str().is_some_and(|path| path.starts_with(&format!("{CHECKED}/")))
 }
 
 /// What [`inject`] needs to know.
@@ -134,7 +139,7 @@ pub(super) fn inject(
     let mut rewired: Vec<String> = Vec::new();
     for volume in pod["spec"]["volumes"].as_array().into_iter().flatten() {
         let kind = volume_kind(volume)?;
-        if matches!(kind, VolumeKind::Files(FileVolume::ConfigMap | FileVolume::Secret)) {
+        if matches!(kind, VolumeKind::Files(files) if files.is_known()) {
             rewired.extend(volume["name"].as_str().map(str::to_owned));
         }
     }
@@ -142,17 +147,36 @@ pub(super) fn inject(
     let mut marks: Vec<String> = Vec::new();
     for list in ["initContainers", "containers"] {
         for container in array(&mut pod["spec"], list).into_iter().flatten() {
-            launch(container, images, &mut marks)?;
+            let mut files: Vec<String> = Vec::new();
+            let mut originals: BTreeMap<String, Value> = BTreeMap::new();
             for mount in array(container, "volumeMounts").into_iter().flatten() {
                 let name = mount["name"].as_str().unwrap_or_default().to_owned();
-                if rewired.contains(&name) {
-                    mount["name"] = json!(format!("{FILES_PREFIX}{name}"));
-                    mount["readOnly"] = json!(true);
-                    if !used.contains(&name) {
-                        used.push(name);
+                if !rewired.contains(&name) {
+                    continue;
+                }
+                if !used.contains(&name) {
+                    used.push(name.clone());
+                }
+                let checked = format!("{FILES_PREFIX}{name}");
+                match mount["subPath"].as_str().filter(|file| !file.is_empty()) {
+                    // One file stays the host's, which the launcher compares with the checked one.
+                    Some(file) => {
+                        let path = clean(mount["mountPath"].as_str().unwrap_or_default());
+                        files.push(format!("{path}:{name}/{file}"));
+                        let original =
+                            json!({"name": checked, "mountPath": format!("{CHECKED}/{name}"), "readOnly": true});
+                        originals.insert(name, original);
+                    }
+                    None => {
+                        mount["name"] = json!(checked);
+                        mount["readOnly"] = json!(true);
                     }
                 }
             }
+            for original in originals.into_values() {
+                push(container, "volumeMounts", original);
+            }
+            launcher::put(container, files, images, &mut marks)?;
             push(container, "volumeMounts", json!({"name": SHARED_VOLUME, "mountPath": "/casemate", "readOnly": true}));
         }
     }
@@ -160,8 +184,7 @@ pub(super) fn inject(
     for volume in &used {
         let given = json!({"name": volume, "mountPath": format!("/casemate-in/files/{volume}"), "readOnly": true});
         push(&mut initializer, "volumeMounts", given);
-        let checked =
-            json!({"name": format!("{FILES_PREFIX}{volume}"), "mountPath": format!("/casemate-files/{volume}")});
+        let checked = json!({"name": format!("{FILES_PREFIX}{volume}"), "mountPath": format!("{CHECKED}/{volume}")});
         push(&mut initializer, "volumeMounts", checked);
     }
     let mut mesh = own_container(MESH, "mesh", injection);
@@ -201,40 +224,6 @@ pub(super) fn push(value: &mut Value, key: &str, item: Value) {
         Some(items) => items.push(item),
         None => value[key] = json!([item]),
     }
-}
-
-/// Puts the launcher before the container's command, which must then be written out.
-fn launch(
-    container: &mut Value,
-    images: &dyn Fn(&str) -> ImageConfig,
-    marks: &mut Vec<String>,
-) -> Result<(), RequestError> {
-    let name = container["name"].as_str().unwrap_or_default().to_owned();
-    let given = |field: &str| container[field].as_array().is_some_and(|items| !items.is_empty());
-    let (own_command, own_args) = (given("command"), given("args"));
-    let (command, args) = argv(container, &images(&name), &format!("containers.{name}"))?;
-    let wrapped: Vec<String> = [LAUNCHER, "--"].into_iter().map(str::to_owned).chain(command).collect();
-    // The order of keys is that of people: command before args, both after image.
-    let set = |fields: &mut Map<String, Value>, key: &str, after: &[&str], value: Value| {
-        if fields.contains_key(key) {
-            fields.insert(key.to_owned(), value);
-            return;
-        }
-        let index = after.iter().filter_map(|after| fields.keys().position(|known| known == after)).max();
-        fields.shift_insert(index.map_or(fields.len(), |index| index + 1), key.to_owned(), value);
-    };
-    if let Some(fields) = container.as_object_mut() {
-        set(fields, "command", &["name", "image"], json!(wrapped));
-        if !own_command && !own_args {
-            if !args.is_empty() {
-                set(fields, "args", &["command"], json!(args));
-            }
-            marks.push(format!("{name}:both"));
-        } else if !own_command {
-            marks.push(format!("{name}:command"));
-        }
-    }
-    Ok(())
 }
 
 /// The initializer or the mesh. Both run as root of the guest with few capabilities; the mesh gives root up itself once

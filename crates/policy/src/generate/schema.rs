@@ -91,6 +91,7 @@ const POD_SECURITY: &[Field] = &[
     ("runAsUser", Number),
     ("seccompProfile", Any),
     ("supplementalGroups", Numbers),
+    ("supplementalGroupsPolicy", Text),
     ("sysctls", List(&[("name", Text), ("value", Text)])),
 ];
 
@@ -101,8 +102,7 @@ const CONTAINER: &[Field] = &[
     ("envFrom", List(VARIABLES)),
     ("image", Text),
     ("imagePullPolicy", Text),
-    // Refused by name.
-    ("lifecycle", Any),
+    ("lifecycle", Object(&[("postStart", Object(HANDLER)), ("preStop", Object(HANDLER)), ("stopSignal", Text)])),
     ("livenessProbe", Object(PROBE)),
     ("name", Text),
     ("ports", List(PORT)),
@@ -163,12 +163,22 @@ const VARIABLES: &[Field] = &[("configMapRef", Object(OBJECT)), ("prefix", Text)
 const PORT: &[Field] =
     &[("containerPort", Number), ("hostIP", Text), ("hostPort", Number), ("name", Text), ("protocol", Text)];
 
+const EXEC: Type = Object(&[("command", Texts)]);
+const HTTP: Type = Object(&[("host", Text), ("httpHeaders", Any), ("path", Text), ("port", Port), ("scheme", Text)]);
+
+const HANDLER: &[Field] = &[
+    ("exec", EXEC),
+    ("httpGet", HTTP),
+    ("sleep", Object(&[("seconds", Number)])),
+    // Refused by name, as Kubernetes does since it has sleep.
+    ("tcpSocket", Any),
+];
+
 const PROBE: &[Field] = &[
-    // Refused by name.
-    ("exec", Any),
+    ("exec", EXEC),
     ("failureThreshold", Number),
     ("grpc", Object(&[("port", Number), ("service", Text)])),
-    ("httpGet", Object(&[("host", Text), ("httpHeaders", Any), ("path", Text), ("port", Port), ("scheme", Text)])),
+    ("httpGet", HTTP),
     ("initialDelaySeconds", Number),
     ("periodSeconds", Number),
     ("successThreshold", Number),
@@ -179,38 +189,40 @@ const PROBE: &[Field] = &[
 
 const MOUNT: &[Field] = &[
     ("mountPath", Text),
-    // This and three more are refused by name where requests are made.
+    // This and two more are refused by name where requests are made.
     ("mountPropagation", Any),
     ("name", Text),
     ("readOnly", Flag),
     ("recursiveReadOnly", Any),
-    ("subPath", Any),
+    ("subPath", Text),
     ("subPathExpr", Any),
 ];
 
 const ITEMS: Type = List(&[("key", Text), ("mode", Number), ("path", Text)]);
 
+const FIELDS: Type =
+    List(&[("fieldRef", Object(FIELD)), ("mode", Number), ("path", Text), ("resourceFieldRef", Object(RESOURCE))]);
+
+const SOURCE: &[Field] = &[
+    // This and one more are refused by name where requests are made.
+    ("clusterTrustBundle", Any),
+    ("configMap", Object(&[("items", ITEMS), ("name", Text), ("optional", Flag)])),
+    ("downwardAPI", Object(&[("items", FIELDS)])),
+    ("podCertificate", Any),
+    ("secret", Object(&[("items", ITEMS), ("name", Text), ("optional", Flag)])),
+    ("serviceAccountToken", Object(&[("audience", Text), ("expirationSeconds", Number), ("path", Text)])),
+];
+
 const VOLUME: &[Field] = &[
     ("configMap", Object(&[("defaultMode", Number), ("items", ITEMS), ("name", Text), ("optional", Flag)])),
-    (
-        "downwardAPI",
-        Object(&[
-            ("defaultMode", Number),
-            (
-                "items",
-                List(&[
-                    ("fieldRef", Object(FIELD)),
-                    ("mode", Number),
-                    ("path", Text),
-                    ("resourceFieldRef", Object(RESOURCE)),
-                ]),
-            ),
-        ]),
-    ),
+    ("downwardAPI", Object(&[("defaultMode", Number), ("items", FIELDS)])),
     // A limit is a number or a text.
     ("emptyDir", Object(&[("medium", Text), ("sizeLimit", Any)])),
+    // Where the claim's disk comes from is the host's business.
+    ("ephemeral", Object(&[("volumeClaimTemplate", Any)])),
     ("name", Text),
     ("persistentVolumeClaim", Object(&[("claimName", Text), ("readOnly", Flag)])),
+    ("projected", Object(&[("defaultMode", Number), ("sources", List(SOURCE))])),
     ("secret", Object(&[("defaultMode", Number), ("items", ITEMS), ("optional", Flag), ("secretName", Text)])),
 ];
 

@@ -18,6 +18,7 @@ use serde_json::Value;
 
 use super::auth::Credential;
 use super::document::is_sha256;
+use super::reference::Reference;
 use super::{Options, RegistryError};
 
 /// LIMIT: a registry that accepts no connection, or sends nothing, for this long is down for the person who waits.
@@ -102,7 +103,8 @@ impl Client {
     }
 
     /// Who to ask for what a digest names: mirrors first.
-    pub(super) fn endpoints(&self, registry: &str) -> Result<Vec<Endpoint>, RegistryError> {
+    pub(super) fn endpoints(&self, image: &Reference) -> Result<Vec<Endpoint>, RegistryError> {
+        let registry = image.registry();
         let mut endpoints = Vec::new();
         for url in self.options.mirrors.get(registry).into_iter().flatten() {
             let refuse = || RegistryError::Credentials {
@@ -111,7 +113,7 @@ impl Client {
             };
             endpoints.push(Endpoint::mirror(url, registry).ok_or_else(refuse)?);
         }
-        endpoints.push(Endpoint::registry(registry));
+        endpoints.push(Endpoint::registry(image.host()));
         Ok(endpoints)
     }
 
@@ -392,6 +394,19 @@ fn quote(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_mirror_goes_by_the_name_that_users_write() {
+        let mirrors = BTreeMap::from([("docker.io".to_owned(), vec!["https://mirror.example".to_owned()])]);
+        let client = Client::new(Arc::new(Options { mirrors, ..Options::default() }));
+        let hosts = |image: &str| -> Vec<String> {
+            let endpoints = client.endpoints(&Reference::parse(image).unwrap()).unwrap();
+            endpoints.into_iter().map(|endpoint| endpoint.host).collect()
+        };
+        assert_eq!(hosts("debian:12"), ["mirror.example", "index.docker.io"]);
+        assert_eq!(hosts("index.docker.io/library/debian"), ["mirror.example", "index.docker.io"]);
+        assert_eq!(hosts("ghcr.io/me/app"), ["ghcr.io"]);
+    }
 
     #[test]
     fn only_this_machine_is_spoken_to_without_tls() {

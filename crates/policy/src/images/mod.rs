@@ -12,6 +12,7 @@ mod http;
 mod layer;
 mod layout;
 mod pull;
+mod reference;
 mod rootfs;
 mod source;
 mod tar;
@@ -22,7 +23,6 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use oci_client::Reference;
 use serde::{Deserialize, Serialize};
 use tokio::sync::Semaphore;
 
@@ -36,10 +36,7 @@ pub use tar::TarError;
 pub use users::{ProcessUser, UserError, Users};
 
 use cache::Cache;
-use document::is_sha256;
 
-/// LIMIT: a reference is a host of 255, a repository of 255, a tag of 128 and a digest of 71 characters.
-const MAX_REFERENCE: usize = 768;
 /// Layers that are read at a time, over all images: memory is bounded by it, and so is what a registry sees of us.
 const PARALLEL: usize = 4;
 
@@ -232,19 +229,6 @@ impl Registry {
     fn cache(&self) -> MutexGuard<'_, Cache> {
         self.cache.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-fn parse(reference: &str) -> Result<Reference, RegistryError> {
-    let shown: String = reference.chars().take(80).collect();
-    let refuse = |reason: String| RegistryError::Reference { reference: shown.clone(), reason };
-    if reference.len() > MAX_REFERENCE {
-        return Err(refuse(format!("longer than {MAX_REFERENCE} characters")));
-    }
-    let parsed: Reference = reference.parse().map_err(|error: oci_client::ParseError| refuse(error.to_string()))?;
-    if parsed.digest().is_some_and(|digest| !is_sha256(digest)) {
-        return Err(refuse("only sha256 digests are supported".into()));
-    }
-    Ok(parsed)
 }
 
 #[cfg(test)]

@@ -15,10 +15,11 @@ use tokio::sync::mpsc;
 use super::document::{self, Descriptor, DocumentError, Manifest, Packing, Top};
 use super::layer::{self, Facts, LayerError};
 use super::layout::Layout;
+use super::reference::Reference;
 use super::rootfs::{self, Answer, GROUP, PASSWD};
 use super::source::{Image, Source};
 use super::users::Users;
-use super::{Ask, Layer, Place, Registry, RegistryError, ResolvedImage, parse};
+use super::{Ask, Layer, Place, Registry, RegistryError, ResolvedImage};
 
 /// LIMIT: three small documents are read; a minute is enough for a slow registry behind a slow token service.
 const RESOLVE_TIMEOUT: Duration = Duration::from_mins(1);
@@ -33,7 +34,7 @@ const AHEAD: usize = 8;
 
 /// Resolves a reference and reads what is asked.
 pub(super) async fn resolve(registry: &Registry, name: &str, ask: Ask) -> Result<ResolvedImage, RegistryError> {
-    let reference = parse(name)?;
+    let reference = Reference::parse(name)?;
     // What `generate` has pinned is still the image of the layout.
     let layouts = &registry.options.layouts;
     let unpinned = name.split('@').next().unwrap_or_default();
@@ -51,7 +52,7 @@ pub(super) async fn resolve(registry: &Registry, name: &str, ask: Ask) -> Result
     let image = Image { name, source };
     let documents = read_documents(registry, &image, reference.digest());
     let late = |_| RegistryError::Unreachable {
-        registry: reference.resolve_registry().to_owned(),
+        registry: reference.host().to_owned(),
         reason: format!("no answer within {} seconds", RESOLVE_TIMEOUT.as_secs()),
     };
     let (digest, manifest, configuration) = tokio::time::timeout(RESOLVE_TIMEOUT, documents).await.map_err(late)??;

@@ -3,13 +3,13 @@
 use std::io::Read as _;
 
 use bytes::Bytes;
-use oci_client::Reference;
 use protocol::Digest;
 use reqwest::Method;
 
 use super::document::{DocumentError, MANIFEST_TYPES, MAX_DOCUMENT};
 use super::http::{self, Client, Endpoint, Failure};
 use super::layout::Layout;
+use super::reference::Reference;
 use super::{Place, RegistryError};
 
 /// Read from a layout at once.
@@ -72,7 +72,7 @@ impl Image<'_> {
     pub(super) async fn digest_of_tag(&self) -> Option<String> {
         match &self.source {
             Source::Registry { client, reference } => {
-                let at = Endpoint::registry(reference.resolve_registry());
+                let at = Endpoint::registry(reference.host());
                 let path = format!("manifests/{}", reference.tag()?);
                 let answer = client.get(&at, reference.repository(), &path, Method::HEAD, &MANIFEST_TYPES).await;
                 http::said_digest(&answer.ok()?)
@@ -85,7 +85,7 @@ impl Image<'_> {
     pub(super) async fn by_tag(&self) -> Result<Document, RegistryError> {
         match &self.source {
             Source::Registry { client, reference } => {
-                let at = Endpoint::registry(reference.resolve_registry());
+                let at = Endpoint::registry(reference.host());
                 let name = reference.tag().unwrap_or("latest");
                 self.manifest(client, reference, &at, name, Place::Top, None).await
             }
@@ -109,7 +109,7 @@ impl Image<'_> {
             let content = self.blob(digest, place, size).await?;
             return Ok(Document { content, digest: digest.to_owned(), content_type: None });
         };
-        let endpoints = client.endpoints(reference.resolve_registry())?;
+        let endpoints = client.endpoints(reference)?;
         let mut last = None;
         for at in &endpoints {
             let document = self.manifest(client, reference, at, digest, place, Some(digest)).await;
@@ -215,7 +215,7 @@ impl Image<'_> {
     /// In how many places a blob may be found; the last one counts.
     pub(super) fn endpoints(&self) -> Result<usize, RegistryError> {
         match &self.source {
-            Source::Registry { client, reference } => Ok(client.endpoints(reference.resolve_registry())?.len()),
+            Source::Registry { client, reference } => Ok(client.endpoints(reference)?.len()),
             Source::Layout { .. } => Ok(1),
         }
     }
@@ -224,9 +224,9 @@ impl Image<'_> {
     pub(super) async fn stream(&self, number: usize, digest: &str, place: Place) -> Result<Stream, RegistryError> {
         match &self.source {
             Source::Registry { client, reference } => {
-                let endpoints = client.endpoints(reference.resolve_registry())?;
+                let endpoints = client.endpoints(reference)?;
                 let at = endpoints.get(number).cloned();
-                let at = at.unwrap_or_else(|| Endpoint::registry(reference.resolve_registry()));
+                let at = at.unwrap_or_else(|| Endpoint::registry(reference.host()));
                 let path = format!("blobs/{digest}");
                 let answer = client.get(&at, reference.repository(), &path, Method::GET, &[]).await;
                 let response = answer.map_err(|failure| self.failed(&at.host, place, Some(digest), failure))?;

@@ -12,6 +12,7 @@ mod mounts;
 mod names;
 mod process;
 mod quantity;
+mod volumes;
 
 use std::collections::BTreeMap;
 
@@ -20,13 +21,14 @@ use serde_json::{Value, json};
 use crate::images::ImageConfig;
 
 pub use devices::{MAX_GPUS, gpus_of};
-pub(crate) use mounts::clean;
-pub use mounts::{COPIED_PREFIX, FileVolume, VolumeKind, mount_volume, volume_kind};
+pub use mounts::COPIED_PREFIX;
+pub(crate) use mounts::{SERVICE_ACCOUNT, clean};
 pub use names::pod_name;
 pub(crate) use names::{GENERATED_JOB, GENERATED_POD, MAX_CRON_JOB, MAX_HOSTNAME, pod_pattern};
 pub use process::SERVICE_LINKS_DEFAULT;
 pub(crate) use process::argv;
-use quantity::Quantity;
+pub(crate) use quantity::Quantity;
+pub use volumes::{FileVolume, VolumeKind, mount_volume, mounted_file, volume_kind};
 
 /// Opens and closes a mark of [`PodInstance::symbolic`]. Neither YAML nor images nor ConfigMaps may hold this character
 /// ([`control_character`]), so no value of a user passes for a mark.
@@ -269,6 +271,13 @@ pub fn container_request(
     let reference =
         text(container, "image").ok_or_else(|| RequestError::Missing { path: path.clone(), what: "`image`".into() })?;
     process::check_image(image, &path)?;
+    if let Some(volume) = open_volumes(container, image).first() {
+        return Err(RequestError::Refused {
+            path,
+            reason: format!("the image has a VOLUME `{volume}`, where the host would mount a directory of its own"),
+            hint: "mount a volume of the pod there; `generate` does, with an `emptyDir`".into(),
+        });
+    }
     let mut annotations = json!({
         "io.katacontainers.pkg.oci.bundle_path": bundle_path(container_id),
         "io.katacontainers.pkg.oci.container_type": "pod_container",
@@ -298,6 +307,22 @@ pub fn container_request(
         cgroups_path: format!("/kubepods/besteffort/pod{}/{container_id}", instance.uid),
         pidns: shares_pid_namespace(pod),
     }))
+}
+
+/// The VOLUMEs of an image at which the container mounts nothing, so that containerd would mount a directory of the host.
+pub(crate) fn open_volumes(container: &Value, image: &ImageConfig) -> Vec<String> {
+    let mounts = container["volumeMounts"].as_array().into_iter().flatten();
+    let mut covered: Vec<_> = mounts.filter_map(|mount| mount["mountPath"].as_str().map(clean)).collect();
+    let mut open = Vec::new();
+    for volume in &image.volumes {
+        // A relative path is one from the root.
+        let volume = clean(&format!("/{volume}"));
+        if !covered.contains(&volume) {
+            covered.push(volume.clone());
+            open.push(volume);
+        }
+    }
+    open
 }
 
 /// The request that writes one file, directory or symbolic link below [`COPIED_PREFIX`] (`CopyFileRequest`). The

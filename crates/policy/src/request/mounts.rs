@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
 
+use super::volumes::{VolumeKind, sub_path, volume_kind};
 use super::{MARK, RequestError, control_character, text};
 use protocol::Digest;
 
@@ -13,66 +14,12 @@ pub const COPIED_PREFIX: &str = "/run/kata-containers/shared/containers/";
 /// Where the kubelet puts a file for a container's last words.
 const TERMINATION_LOG: &str = "/dev/termination-log";
 
+/// Where Kubernetes mounts the API server's token.
+pub(crate) const SERVICE_ACCOUNT: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
+
 /// Where memory-backed volumes of the sandbox lie.
 const EPHEMERAL: &str = "/run/kata-containers/sandbox/ephemeral";
 const SHM: &str = "/run/kata-containers/sandbox/shm";
-
-/// A volume whose files the kubelet writes.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum FileVolume {
-    /// `configMap`.
-    ConfigMap,
-    /// `secret`.
-    Secret,
-    /// `downwardAPI`.
-    DownwardApi,
-}
-
-/// What a volume of a pod is to the guest.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum VolumeKind {
-    /// `emptyDir` with `medium: Memory`: a tmpfs in guest memory, shared by the containers of the pod.
-    Memory,
-    /// `emptyDir`: a directory in the guest, on whatever the guest has.
-    Directory,
-    /// Files that the host copies in, per container, read-only.
-    Files(FileVolume),
-    /// `persistentVolumeClaim`: the host's directory.
-    Claim,
-}
-
-/// The kind of one element of `spec.volumes`.
-pub fn volume_kind(volume: &Value) -> Result<VolumeKind, RequestError> {
-    let name = text(volume, "name").unwrap_or_default();
-    let path = format!("volumes.{name}");
-    let mut kinds = volume.as_object().into_iter().flatten().map(|(key, _)| key).filter(|key| *key != "name");
-    let (kind, more) = (kinds.next(), kinds.next());
-    if more.is_some() {
-        return Err(RequestError::Invalid { path, reason: "a volume has one source".into() });
-    }
-    match kind.map(String::as_str) {
-        // A volume without a source is an emptyDir.
-        None => Ok(VolumeKind::Directory),
-        Some("emptyDir") => match volume["emptyDir"]["medium"].as_str().unwrap_or_default() {
-            "Memory" => Ok(VolumeKind::Memory),
-            "" => Ok(VolumeKind::Directory),
-            other => Err(RequestError::Unsupported { path, what: format!("medium `{other}`") }),
-        },
-        Some("configMap") => Ok(VolumeKind::Files(FileVolume::ConfigMap)),
-        Some("secret") => Ok(VolumeKind::Files(FileVolume::Secret)),
-        Some("downwardAPI") => Ok(VolumeKind::Files(FileVolume::DownwardApi)),
-        Some("persistentVolumeClaim") => Ok(VolumeKind::Claim),
-        Some(other) => Err(RequestError::Unsupported { path, what: format!("a volume of type `{other}`") }),
-    }
-}
-
-/// The volume that a container mounts at `destination`.
-pub fn mount_volume<'a>(pod: &'a Value, container: &Value, destination: &str) -> Option<&'a Value> {
-    let mounts = container["volumeMounts"].as_array()?;
-    let mount = mounts.iter().find(|mount| mount["mountPath"].as_str().map(clean) == Some(clean(destination)))?;
-    let name = mount["name"].as_str()?;
-    pod["spec"]["volumes"].as_array()?.iter().find(|volume| volume["name"].as_str() == Some(name))
-}
 
 pub(super) fn root_path(container_id: &str) -> String {
     format!("/run/kata-containers/{container_id}/rootfs")
@@ -161,11 +108,7 @@ pub(super) fn container_mounts(
     let mut own = Vec::new();
     for (index, wanted) in container["volumeMounts"].as_array().into_iter().flatten().enumerate() {
         let path = format!("{path}.volumeMounts[{index}]");
-        for field in wanted.as_object().into_iter().flatten().map(|(key, _)| key) {
-            if !["name", "mountPath", "readOnly"].contains(&field.as_str()) {
-                return Err(RequestError::Unsupported { path, what: format!("`{field}`") });
-            }
-        }
+        mount_fields(wanted, &path)?;
         // The kubelet and containerd hand the path on as it is written.
         let destination = text(wanted, "mountPath").filter(|path| path.starts_with('/') && clean(path).len() > 1);
         let Some(destination) = destination else {
@@ -185,26 +128,34 @@ pub(super) fn container_mounts(
             let options = ["rbind", "rprivate", if read_only { "ro" } else { "rw" }];
             own.push(mount(destination, source, "bind", &options));
         };
-        match volume_kind(volume)? {
+        let kind = volume_kind(volume)?;
+        // A single file is copied like a volume: the kubelet hands on the file itself.
+        sub_path(wanted, kind, &path)?;
+        // The shim says the group of a volume, unless it is root's.
+        let group = pod["spec"]["securityContext"]["fsGroup"].as_u64().filter(|group| *group != 0);
+        let group = group.map(|group| format!("fsgid={group}"));
+        match kind {
             VolumeKind::Memory => {
                 let point = format!("{EPHEMERAL}/{name}");
                 push(&point, read_only);
-                let group = pod["spec"]["securityContext"]["fsGroup"].as_u64();
-                let options: Vec<_> = group.map(|gid| format!("fsgid={gid}")).into_iter().collect();
+                let options: Vec<_> = group.into_iter().collect();
                 add_storage(&mut storages, storage("ephemeral", "tmpfs", "tmpfs", &options, &point));
             }
             VolumeKind::Directory => {
                 let point = format!("{COPIED_PREFIX}{sandbox_id}/rootfs/local/{name}");
                 push(&point, read_only);
-                add_storage(&mut storages, storage("local", "local", "local", &["mode=0777".into()], &point));
+                let options: Vec<_> = Some("mode=0777".to_owned()).into_iter().chain(group).collect();
+                add_storage(&mut storages, storage("local", "local", "local", &options, &point));
             }
             VolumeKind::Files(_) => push(&copied(container_id, destination), true),
             VolumeKind::Claim => push(&copied(container_id, destination), read_only),
         }
     }
-    if pod["spec"]["automountServiceAccountToken"] == json!(true) {
-        let destination = "/var/run/secrets/kubernetes.io/serviceaccount";
-        own.push(mount(destination, &copied(container_id, destination), "bind", &["rbind", "rprivate", "ro"]));
+    // Kubernetes mounts nothing there if the container does.
+    let taken = own.iter().any(|mount| mount["destination"].as_str().map(clean).as_deref() == Some(SERVICE_ACCOUNT));
+    if pod["spec"]["automountServiceAccountToken"] == json!(true) && !taken {
+        let source = copied(container_id, SERVICE_ACCOUNT);
+        own.push(mount(SERVICE_ACCOUNT, &source, "bind", &["rbind", "rprivate", "ro"]));
     }
     let log = text(container, "terminationMessagePath").unwrap_or(TERMINATION_LOG);
     if !log.starts_with('/') || clean(log).len() < 2 || log.split('/').any(|part| part == "..") {
@@ -232,6 +183,26 @@ pub(super) fn container_mounts(
         }
     }
     Ok((mounts, storages))
+}
+
+/// Refuses by name what an element of `volumeMounts` may hold beside its names, and the runtime would have to do.
+fn mount_fields(mount: &Value, path: &str) -> Result<(), RequestError> {
+    for (field, value) in mount.as_object().into_iter().flatten() {
+        let hint = match (field.as_str(), value.as_str()) {
+            ("name" | "mountPath" | "readOnly" | "subPath" | "subPathExpr", _) => continue,
+            _ if value.is_null() => continue,
+            ("mountPropagation", Some("None")) | ("recursiveReadOnly", Some("Disabled")) => continue,
+            ("mountPropagation", _) => "mounts do not pass between host and guest; leave it out",
+            ("recursiveReadOnly", _) => "`readOnly: true` is what the guest does",
+            _ => "a mount has `name`, `mountPath`, `readOnly` and `subPath`",
+        };
+        return Err(RequestError::Refused {
+            path: format!("{path}.{field}"),
+            reason: "not supported".into(),
+            hint: hint.to_owned(),
+        });
+    }
+    Ok(())
 }
 
 /// A volume that is mounted twice is one storage.

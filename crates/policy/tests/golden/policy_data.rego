@@ -48,6 +48,7 @@ policy_data := {
    "image": "localhost:5000/casemate/digits:1@sha256:5abfdd9223ccd9cbafdfd5b969650ca76e18186f703bb21214c62baa552ab295",
    "args": [
     "/casemate/bin/launch",
+    "server",
     "--",
     "/casemate-serve",
     "--model",

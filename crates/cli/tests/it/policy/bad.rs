@@ -2,6 +2,7 @@
 
 use protocol::initdata::ANNOTATION;
 
+use super::recordings::{lines, recording};
 use super::*;
 
 /// Exit code and a part of what is said, for each wrong input.

@@ -1,0 +1,267 @@
+//! What of a pod is refused by name: what the policy could not bind, it must not pretend to.
+
+use std::collections::BTreeSet;
+
+use serde_json::{Value, json};
+
+use super::super::error::GenerateError;
+use super::super::inject;
+use super::super::schema;
+use super::{Context, string};
+use crate::request::{MAX_CRON_JOB, MAX_HOSTNAME, VolumeKind, clean, mount_volume, volume_kind};
+
+/// Where initializer and launcher have their files: the host's word must not reach there.
+pub(super) const RESERVED_PATHS: [&str; 3] = ["/casemate", "/casemate-in", "/casemate-files"];
+
+/// The agent enforces neither seccomp nor AppArmor profiles: one of the user's own must not be dropped in silence.
+pub(super) fn profile(context: &Context<'_>, profile: &Value, path: &str) -> Result<(), GenerateError> {
+    match profile["type"].as_str() {
+        None if profile.is_null() => Ok(()),
+        Some("RuntimeDefault" | "Unconfined") => Ok(()),
+        _ => {
+            let hint =
+                "only `RuntimeDefault` and `Unconfined` may stand there, and neither is enforced inside the guest";
+            Err(context.refuse(path, "a profile that the guest would not enforce", Some(hint.into())))
+        }
+    }
+}
+
+/// Refuses by name what the policy could not bind.
+pub(super) fn check_fields(context: &Context<'_>, pod: &Value) -> Result<(), GenerateError> {
+    let spec = &pod["spec"];
+    schema::check(pod).map_err(|error| context.refuse(&error.path, error.reason, error.hint))?;
+    for field in ["hostNetwork", "hostPID", "hostIPC"] {
+        if spec[field] == json!(true) {
+            let hint = "a confidential pod has its own".to_owned();
+            return Err(context.refuse(&format!("spec.{field}"), "not supported", Some(hint)));
+        }
+    }
+    for path in ["seccompProfile", "appArmorProfile"] {
+        profile(context, &spec["securityContext"][path], &format!("spec.securityContext.{path}"))?;
+    }
+    if spec["containers"].as_array().is_none_or(Vec::is_empty) {
+        return Err(context.refuse("spec.containers", "a pod needs a container", None));
+    }
+    let label = "letters a to z, digits and `-`, at most 63, with a letter or digit at both ends";
+    for list in ["initContainers", "containers", "volumes"] {
+        let mut names = BTreeSet::new();
+        for (index, item) in spec[list].as_array().into_iter().flatten().enumerate() {
+            let name = string(&item["name"]);
+            if !is_label(&name) {
+                let reason =
+                    if name.is_empty() { "`name` is missing".into() } else { format!("`{name}` is no valid name") };
+                return Err(context.refuse(&format!("spec.{list}[{index}]"), reason, Some(label.into())));
+            }
+            if !names.insert(name.clone()) {
+                return Err(context.refuse(
+                    &format!("spec.{list}[{index}]"),
+                    format!("the name `{name}` is there twice"),
+                    None,
+                ));
+            }
+        }
+    }
+    for list in ["initContainers", "containers"] {
+        for container in spec[list].as_array().into_iter().flatten() {
+            let path = format!("spec.{list}.{}", string(&container["name"]));
+            let security = &container["securityContext"];
+            for field in ["seccompProfile", "appArmorProfile"] {
+                profile(context, &security[field], &format!("{path}.securityContext.{field}"))?;
+            }
+            // Also where nothing is injected: the host would run the command, and the policy lets it run none.
+            if container["lifecycle"].as_object().is_some_and(|hooks| !hooks.is_empty()) {
+                let hint = "the policy lets the host start nothing inside a container; do it in the program itself";
+                return Err(context.refuse(&format!("{path}.lifecycle"), "hooks are not supported", Some(hint.into())));
+            }
+            for probe in ["startupProbe", "readinessProbe", "livenessProbe"] {
+                if !container[probe]["exec"].is_null() {
+                    let hint = "the policy lets the host start nothing inside a container; use `httpGet`, `tcpSocket` or \
+                                `grpc`";
+                    let reason = "a probe that runs a command is not supported";
+                    return Err(context.refuse(&format!("{path}.{probe}"), reason, Some(hint.into())));
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+pub(super) fn is_label(name: &str) -> bool {
+    let edge = |c: Option<char>| c.is_some_and(|c| c != '-');
+    edge(name.chars().next())
+        && edge(name.chars().last())
+        && name.len() <= MAX_HOSTNAME
+        && name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-')
+}
+
+/// Refuses resources whose pods would have other names or host names than the policy can say.
+pub(super) fn check_naming(context: &Context<'_>, pod: &Value) -> Result<(), GenerateError> {
+    let object = context.object;
+    let value = context.inputs.value(object);
+    let refuse = |path: &str, reason: String, hint: &str| {
+        Err(GenerateError::Resource {
+            place: context.inputs.place(object, &path.replace('.', "/")),
+            resource: object.title(),
+            reason: format!("`{path}`: {reason}"),
+            hint: Some(hint.to_owned()),
+        })
+    };
+    let job = match object.kind.as_str() {
+        "Job" => Some("spec.completionMode"),
+        "CronJob" => Some("spec.jobTemplate.spec.completionMode"),
+        _ => None,
+    };
+    if let Some(path) = job {
+        let mode = value.pointer(&format!("/{}", path.replace('.', "/"))).unwrap_or(&Value::Null);
+        if !mode.is_null() && *mode != json!("NonIndexed") {
+            let reason = "the host chooses the index of a pod, and nothing binds it".to_owned();
+            return refuse(path, reason, "let the program take its work from a queue, or write a Job for each index");
+        }
+    }
+    if object.kind == "CronJob" && object.name.len() > MAX_CRON_JOB {
+        let reason = format!("longer than {MAX_CRON_JOB} characters, which Kubernetes refuses for a CronJob");
+        return refuse("metadata.name", reason, "the minute is added to the name");
+    }
+    match &pod["spec"]["hostname"] {
+        Value::String(name) if !is_label(name) => {
+            let hint = "letters a to z, digits and `-`, at most 63".to_owned();
+            return Err(context.refuse("spec.hostname", format!("`{name}` is no host name"), Some(hint)));
+        }
+        Value::String(_) => {}
+        _ => {
+            // The kubelet cuts a host name at 63 characters and then at the last letter or digit.
+            let last = value["spec"]["replicas"].as_u64().unwrap_or(1).saturating_sub(1);
+            let ordinal = if object.kind == "StatefulSet" { format!("-{last}").len() } else { 0 };
+            let whole = ["Pod", "StatefulSet"].contains(&object.naming.0.as_str());
+            if whole && object.name.len() + ordinal > MAX_HOSTNAME {
+                let reason =
+                    format!("the pod's name, which is its host name, is longer than {MAX_HOSTNAME} characters");
+                return refuse("metadata.name", reason, "shorten it, or set `spec.hostname`");
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The claims that a StatefulSet makes for each of its pods, as the volumes that the pods will have.
+pub(super) fn claim_templates(context: &Context<'_>, pod: &Value) -> Result<Vec<Value>, GenerateError> {
+    if context.object.kind != "StatefulSet" {
+        return Ok(Vec::new());
+    }
+    let refuse = |index: Option<usize>, reason: String, hint: Option<&str>| {
+        let path = index.map_or(String::new(), |index| format!("/{index}"));
+        Err(GenerateError::Resource {
+            place: context.inputs.place(context.object, &format!("spec/volumeClaimTemplates{path}")),
+            resource: context.object.title(),
+            reason: format!(
+                "`spec.volumeClaimTemplates{}`: {reason}",
+                index.map_or(String::new(), |i| format!("[{i}]"))
+            ),
+            hint: hint.map(str::to_owned),
+        })
+    };
+    let templates = match &context.inputs.value(context.object)["spec"]["volumeClaimTemplates"] {
+        Value::Null => return Ok(Vec::new()),
+        Value::Array(templates) => templates,
+        _ => return refuse(None, "not a list".into(), None),
+    };
+    let mut volumes: Vec<Value> = Vec::new();
+    for (index, template) in templates.iter().enumerate() {
+        let name = string(&template["metadata"]["name"]);
+        if !is_label(&name) {
+            return refuse(Some(index), format!("`{name}` is no valid `metadata.name`"), None);
+        }
+        if inject::is_ours(&json!(name)) {
+            return refuse(Some(index), format!("the name `{name}` is reserved"), Some("choose another"));
+        }
+        if template["spec"]["volumeMode"] == json!("Block") {
+            return refuse(Some(index), "a block device is not supported".into(), Some("leave out `volumeMode`"));
+        }
+        let own = pod["spec"]["volumes"].as_array().into_iter().flatten().chain(&volumes);
+        if own.into_iter().any(|volume| volume["name"] == json!(name)) {
+            let hint = "the claim would take the place of the other volume";
+            return refuse(Some(index), format!("another volume has the name `{name}`"), Some(hint));
+        }
+        volumes.push(json!({"name": name, "persistentVolumeClaim": {"claimName": name}}));
+    }
+    Ok(volumes)
+}
+
+/// Refuses volumes of the user where initializer and launcher have their files. A claim at `/casemate/bin` would
+/// otherwise put the host's program in the launcher's place.
+pub(super) fn reserved_paths(context: &Context<'_>, pod: &Value) -> Result<(), GenerateError> {
+    let covers = |path: &str| {
+        let path = clean(path);
+        let at_or_below = |inner: &str, outer: &str| {
+            inner == outer || outer == "/" || inner.strip_prefix(outer).is_some_and(|rest| rest.starts_with('/'))
+        };
+        RESERVED_PATHS.iter().find(|own| at_or_below(&path, own) || at_or_below(own, &path))
+    };
+    for list in ["initContainers", "containers"] {
+        for container in pod["spec"][list].as_array().into_iter().flatten() {
+            let path = format!("spec.{list}.{}", string(&container["name"]));
+            let mounts = container["volumeMounts"].as_array().into_iter().flatten().enumerate();
+            let mounts = mounts.map(|(index, mount)| (format!("volumeMounts[{index}].mountPath"), &mount["mountPath"]));
+            let log = ("terminationMessagePath".to_owned(), &container["terminationMessagePath"]);
+            for (field, value) in mounts.chain([log]) {
+                let Some(text) = value.as_str() else { continue };
+                // The kubelet takes a relative path for one from the root.
+                let absolute = format!("/{}", text.trim_start_matches('/'));
+                if let Some(own) = covers(&absolute) {
+                    let reason = format!("`{text}` reaches `{own}`, which belongs to the initializer and the launcher");
+                    let hint = "choose another path; secrets are in `/casemate/secrets` without a volume".to_owned();
+                    return Err(context.refuse(&format!("{path}.{field}"), reason, Some(hint)));
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Refuses mounts below a volume whose content is the host's: a symbolic link in it, where the mount is to be, would
+/// lead the mount anywhere, the launcher's directory included.
+pub(super) fn below_the_hosts(
+    context: &Context<'_>,
+    pod: &Value,
+    container: &Value,
+    request: &Value,
+) -> Result<(), GenerateError> {
+    let of_host = |mount: &&Value| {
+        let volume = mount["mountPath"].as_str().and_then(|path| mount_volume(pod, container, path));
+        volume.is_some_and(|volume| matches!(volume_kind(volume), Ok(VolumeKind::Claim | VolumeKind::Files(_))))
+    };
+    for mount in container["volumeMounts"].as_array().into_iter().flatten().filter(of_host) {
+        let outer = clean(mount["mountPath"].as_str().unwrap_or_default());
+        let all = request["OCI"]["Mounts"].as_array().into_iter().flatten();
+        let below = |inner: &&str| clean(inner).strip_prefix(&outer).is_some_and(|rest| rest.starts_with('/'));
+        if let Some(inner) = all.filter_map(|mount| mount["destination"].as_str()).find(below) {
+            let path = format!("spec.containers.{}.volumeMounts", string(&container["name"]));
+            let reason = format!(
+                "`{inner}` is mounted inside `{outer}`, whose content is the host's: a link there would lead the mount elsewhere"
+            );
+            let hint = "mount it beside and not inside the claim".to_owned();
+            return Err(context.refuse(&path, reason, Some(hint)));
+        }
+    }
+    Ok(())
+}
+
+/// Writes the paths of mounts as they are meant: the rules compare text, and `/data/` hides `/data/x` from them.
+pub(super) fn clean_paths(pod: &mut Value, notices: &mut Vec<String>) {
+    for list in ["initContainers", "containers"] {
+        let items = pod["spec"].get_mut(list).and_then(Value::as_array_mut);
+        for container in items.into_iter().flatten() {
+            let name = string(&container["name"]);
+            let mounts = container.get_mut("volumeMounts").and_then(Value::as_array_mut);
+            for mount in mounts.into_iter().flatten() {
+                let Some(path) = mount["mountPath"].as_str().filter(|path| path.starts_with('/')) else { continue };
+                let cleaned = clean(path);
+                if cleaned != path {
+                    notices
+                        .push(format!("container `{name}`: `mountPath: {path}` became `{cleaned}`, which is the same"));
+                    mount["mountPath"] = json!(cleaned);
+                }
+            }
+        }
+    }
+}

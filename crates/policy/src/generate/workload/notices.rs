@@ -1,0 +1,111 @@
+//! What a pod may do and what its programs trust, for the user to know.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Value, json};
+
+use super::super::error::GenerateError;
+use super::super::inject::{self, INITIALIZER, MESH};
+use super::check::below_the_hosts;
+use super::{Context, containers, list_annotation, string};
+use crate::images::ImageConfig;
+use crate::request::{PodInstance, VolumeKind, container_request, symbolic_container_id, volume_kind};
+
+/// Capabilities that a pod's containers may have though they endanger it: `NET_ADMIN,SYS_ADMIN`.
+pub const CAPABILITIES_ANNOTATION: &str = "casemate.dev/allow-capabilities";
+
+/// What root can do with a capability to the containers beside it.
+pub(super) const POWERS: [(&str, &str); 3] = [
+    ("CAP_SETUID", "become the mesh's user and ask for Evidence in its place"),
+    ("CAP_NET_ADMIN", "change the pod's firewall"),
+    ("CAP_SYS_ADMIN", "enter the namespaces of other containers"),
+];
+
+/// Refuses containers that could undo what initializer and mesh do, and says which could try.
+pub(super) fn powers(
+    context: &Context<'_>,
+    pod: &Value,
+    configs: &BTreeMap<String, ImageConfig>,
+    config: &PodInstance,
+    notices: &mut Vec<String>,
+) -> Result<(), GenerateError> {
+    let allowed: Vec<String> = list_annotation(pod, CAPABILITIES_ANNOTATION)
+        .iter()
+        .map(|name| name.to_ascii_uppercase())
+        .map(|name| format!("CAP_{}", name.strip_prefix("CAP_").unwrap_or(&name)))
+        .collect();
+    let none = ImageConfig::default();
+    for container in containers(pod) {
+        let name = string(&container["name"]);
+        if [INITIALIZER, MESH].contains(&name.as_str()) {
+            continue;
+        }
+        let image = configs.get(&name).unwrap_or(&none);
+        let request = container_request(pod, container, image, config, &symbolic_container_id());
+        let mut request = request.map_err(|error| context.request(error))?;
+        below_the_hosts(context, pod, container, &request)?;
+        let process = request["OCI"]["Process"].take();
+        let user = &process["User"];
+        let of_mesh = json!(inject::MESH_USER);
+        let groups = user["AdditionalGids"].as_array().is_some_and(|groups| groups.contains(&of_mesh));
+        if groups || user["UID"] == of_mesh || user["GID"] == of_mesh {
+            let reason = format!("{} is the mesh's user and group", inject::MESH_USER);
+            let hint = "it could ask for Evidence in the mesh's place; let the container run as another".to_owned();
+            return Err(context.refuse(&format!("spec.containers.{name}"), reason, Some(hint)));
+        }
+        let sets = process["Capabilities"]["Effective"].as_array();
+        let has = |capability: &str| sets.is_some_and(|set| set.contains(&json!(capability)));
+        for capability in ["CAP_NET_ADMIN", "CAP_SYS_ADMIN"] {
+            if has(capability) && !allowed.iter().any(|allowed| allowed == capability) {
+                let short = capability.trim_start_matches("CAP_");
+                let path = format!("spec.containers.{name}.securityContext.capabilities.add");
+                let hint = format!("if it must be, annotate the pod with `{CAPABILITIES_ANNOTATION}: \"{short}\"`");
+                return Err(context.refuse(&path, format!("`{short}` lets it undo the pod's firewall"), Some(hint)));
+            }
+        }
+        let can: Vec<_> = POWERS
+            .iter()
+            .filter(|(capability, _)| user["UID"] == json!(0) && has(capability))
+            .map(|(capability, what)| format!("with {capability} it can {what}"))
+            .collect();
+        if !can.is_empty() {
+            notices.push(format!("container `{name}` runs as root: {}", can.join(", ")));
+        }
+    }
+    Ok(())
+}
+
+/// Contents that no digest binds.
+pub(super) fn host_words(pod: &Value, injected: bool, notices: &mut Vec<String>) {
+    for volume in pod["spec"]["volumes"].as_array().into_iter().flatten() {
+        let name = string(&volume["name"]);
+        match volume_kind(volume) {
+            Ok(VolumeKind::Claim) => notices.push(format!("volume `{name}`: what is in the claim is the host's word")),
+            Ok(VolumeKind::Files(kind)) if name != inject::PODINFO_VOLUME => {
+                let bound = injected && kind.is_known();
+                if !bound {
+                    notices.push(format!("volume `{name}`: its files are the host's word"));
+                }
+            }
+            _ => {}
+        }
+    }
+    let default = |context: &Value| {
+        ["seccompProfile", "appArmorProfile"].iter().any(|field| context[*field]["type"] == json!("RuntimeDefault"))
+    };
+    let own = containers(pod).into_iter().any(|container| default(&container["securityContext"]));
+    if own || default(&pod["spec"]["securityContext"]) {
+        notices.push("seccomp and AppArmor profiles are not enforced inside the guest".into());
+    }
+    for container in containers(pod) {
+        let from = |source: &Value| !source["secretRef"].is_null() || !source["valueFrom"]["secretKeyRef"].is_null();
+        let lists = [&container["env"], &container["envFrom"]];
+        if lists.into_iter().flat_map(|list| list.as_array().into_iter().flatten()).any(from) {
+            notices.push(format!(
+                "container `{}`: a Secret in a variable stands in the policy, where the operator can read it; \
+                 `casemate secret put` keeps one from the operator",
+                string(&container["name"])
+            ));
+        }
+    }
+}

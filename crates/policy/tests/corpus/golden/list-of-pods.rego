@@ -1,0 +1,187 @@
+# Pod/front is `front`
+#   `automountServiceAccountToken` was set to false: a token of an untrusted API server is of no use; set it to true if the program calls Kubernetes
+#   `enableServiceLinks` was set to false: the host could otherwise choose variables of the program; set it to true if the program finds Services by their variables
+#   port 8080 (Service `front`): TLS ends in the pod, callers need no certificate; annotate the pod with `casemate.dev/servicemesh-ingress: port-8080#8080#false` to demand one of the mesh
+#   its guest needs 256 overhead + 64 casemate-mesh = 320 MiB: `web` says nothing of memory and counts as none
+# Pod/back is `back`
+#   `automountServiceAccountToken` was set to false: a token of an untrusted API server is of no use; set it to true if the program calls Kubernetes
+#   `enableServiceLinks` was set to false: the host could otherwise choose variables of the program; set it to true if the program finds Services by their variables
+#   its guest needs 256 overhead + 64 casemate-mesh = 320 MiB: `cart` says nothing of memory and counts as none
+# Pod/debug is not confidential: it has no `runtimeClassName: casemate`
+# resources without `metadata.namespace` are bound to the namespace `default`; `--namespace` binds them to another
+#-      image: registry.example.com/shop/web:2.4.1   # the same as in production
+#-      image: registry.example.com/shop/cart:2.4.1
+
+# Pod/front
+policy_data := {
+ "containers": {
+  "web": {
+   "annotations": {"io.kubernetes.cri.container-name":"web"},
+   "args": ["/casemate/bin/launch","web","--","/app/web"],
+   "capabilities": [
+    "CAP_CHOWN",
+    "CAP_DAC_OVERRIDE",
+    "CAP_FSETID",
+    "CAP_FOWNER",
+    "CAP_MKNOD",
+    "CAP_NET_RAW",
+    "CAP_SETGID",
+    "CAP_SETUID",
+    "CAP_SETFCAP",
+    "CAP_SETPCAP",
+    "CAP_NET_BIND_SERVICE",
+    "CAP_SYS_CHROOT",
+    "CAP_KILL",
+    "CAP_AUDIT_WRITE"
+   ],
+   "cwd": "/app",
+   "env": ["PATH=/app"],
+   "env_from": {"HOSTNAME":"hostname"},
+   "images": [
+    "registry.example.com/shop/web:2.4.1@sha256:2e155ae4",
+    "registry.example.com/shop/web@sha256:2e155ae4"
+   ],
+   "mounts": [
+    {"destination":"/casemate","options":["rbind","rprivate","ro"],"source":"/run/kata-containers/sandbox/ephemeral/casemate","type_":"bind"},
+    {"destination":"/etc/hostname","options":["rbind","rprivate","rw"],"source":"/run/kata-containers/shared/containers/$(cid)-$(rand)-hostname","type_":"bind"},
+    {"destination":"/etc/resolv.conf","options":["rbind","rprivate","rw"],"source":"/run/kata-containers/shared/containers/$(cid)-$(rand)-resolv.conf","type_":"bind"}
+   ],
+   "no_new_privileges": false,
+   "readonly_root": false,
+   "storages": [{"driver":"ephemeral","fstype":"tmpfs","mount_point":"/run/kata-containers/sandbox/ephemeral/casemate","options":[],"source":"tmpfs"}],
+   "terminal": false,
+   "type": "container",
+   "user": {"AdditionalGids":[65532],"GID":65532,"UID":65532}
+  }
+ },
+ "copies": {"files":["hostname","hosts","resolv.conf","termination-log"],"trees":["podinfo"]},
+ "hostname": "^front$",
+ "hostname_is_fixed": false,
+ "logs": true,
+ "namespace": "default",
+ "pause": {
+  "annotations": {},
+  "args": ["/pause"],
+  "capabilities": [
+   "CAP_CHOWN",
+   "CAP_DAC_OVERRIDE",
+   "CAP_FSETID",
+   "CAP_FOWNER",
+   "CAP_MKNOD",
+   "CAP_NET_RAW",
+   "CAP_SETGID",
+   "CAP_SETUID",
+   "CAP_SETFCAP",
+   "CAP_SETPCAP",
+   "CAP_NET_BIND_SERVICE",
+   "CAP_SYS_CHROOT",
+   "CAP_KILL",
+   "CAP_AUDIT_WRITE"
+  ],
+  "cwd": "/",
+  "env": ["PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"],
+  "env_from": {},
+  "mounts": [
+   {"destination":"/etc/resolv.conf","options":["rbind","ro","nosuid","nodev","noexec"],"source":"/run/kata-containers/shared/containers/$(cid)-$(rand)-resolv.conf","type_":"bind"}
+  ],
+  "no_new_privileges": true,
+  "readonly_root": true,
+  "storages": [],
+  "sysctl": {},
+  "terminal": false,
+  "type": "sandbox",
+  "user": {"AdditionalGids":[65535],"GID":65535,"UID":65535}
+ },
+ "pidns": false,
+ "pod": "^front$",
+ "sandbox_storages": [{"driver":"ephemeral","fstype":"tmpfs","mount_point":"/run/kata-containers/sandbox/shm","options":["noexec","nosuid","nodev","mode=1777","size=67108864"],"source":"shm"}],
+ "services": ["KUBERNETES"],
+ "signals": ["web"]
+}
+
+# Pod/back
+policy_data := {
+ "containers": {
+  "cart": {
+   "annotations": {"io.kubernetes.cri.container-name":"cart"},
+   "args": ["/casemate/bin/launch","cart","--","/app/cart"],
+   "capabilities": [
+    "CAP_CHOWN",
+    "CAP_DAC_OVERRIDE",
+    "CAP_FSETID",
+    "CAP_FOWNER",
+    "CAP_MKNOD",
+    "CAP_NET_RAW",
+    "CAP_SETGID",
+    "CAP_SETUID",
+    "CAP_SETFCAP",
+    "CAP_SETPCAP",
+    "CAP_NET_BIND_SERVICE",
+    "CAP_SYS_CHROOT",
+    "CAP_KILL",
+    "CAP_AUDIT_WRITE"
+   ],
+   "cwd": "/app",
+   "env": ["PATH=/app:/usr/bin","PORT=7070","REDIS_ADDR=sessions:6379"],
+   "env_from": {"HOSTNAME":"hostname"},
+   "images": [
+    "registry.example.com/shop/cart:2.4.1@sha256:3e1b87c6",
+    "registry.example.com/shop/cart@sha256:3e1b87c6"
+   ],
+   "mounts": [
+    {"destination":"/casemate","options":["rbind","rprivate","ro"],"source":"/run/kata-containers/sandbox/ephemeral/casemate","type_":"bind"},
+    {"destination":"/etc/hostname","options":["rbind","rprivate","rw"],"source":"/run/kata-containers/shared/containers/$(cid)-$(rand)-hostname","type_":"bind"},
+    {"destination":"/etc/resolv.conf","options":["rbind","rprivate","rw"],"source":"/run/kata-containers/shared/containers/$(cid)-$(rand)-resolv.conf","type_":"bind"}
+   ],
+   "no_new_privileges": false,
+   "readonly_root": false,
+   "storages": [{"driver":"ephemeral","fstype":"tmpfs","mount_point":"/run/kata-containers/sandbox/ephemeral/casemate","options":[],"source":"tmpfs"}],
+   "terminal": false,
+   "type": "container",
+   "user": {"AdditionalGids":[10001],"GID":10001,"UID":10001}
+  }
+ },
+ "copies": {"files":["hostname","hosts","resolv.conf","termination-log"],"trees":["podinfo"]},
+ "hostname": "^back$",
+ "hostname_is_fixed": false,
+ "logs": true,
+ "namespace": "default",
+ "pause": {
+  "annotations": {},
+  "args": ["/pause"],
+  "capabilities": [
+   "CAP_CHOWN",
+   "CAP_DAC_OVERRIDE",
+   "CAP_FSETID",
+   "CAP_FOWNER",
+   "CAP_MKNOD",
+   "CAP_NET_RAW",
+   "CAP_SETGID",
+   "CAP_SETUID",
+   "CAP_SETFCAP",
+   "CAP_SETPCAP",
+   "CAP_NET_BIND_SERVICE",
+   "CAP_SYS_CHROOT",
+   "CAP_KILL",
+   "CAP_AUDIT_WRITE"
+  ],
+  "cwd": "/",
+  "env": ["PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"],
+  "env_from": {},
+  "mounts": [
+   {"destination":"/etc/resolv.conf","options":["rbind","ro","nosuid","nodev","noexec"],"source":"/run/kata-containers/shared/containers/$(cid)-$(rand)-resolv.conf","type_":"bind"}
+  ],
+  "no_new_privileges": true,
+  "readonly_root": true,
+  "storages": [],
+  "sysctl": {},
+  "terminal": false,
+  "type": "sandbox",
+  "user": {"AdditionalGids":[65535],"GID":65535,"UID":65535}
+ },
+ "pidns": false,
+ "pod": "^back$",
+ "sandbox_storages": [{"driver":"ephemeral","fstype":"tmpfs","mount_point":"/run/kata-containers/sandbox/shm","options":["noexec","nosuid","nodev","mode=1777","size=67108864"],"source":"shm"}],
+ "services": ["KUBERNETES"],
+ "signals": ["cart"]
+}

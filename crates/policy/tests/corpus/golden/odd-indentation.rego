@@ -1,0 +1,105 @@
+# Deployment/odd is `odd`
+#   `automountServiceAccountToken` was set to false: a token of an untrusted API server is of no use; set it to true if the program calls Kubernetes
+#   `enableServiceLinks` was set to false: the host could otherwise choose variables of the program; set it to true if the program finds Services by their variables
+#   container `odd`: `mountPath: /a/` became `/a`, which is the same
+#   container `odd`: `mountPath: //b//c` became `/b/c`, which is the same
+#   its guest needs 256 overhead + 64 casemate-mesh = 320 MiB: `odd` says nothing of memory and counts as none
+#   container `odd` runs as root: with CAP_SETUID it can become the mesh's user and ask for Evidence in its place
+# resources without `metadata.namespace` are bound to the namespace `default`; `--namespace` binds them to another
+#-          metadata: { labels: { app: odd } }
+#-                 image: 'python:3.12-slim'
+#-                 - { name: a, mountPath: /a/ }
+#-                   mountPath: "//b//c"
+
+# Deployment/odd
+policy_data := {
+ "containers": {
+  "odd": {
+   "annotations": {"io.kubernetes.cri.container-name":"odd"},
+   "args": ["/casemate/bin/launch","odd","--","python3","-m","http.server\n","8080","--bind","0.0.0.0"],
+   "capabilities": [
+    "CAP_CHOWN",
+    "CAP_DAC_OVERRIDE",
+    "CAP_FSETID",
+    "CAP_FOWNER",
+    "CAP_MKNOD",
+    "CAP_NET_RAW",
+    "CAP_SETGID",
+    "CAP_SETUID",
+    "CAP_SETFCAP",
+    "CAP_SETPCAP",
+    "CAP_NET_BIND_SERVICE",
+    "CAP_SYS_CHROOT",
+    "CAP_KILL",
+    "CAP_AUDIT_WRITE"
+   ],
+   "cwd": "/",
+   "env": ["PATH=/usr/local/bin:/usr/bin:/bin","PYTHON_VERSION=3.12.4","A=1","B=11","C=$(A)"],
+   "env_from": {"HOSTNAME":"hostname"},
+   "images": [
+    "docker.io/library/python:3.12-slim@sha256:beb21b1f",
+    "docker.io/library/python@sha256:beb21b1f"
+   ],
+   "mounts": [
+    {"destination":"/a","options":["rbind","rprivate","rw"],"source":"/run/kata-containers/shared/containers/$(sandbox)/rootfs/local/a","type_":"bind"},
+    {"destination":"/casemate","options":["rbind","rprivate","ro"],"source":"/run/kata-containers/sandbox/ephemeral/casemate","type_":"bind"},
+    {"destination":"/b/c","options":["rbind","rprivate","rw"],"source":"/run/kata-containers/shared/containers/$(sandbox)/rootfs/local/b","type_":"bind"},
+    {"destination":"/etc/hostname","options":["rbind","rprivate","rw"],"source":"/run/kata-containers/shared/containers/$(cid)-$(rand)-hostname","type_":"bind"},
+    {"destination":"/etc/resolv.conf","options":["rbind","rprivate","rw"],"source":"/run/kata-containers/shared/containers/$(cid)-$(rand)-resolv.conf","type_":"bind"}
+   ],
+   "no_new_privileges": false,
+   "readonly_root": false,
+   "storages": [
+    {"driver":"local","fstype":"local","mount_point":"/run/kata-containers/shared/containers/$(sandbox)/rootfs/local/a","options":["mode=0777"],"source":"local"},
+    {"driver":"local","fstype":"local","mount_point":"/run/kata-containers/shared/containers/$(sandbox)/rootfs/local/b","options":["mode=0777"],"source":"local"},
+    {"driver":"ephemeral","fstype":"tmpfs","mount_point":"/run/kata-containers/sandbox/ephemeral/casemate","options":[],"source":"tmpfs"}
+   ],
+   "terminal": false,
+   "type": "container",
+   "user": {"AdditionalGids":[0],"GID":0,"UID":0}
+  }
+ },
+ "copies": {"files":["hostname","hosts","resolv.conf","termination-log"],"trees":["podinfo"]},
+ "hostname": "^odd-[a-z0-9]{1,10}-[a-z0-9]{5}$",
+ "hostname_is_fixed": false,
+ "logs": true,
+ "namespace": "default",
+ "pause": {
+  "annotations": {},
+  "args": ["/pause"],
+  "capabilities": [
+   "CAP_CHOWN",
+   "CAP_DAC_OVERRIDE",
+   "CAP_FSETID",
+   "CAP_FOWNER",
+   "CAP_MKNOD",
+   "CAP_NET_RAW",
+   "CAP_SETGID",
+   "CAP_SETUID",
+   "CAP_SETFCAP",
+   "CAP_SETPCAP",
+   "CAP_NET_BIND_SERVICE",
+   "CAP_SYS_CHROOT",
+   "CAP_KILL",
+   "CAP_AUDIT_WRITE"
+  ],
+  "cwd": "/",
+  "env": ["PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"],
+  "env_from": {},
+  "mounts": [
+   {"destination":"/etc/resolv.conf","options":["rbind","ro","nosuid","nodev","noexec"],"source":"/run/kata-containers/shared/containers/$(cid)-$(rand)-resolv.conf","type_":"bind"}
+  ],
+  "no_new_privileges": true,
+  "readonly_root": true,
+  "storages": [],
+  "sysctl": {},
+  "terminal": false,
+  "type": "sandbox",
+  "user": {"AdditionalGids":[65535],"GID":65535,"UID":65535}
+ },
+ "pidns": false,
+ "pod": "^odd-[a-z0-9]{1,10}-[a-z0-9]{5}$",
+ "sandbox_storages": [{"driver":"ephemeral","fstype":"tmpfs","mount_point":"/run/kata-containers/sandbox/shm","options":["noexec","nosuid","nodev","mode=1777","size=67108864"],"source":"shm"}],
+ "services": ["KUBERNETES"],
+ "signals": ["odd"]
+}
