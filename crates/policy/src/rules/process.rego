@@ -27,13 +27,11 @@ allow_capabilities(capabilities, given) if {
 	}
 }
 
-capabilities_of(container) := {concat("", ["CAP_", name]) | some name in container.capabilities} if {
-	is_array(container.capabilities)
-}
+capabilities_of(container) := with_prefix(default_capabilities) if container.capabilities == "default"
 
-capabilities_of(container) := {concat("", ["CAP_", name]) | some name in default_capabilities} if {
-	container.capabilities == "default"
-}
+capabilities_of(container) := with_prefix(container.capabilities) if is_array(container.capabilities)
+
+with_prefix(names) := {concat("", ["CAP_", name]) | some name in names}
 
 default_capabilities := [
 	"CHOWN", "DAC_OVERRIDE", "FSETID", "FOWNER", "MKNOD", "NET_RAW", "SETGID", "SETUID", "SETFCAP", "SETPCAP",

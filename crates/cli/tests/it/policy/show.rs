@@ -308,6 +308,7 @@ fn what_is_dangerous_is_said_in_so_many_words() {
     server["exec"] = json!([["/bin/sh", "-c", "id; \u{1b}[2Jrm"]]);
     server["mounts"][1] = json!(["/etc/digits", "copied", "digits", "ro"]);
     server["mounts"][0] = json!(["/casemate", "bind", "/elsewhere", "rbind,rprivate,ro"]);
+    server["gpus"] = json!(2);
     server["new"] = json!({"a": 1});
     values["containers"].as_object_mut().expect("containers").retain(|name, _| name == "server");
     values["pidns"] = json!(true);
