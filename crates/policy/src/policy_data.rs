@@ -6,8 +6,9 @@ use serde_json::{Map, Value, json};
 
 use crate::images::ImageConfig;
 use crate::request::{
-    self, COPIED_PREFIX, MARK, PodInstance, RequestError, SERVICE_ACCOUNT, VolumeKind, container_request, is_passed_on,
-    mount_volume, mounted_file, pause_request, pod_pattern, sandbox_request, symbolic_container_id, volume_kind,
+    self, COPIED_PREFIX, MARK, PodInstance, RequestError, SERVICE_ACCOUNT, VolumeKind, commands, container_request,
+    is_passed_on, mount_volume, mounted_file, pause_request, pod_pattern, sandbox_request, symbolic_container_id,
+    volume_kind,
 };
 
 /// The rules, equal for all pods, as they are meant to be read.
@@ -149,7 +150,10 @@ pub(crate) fn policy_data(inputs: &PolicyInputs<'_>) -> Result<Value, RequestErr
         }
         copies.add(pod, container, &request, &inputs.openings)?;
         let mut record = record(&request, "container", pod);
-        if let Some(exec) = inputs.openings.exec.get(&name).filter(|exec| *signalled && !exec.is_empty()) {
+        // What the kubelet runs for probes and hooks, and what was opened besides.
+        let mut exec = inputs.openings.exec.get(&name).cloned().unwrap_or_default();
+        exec.extend(commands(container).into_iter().filter(|command| !exec.contains(command)).collect::<Vec<_>>());
+        if *signalled && !exec.is_empty() {
             record["exec"] = json!(exec);
         }
         if containers.insert(name.clone(), record).is_some() {
@@ -198,6 +202,42 @@ fn template(value: &Value) -> Value {
         }
     }
     Value::String(out)
+}
+
+/// What the rules compare a variable with whose value the cluster knows: a kind of value, or a pattern where there is
+/// text around it. `None` for text alone.
+fn of_cluster(value: &str) -> Option<Value> {
+    let kind = value.strip_prefix(MARK).and_then(|rest| rest.strip_suffix(MARK));
+    match kind.filter(|kind| !kind.contains(MARK)) {
+        Some(kind) => Some(json!(kind)),
+        None => pattern(value),
+    }
+}
+
+/// Letters that mean something to a pattern. Older engines refuse a backslash before any other.
+const PATTERN_LETTERS: &str = r"\.+*?()|[]{}^$#&-~";
+
+/// The pattern of text with values of the cluster in it: `^--ip=$(ip)$`, in which the rules replace what is in brackets.
+/// Letters that mean something to a pattern are escaped, so that no `$(` is left of what the user wrote.
+fn pattern(text: &str) -> Option<Value> {
+    if !text.contains(MARK) {
+        return None;
+    }
+    let mut out = String::from("^");
+    for (index, part) in text.split(MARK).enumerate() {
+        if index % 2 == 1 {
+            out.push_str(&format!("$({part})"));
+            continue;
+        }
+        for letter in part.chars() {
+            if PATTERN_LETTERS.contains(letter) {
+                out.push('\\');
+            }
+            out.push(letter);
+        }
+    }
+    out.push('$');
+    Some(Value::String(out))
 }
 
 /// The base names of what the host copies into the guest for a pod.
@@ -282,12 +322,17 @@ fn record(request: &Value, kind: &str, pod: &Value) -> Value {
     let (mut env, mut env_from) = (Vec::new(), Map::new());
     for variable in process["Env"].as_array().into_iter().flatten().filter_map(Value::as_str) {
         let (name, value) = variable.split_once('=').unwrap_or((variable, ""));
-        if value.contains(MARK) {
-            env_from.insert(name.to_owned(), json!(value.trim_matches(MARK)));
-        } else {
-            env.push(variable);
+        match of_cluster(value) {
+            Some(from) => drop(env_from.insert(name.to_owned(), from)),
+            None => env.push(variable),
         }
     }
+    let arguments = process["Args"].as_array().into_iter().flatten();
+    let args: Vec<_> = arguments.clone().map(template).collect();
+    let args_from: Map<_, _> = arguments
+        .enumerate()
+        .filter_map(|(index, argument)| Some((index.to_string(), pattern(argument.as_str()?)?)))
+        .collect();
     let mut mounts = Vec::new();
     for mount in oci["Mounts"].as_array().into_iter().flatten() {
         let mut mount = mount.clone();
@@ -308,7 +353,7 @@ fn record(request: &Value, kind: &str, pod: &Value) -> Value {
     let mut record = json!({
         "type": kind,
         "annotations": annotations,
-        "args": process["Args"],
+        "args": args,
         "env": env,
         "env_from": env_from,
         "cwd": process["Cwd"],
@@ -320,6 +365,9 @@ fn record(request: &Value, kind: &str, pod: &Value) -> Value {
         "mounts": mounts,
         "storages": storages(request),
     });
+    if !args_from.is_empty() {
+        record["args_from"] = Value::Object(args_from);
+    }
     if kind == "sandbox" {
         record["sysctl"] = oci["Linux"]["Sysctl"].clone();
     } else {

@@ -270,7 +270,7 @@ annotation_patterns := {
 allow_process(container, process) if {
 	process.Terminal == container.terminal
 	allow_user(container.user, process.User)
-	process.Args == container.args
+	allow_args(container, process.Args)
 	allow_env(container, process.Env)
 	process.Cwd == container.cwd
 	allow_capabilities(container.capabilities, process.Capabilities)
@@ -294,6 +294,21 @@ allow_capabilities(capabilities, given) if {
 	same(capabilities, given.Permitted)
 	empty_besides(given, {"Bounding", "Effective", "Permitted"})
 }
+
+# Some arguments hold values that only the cluster knows. What stands for them in `args` is for people to read.
+allow_args(container, given) if {
+	count(given) == count(container.args)
+	every at, argument in given {
+		allow_argument(container, at, argument)
+	}
+}
+
+allow_argument(container, at, given) if {
+	not container.args_from[format_int(at, 10)]
+	given == container.args[at]
+}
+
+allow_argument(container, at, given) if regex.match(with_values(container.args_from[format_int(at, 10)]), given)
 
 # Every declared variable with its value, each name once, and besides only what the cluster alone knows.
 allow_env(container, given) if {
@@ -330,9 +345,34 @@ allow_value("pod-name", value) if value == data.pstate.pod
 
 allow_value("pod-uid", value) if value == data.pstate.uid
 
-allow_value("node-name", value) if regex.match(`^[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?$`, value)
+allow_value("node-name", value) if regex.match(concat("", ["^", node_name, "$"]), value)
 
 allow_value("ip", value) if regex.match(concat("", ["^", ip, "$"]), value)
+
+allow_value("ips", value) if regex.match(concat("", ["^", ips, "$"]), value)
+
+allow_value(pattern, value) if {
+	startswith(pattern, "^")
+	regex.match(with_values(pattern), value)
+}
+
+# A pattern with what the cluster says in the places of `$(ip)` and its like. Of names and UIDs only the dot means
+# something to a pattern.
+with_values(pattern) := strings.replace_n(values_of_cluster, pattern)
+
+values_of_cluster := {
+	"$(hostname)": replace(object.get(data.pstate, "hostname", ""), ".", `\.`),
+	"$(pod-name)": replace(object.get(data.pstate, "pod", ""), ".", `\.`),
+	"$(pod-uid)": object.get(data.pstate, "uid", ""),
+	"$(node-name)": node_name,
+	"$(ips)": ips,
+	"$(ip)": ip,
+}
+
+node_name := `[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?`
+
+# The addresses of a pod or node, one of each family.
+ips := concat("", [ip, "(,", ip, ")?"])
 
 ip := `([0-9]{1,3}(\.[0-9]{1,3}){3}|[0-9a-f]*:[0-9a-f:]*(\.[0-9]{1,3}){0,3})`
 

@@ -39,7 +39,7 @@ async fn the_example_becomes_confidential() {
     assert_eq!(ports, [("http", 8080, false)]);
     assert!(settings.mesh && settings.open_ports.is_empty());
     assert!(initdata.document().len() < 32_000, "{}", initdata.document().len());
-    assert!(initdata.to_annotation().len() < 10_500, "{}", initdata.to_annotation().len());
+    assert!(initdata.to_annotation().len() < 10_700, "{}", initdata.to_annotation().len());
 }
 
 #[tokio::test]

@@ -5,6 +5,7 @@ mod files;
 mod kinds;
 mod manifest;
 mod refusals;
+mod workload;
 
 use std::path::Path;
 
