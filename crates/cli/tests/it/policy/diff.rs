@@ -118,8 +118,8 @@ fn manifests_without_resources_tell_what_they_can() {
             2 changes: 1 allow something else (~), 1 allow less (-).
 
               1. ~ inference: has another policy
-                   was  af680c470207fa5e649627e74ab6b86ddd89e53508df577d658c18ea9445679f
-                   now  24e7ebc81d13c3b9de4ca555261749feb68a4a014163eeed3c4860fdc16ba1ca
+                   was  84cd71520adeb06d8a6dce85ce31f2e6f4b2b737841172f8d9fc4323f81ed8b3
+                   now  a29f047a363b6f7533ae98c729e5c71b392b454d786601fe6251a1795bda0972
               2. - inference: may no longer be called by every workload of the manifest
                    was  every workload of the manifest
                    now  nobody
