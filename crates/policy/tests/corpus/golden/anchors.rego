@@ -10,7 +10,7 @@ policy_data := {
  "containers": {
   "first": {
    "annotations": {"io.kubernetes.cri.container-name":"first"},
-   "args": ["/casemate/bin/launch","--","tini","-g","--","worker","--queue","first"],
+   "args": ["/casemate/bin/launch","first","--","tini","-g","--","worker","--queue","first"],
    "capabilities": [
     "CAP_CHOWN",
     "CAP_DAC_OVERRIDE",
@@ -48,7 +48,7 @@ policy_data := {
   },
   "second": {
    "annotations": {"io.kubernetes.cri.container-name":"second"},
-   "args": ["/casemate/bin/launch","--","tini","-g","--","worker","--queue","second"],
+   "args": ["/casemate/bin/launch","second","--","tini","-g","--","worker","--queue","second"],
    "capabilities": [
     "CAP_CHOWN",
     "CAP_DAC_OVERRIDE",

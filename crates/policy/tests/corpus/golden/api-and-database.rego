@@ -30,7 +30,7 @@ policy_data := {
  "containers": {
   "api": {
    "annotations": {"io.kubernetes.cri.container-name":"api"},
-   "args": ["/casemate/bin/launch","--","node","--max-old-space-size=384","dist/main.js"],
+   "args": ["/casemate/bin/launch","api","--","node","--max-old-space-size=384","dist/main.js"],
    "capabilities": [
     "CAP_CHOWN",
     "CAP_DAC_OVERRIDE",
@@ -68,7 +68,7 @@ policy_data := {
   },
   "migrate": {
    "annotations": {"io.kubernetes.cri.container-name":"migrate"},
-   "args": ["/casemate/bin/launch","--","/migrate","up"],
+   "args": ["/casemate/bin/launch","migrate","--","/migrate","up"],
    "capabilities": [
     "CAP_CHOWN",
     "CAP_DAC_OVERRIDE",
@@ -106,7 +106,7 @@ policy_data := {
   },
   "wait-for-db": {
    "annotations": {"io.kubernetes.cri.container-name":"wait-for-db"},
-   "args": ["/casemate/bin/launch","--","sh","-c","until nc -z orders-db 5432; do echo waiting; sleep 2; done"],
+   "args": ["/casemate/bin/launch","wait-for-db","--","sh","-c","until nc -z orders-db 5432; do echo waiting; sleep 2; done"],
    "capabilities": [
     "CAP_CHOWN",
     "CAP_DAC_OVERRIDE",
@@ -193,7 +193,7 @@ policy_data := {
  "containers": {
   "postgres": {
    "annotations": {"io.kubernetes.cri.container-name":"postgres"},
-   "args": ["/casemate/bin/launch","--","docker-entrypoint.sh","postgres"],
+   "args": ["/casemate/bin/launch","postgres","--","docker-entrypoint.sh","postgres"],
    "capabilities": [
     "CAP_CHOWN",
     "CAP_DAC_OVERRIDE",

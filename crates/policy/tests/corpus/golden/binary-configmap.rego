@@ -13,7 +13,7 @@ policy_data := {
  "containers": {
   "web": {
    "annotations": {"io.kubernetes.cri.container-name":"web"},
-   "args": ["/casemate/bin/launch","--","httpd-foreground"],
+   "args": ["/casemate/bin/launch","web","--","httpd-foreground"],
    "capabilities": [
     "CAP_CHOWN",
     "CAP_DAC_OVERRIDE",

@@ -16,7 +16,7 @@ policy_data := {
  "containers": {
   "indented": {
    "annotations": {"io.kubernetes.cri.container-name":"indented"},
-   "args": ["/casemate/bin/launch","--","bash","-c","echo \"tab\there\"\necho 'ünïcödé ✓'"],
+   "args": ["/casemate/bin/launch","indented","--","bash","-c","echo \"tab\there\"\necho 'ünïcödé ✓'"],
    "capabilities": [
     "CAP_CHOWN",
     "CAP_DAC_OVERRIDE",
@@ -54,7 +54,7 @@ policy_data := {
   },
   "keep": {
    "annotations": {"io.kubernetes.cri.container-name":"keep"},
-   "args": ["/casemate/bin/launch","--","bash","-euxc","cat <<EOF\n# not a comment of YAML\nkey: value   # nor is this\nEOF\n\n"],
+   "args": ["/casemate/bin/launch","keep","--","bash","-euxc","cat <<EOF\n# not a comment of YAML\nkey: value   # nor is this\nEOF\n\n"],
    "capabilities": [
     "CAP_CHOWN",
     "CAP_DAC_OVERRIDE",
@@ -92,7 +92,7 @@ policy_data := {
   },
   "strip": {
    "annotations": {"io.kubernetes.cri.container-name":"strip"},
-   "args": ["/casemate/bin/launch","--","/bin/bash","-c","for i in 1 2 3; do\n  echo \"$i: $(date)\"   # $(date) is the shell's\ndone"],
+   "args": ["/casemate/bin/launch","strip","--","/bin/bash","-c","for i in 1 2 3; do\n  echo \"$i: $(date)\"   # $(date) is the shell's\ndone"],
    "capabilities": [
     "CAP_CHOWN",
     "CAP_DAC_OVERRIDE",

@@ -13,7 +13,7 @@ policy_data := {
  "containers": {
   "firewall": {
    "annotations": {"io.kubernetes.cri.container-name":"firewall"},
-   "args": ["/casemate/bin/launch","--","sleep","infinity"],
+   "args": ["/casemate/bin/launch","firewall","--","sleep","infinity"],
    "capabilities": [
     "CAP_CHOWN",
     "CAP_DAC_OVERRIDE",
@@ -50,7 +50,7 @@ policy_data := {
   },
   "none": {
    "annotations": {"io.kubernetes.cri.container-name":"none"},
-   "args": ["/casemate/bin/launch","--","sleep","infinity"],
+   "args": ["/casemate/bin/launch","none","--","sleep","infinity"],
    "capabilities": ["CAP_NET_BIND_SERVICE"],
    "cwd": "/",
    "env": ["PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"],

@@ -17,7 +17,7 @@ policy_data := {
  "containers": {
   "gateway": {
    "annotations": {"io.kubernetes.cri.container-name":"gateway"},
-   "args": ["/casemate/bin/launch","--","/docker-entrypoint.sh","envoy","--config-path","/etc/gateway/gateway.yaml","--log-level","info"],
+   "args": ["/casemate/bin/launch","gateway","--","/docker-entrypoint.sh","envoy","--config-path","/etc/gateway/gateway.yaml","--log-level","info"],
    "capabilities": [
     "CAP_CHOWN",
     "CAP_DAC_OVERRIDE",
@@ -59,7 +59,7 @@ policy_data := {
   },
   "reloader": {
    "annotations": {"io.kubernetes.cri.container-name":"reloader"},
-   "args": ["/casemate/bin/launch","--","bash","-c","while sleep 60; do kill -HUP 1 || true; done"],
+   "args": ["/casemate/bin/launch","reloader","--","bash","-c","while sleep 60; do kill -HUP 1 || true; done"],
    "capabilities": [
     "CAP_CHOWN",
     "CAP_DAC_OVERRIDE",

@@ -9,7 +9,7 @@ policy_data := {
  "containers": {
   "emoji": {
    "annotations": {"io.kubernetes.cri.container-name":"emoji"},
-   "args": ["/casemate/bin/launch","--","/app/web"],
+   "args": ["/casemate/bin/launch","emoji","--","/app/web"],
    "capabilities": [
     "CAP_CHOWN",
     "CAP_DAC_OVERRIDE",

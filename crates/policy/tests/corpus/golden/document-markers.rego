@@ -11,7 +11,7 @@ policy_data := {
  "containers": {
   "c": {
    "annotations": {"io.kubernetes.cri.container-name":"c"},
-   "args": ["/casemate/bin/launch","--","httpd-foreground"],
+   "args": ["/casemate/bin/launch","c","--","httpd-foreground"],
    "capabilities": [
     "CAP_CHOWN",
     "CAP_DAC_OVERRIDE",

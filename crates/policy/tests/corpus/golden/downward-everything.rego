@@ -10,7 +10,7 @@ policy_data := {
  "containers": {
   "main": {
    "annotations": {"io.kubernetes.cri.container-name":"main"},
-   "args": ["/casemate/bin/launch","--","python3","-m","http.server"],
+   "args": ["/casemate/bin/launch","main","--","python3","-m","http.server"],
    "capabilities": [
     "CAP_CHOWN",
     "CAP_DAC_OVERRIDE",

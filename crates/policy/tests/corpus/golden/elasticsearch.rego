@@ -12,7 +12,7 @@ policy_data := {
  "containers": {
   "elasticsearch": {
    "annotations": {"io.kubernetes.cri.container-name":"elasticsearch"},
-   "args": ["/casemate/bin/launch","--","/bin/tini","--","/usr/local/bin/docker-entrypoint.sh","eswrapper"],
+   "args": ["/casemate/bin/launch","elasticsearch","--","/bin/tini","--","/usr/local/bin/docker-entrypoint.sh","eswrapper"],
    "capabilities": [
     "CAP_CHOWN",
     "CAP_DAC_OVERRIDE",

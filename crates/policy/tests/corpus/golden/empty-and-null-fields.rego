@@ -12,7 +12,7 @@ policy_data := {
  "containers": {
   "main": {
    "annotations": {"io.kubernetes.cri.container-name":"main"},
-   "args": ["/casemate/bin/launch","--","/app/web"],
+   "args": ["/casemate/bin/launch","main","--","/app/web"],
    "capabilities": [
     "CAP_CHOWN",
     "CAP_DAC_OVERRIDE",

@@ -12,7 +12,7 @@ policy_data := {
  "containers": {
   "checkout": {
    "annotations": {"io.kubernetes.cri.container-name":"checkout"},
-   "args": ["/casemate/bin/launch","--","node","server.js"],
+   "args": ["/casemate/bin/launch","checkout","--","node","server.js"],
    "capabilities": [
     "CAP_CHOWN",
     "CAP_DAC_OVERRIDE",

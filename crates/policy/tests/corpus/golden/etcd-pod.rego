@@ -14,6 +14,7 @@ policy_data := {
    "annotations": {"io.kubernetes.cri.container-name":"etcd"},
    "args": [
     "/casemate/bin/launch",
+    "etcd",
     "--",
     "etcd",
     "--name=etcd-0",

@@ -11,7 +11,7 @@ policy_data := {
  "containers": {
   "fluent-bit": {
    "annotations": {"io.kubernetes.cri.container-name":"fluent-bit"},
-   "args": ["/casemate/bin/launch","--","/fluent-bit/bin/fluent-bit","-i","tcp","-p","listen=0.0.0.0","-o","forward","-p","host=aggregator.logging.svc"],
+   "args": ["/casemate/bin/launch","fluent-bit","--","/fluent-bit/bin/fluent-bit","-i","tcp","-p","listen=0.0.0.0","-o","forward","-p","host=aggregator.logging.svc"],
    "capabilities": [
     "CAP_CHOWN",
     "CAP_DAC_OVERRIDE",

@@ -11,7 +11,7 @@ policy_data := {
  "containers": {
   "payments": {
    "annotations": {"io.kubernetes.cri.container-name":"payments"},
-   "args": ["/casemate/bin/launch","--","/bin/sh","-c","exec /app/cart --token-file=/casemate/secrets/payments-token"],
+   "args": ["/casemate/bin/launch","payments","--","/bin/sh","-c","exec /app/cart --token-file=/casemate/secrets/payments-token"],
    "capabilities": [
     "CAP_CHOWN",
     "CAP_DAC_OVERRIDE",

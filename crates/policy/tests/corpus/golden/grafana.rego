@@ -17,7 +17,7 @@ policy_data := {
  "containers": {
   "grafana": {
    "annotations": {"io.kubernetes.cri.container-name":"grafana"},
-   "args": ["/casemate/bin/launch","--","/run.sh"],
+   "args": ["/casemate/bin/launch","grafana","--","/run.sh"],
    "capabilities": [
     "CAP_CHOWN",
     "CAP_DAC_OVERRIDE",

@@ -17,7 +17,7 @@ policy_data := {
  "containers": {
   "agent": {
    "annotations": {"io.kubernetes.cri.container-name":"agent"},
-   "args": ["/casemate/bin/launch","--","/usr/bin/agent"],
+   "args": ["/casemate/bin/launch","agent","--","/usr/bin/agent"],
    "capabilities": [
     "CAP_CHOWN",
     "CAP_DAC_OVERRIDE",
@@ -55,7 +55,7 @@ policy_data := {
   },
   "by-image-name": {
    "annotations": {"io.kubernetes.cri.container-name":"by-image-name"},
-   "args": ["/casemate/bin/launch","--","tini","-g","--","worker"],
+   "args": ["/casemate/bin/launch","by-image-name","--","tini","-g","--","worker"],
    "capabilities": [
     "CAP_CHOWN",
     "CAP_DAC_OVERRIDE",
@@ -93,7 +93,7 @@ policy_data := {
   },
   "by-pod-number": {
    "annotations": {"io.kubernetes.cri.container-name":"by-pod-number"},
-   "args": ["/casemate/bin/launch","--","tini","-g","--","worker"],
+   "args": ["/casemate/bin/launch","by-pod-number","--","tini","-g","--","worker"],
    "capabilities": [
     "CAP_CHOWN",
     "CAP_DAC_OVERRIDE",
@@ -131,7 +131,7 @@ policy_data := {
   },
   "logs": {
    "annotations": {"io.kubernetes.cri.container-name":"logs"},
-   "args": ["/casemate/bin/launch","--","sleep","1"],
+   "args": ["/casemate/bin/launch","logs","--","sleep","1"],
    "capabilities": [
     "CAP_CHOWN",
     "CAP_DAC_OVERRIDE",
@@ -169,7 +169,7 @@ policy_data := {
   },
   "root": {
    "annotations": {"io.kubernetes.cri.container-name":"root"},
-   "args": ["/casemate/bin/launch","--","/usr/bin/agent"],
+   "args": ["/casemate/bin/launch","root","--","/usr/bin/agent"],
    "capabilities": [
     "CAP_CHOWN",
     "CAP_DAC_OVERRIDE",
@@ -207,7 +207,7 @@ policy_data := {
   },
   "unknown-number": {
    "annotations": {"io.kubernetes.cri.container-name":"unknown-number"},
-   "args": ["/casemate/bin/launch","--","tini","-g","--","worker"],
+   "args": ["/casemate/bin/launch","unknown-number","--","tini","-g","--","worker"],
    "capabilities": [
     "CAP_CHOWN",
     "CAP_DAC_OVERRIDE",
@@ -245,7 +245,7 @@ policy_data := {
   },
   "with-group": {
    "annotations": {"io.kubernetes.cri.container-name":"with-group"},
-   "args": ["/casemate/bin/launch","--","tini","-g","--","worker"],
+   "args": ["/casemate/bin/launch","with-group","--","tini","-g","--","worker"],
    "capabilities": [
     "CAP_CHOWN",
     "CAP_DAC_OVERRIDE",

@@ -10,7 +10,7 @@ policy_data := {
  "containers": {
   "haproxy": {
    "annotations": {"io.kubernetes.cri.container-name":"haproxy"},
-   "args": ["/casemate/bin/launch","--","docker-entrypoint.sh","haproxy","-f","/usr/local/etc/haproxy/haproxy.cfg"],
+   "args": ["/casemate/bin/launch","haproxy","--","docker-entrypoint.sh","haproxy","-f","/usr/local/etc/haproxy/haproxy.cfg"],
    "capabilities": [
     "CAP_CHOWN",
     "CAP_DAC_OVERRIDE",

@@ -13,7 +13,7 @@ policy_data := {
  "containers": {
   "cache": {
    "annotations": {"io.kubernetes.cri.container-name":"cache"},
-   "args": ["/casemate/bin/launch","--","docker-entrypoint.sh","-m 128","-o","modern"],
+   "args": ["/casemate/bin/launch","cache","--","docker-entrypoint.sh","-m 128","-o","modern"],
    "capabilities": [
     "CAP_CHOWN",
     "CAP_DAC_OVERRIDE",
@@ -100,7 +100,7 @@ policy_data := {
  "containers": {
   "worker": {
    "annotations": {"io.kubernetes.cri.container-name":"worker"},
-   "args": ["/casemate/bin/launch","--","tini","-g","--","worker"],
+   "args": ["/casemate/bin/launch","worker","--","tini","-g","--","worker"],
    "capabilities": [
     "CAP_CHOWN",
     "CAP_DAC_OVERRIDE",

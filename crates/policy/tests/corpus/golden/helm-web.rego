@@ -10,7 +10,7 @@ policy_data := {
  "containers": {
   "web": {
    "annotations": {"io.kubernetes.cri.container-name":"web"},
-   "args": ["/casemate/bin/launch","--","/app/web"],
+   "args": ["/casemate/bin/launch","web","--","/app/web"],
    "capabilities": [],
    "cwd": "/app",
    "env": ["PATH=/app"],

@@ -17,7 +17,7 @@ policy_data := {
  "containers": {
   "args-replace-cmd": {
    "annotations": {"io.kubernetes.cri.container-name":"args-replace-cmd"},
-   "args": ["/casemate/bin/launch","--","tini","-g","--","sh","-c","true"],
+   "args": ["/casemate/bin/launch","args-replace-cmd","--","tini","-g","--","sh","-c","true"],
    "capabilities": [
     "CAP_CHOWN",
     "CAP_DAC_OVERRIDE",
@@ -55,7 +55,7 @@ policy_data := {
   },
   "cmd-only": {
    "annotations": {"io.kubernetes.cri.container-name":"cmd-only"},
-   "args": ["/casemate/bin/launch","--","httpd-foreground"],
+   "args": ["/casemate/bin/launch","cmd-only","--","httpd-foreground"],
    "capabilities": [
     "CAP_CHOWN",
     "CAP_DAC_OVERRIDE",
@@ -93,7 +93,7 @@ policy_data := {
   },
   "command-drops-cmd": {
    "annotations": {"io.kubernetes.cri.container-name":"command-drops-cmd"},
-   "args": ["/casemate/bin/launch","--","/bin/true"],
+   "args": ["/casemate/bin/launch","command-drops-cmd","--","/bin/true"],
    "capabilities": [
     "CAP_CHOWN",
     "CAP_DAC_OVERRIDE",
@@ -131,7 +131,7 @@ policy_data := {
   },
   "empty-entrypoint": {
    "annotations": {"io.kubernetes.cri.container-name":"empty-entrypoint"},
-   "args": ["/casemate/bin/launch","--","/opt/erp/start.sh"],
+   "args": ["/casemate/bin/launch","empty-entrypoint","--","/opt/erp/start.sh"],
    "capabilities": [
     "CAP_CHOWN",
     "CAP_DAC_OVERRIDE",
@@ -169,7 +169,7 @@ policy_data := {
   },
   "entrypoint-and-cmd": {
    "annotations": {"io.kubernetes.cri.container-name":"entrypoint-and-cmd"},
-   "args": ["/casemate/bin/launch","--","tini","-g","--","worker"],
+   "args": ["/casemate/bin/launch","entrypoint-and-cmd","--","tini","-g","--","worker"],
    "capabilities": [
     "CAP_CHOWN",
     "CAP_DAC_OVERRIDE",
@@ -207,7 +207,7 @@ policy_data := {
   },
   "entrypoint-only": {
    "annotations": {"io.kubernetes.cri.container-name":"entrypoint-only"},
-   "args": ["/casemate/bin/launch","--","/usr/bin/agent"],
+   "args": ["/casemate/bin/launch","entrypoint-only","--","/usr/bin/agent"],
    "capabilities": [
     "CAP_CHOWN",
     "CAP_DAC_OVERRIDE",

@@ -11,7 +11,7 @@ policy_data := {
  "containers": {
   "kafka": {
    "annotations": {"io.kubernetes.cri.container-name":"kafka"},
-   "args": ["/casemate/bin/launch","--","/etc/kafka/docker/run"],
+   "args": ["/casemate/bin/launch","kafka","--","/etc/kafka/docker/run"],
    "capabilities": [
     "CAP_CHOWN",
     "CAP_DAC_OVERRIDE",
@@ -56,7 +56,7 @@ policy_data := {
    "readonly_root": false,
    "storages": [
     {"driver":"ephemeral","fstype":"tmpfs","mount_point":"/run/kata-containers/sandbox/ephemeral/secrets","options":["fsgid=1000"],"source":"tmpfs"},
-    {"driver":"local","fstype":"local","mount_point":"/run/kata-containers/shared/containers/$(sandbox)/rootfs/local/shared","options":["mode=0777"],"source":"local"},
+    {"driver":"local","fstype":"local","mount_point":"/run/kata-containers/shared/containers/$(sandbox)/rootfs/local/shared","options":["mode=0777","fsgid=1000"],"source":"local"},
     {"driver":"ephemeral","fstype":"tmpfs","mount_point":"/run/kata-containers/sandbox/ephemeral/casemate","options":["fsgid=1000"],"source":"tmpfs"}
    ],
    "terminal": false,

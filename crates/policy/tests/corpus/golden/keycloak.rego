@@ -12,7 +12,7 @@ policy_data := {
  "containers": {
   "keycloak": {
    "annotations": {"io.kubernetes.cri.container-name":"keycloak"},
-   "args": ["/casemate/bin/launch","--","/opt/keycloak/bin/kc.sh","start","--optimized","--http-enabled=true","--proxy-headers=xforwarded"],
+   "args": ["/casemate/bin/launch","keycloak","--","/opt/keycloak/bin/kc.sh","start","--optimized","--http-enabled=true","--proxy-headers=xforwarded"],
    "capabilities": [
     "CAP_CHOWN",
     "CAP_DAC_OVERRIDE",

@@ -11,7 +11,7 @@ policy_data := {
  "containers": {
   "cart": {
    "annotations": {"io.kubernetes.cri.container-name":"cart"},
-   "args": ["/casemate/bin/launch","--","/app/cart"],
+   "args": ["/casemate/bin/launch","cart","--","/app/cart"],
    "capabilities": [
     "CAP_CHOWN",
     "CAP_DAC_OVERRIDE",

@@ -15,7 +15,7 @@ policy_data := {
  "containers": {
   "web": {
    "annotations": {"io.kubernetes.cri.container-name":"web"},
-   "args": ["/casemate/bin/launch","--","/app/web"],
+   "args": ["/casemate/bin/launch","web","--","/app/web"],
    "capabilities": [
     "CAP_CHOWN",
     "CAP_DAC_OVERRIDE",
@@ -102,7 +102,7 @@ policy_data := {
  "containers": {
   "cart": {
    "annotations": {"io.kubernetes.cri.container-name":"cart"},
-   "args": ["/casemate/bin/launch","--","/app/cart"],
+   "args": ["/casemate/bin/launch","cart","--","/app/cart"],
    "capabilities": [
     "CAP_CHOWN",
     "CAP_DAC_OVERRIDE",

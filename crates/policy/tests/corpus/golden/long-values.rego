@@ -14,6 +14,7 @@ policy_data := {
    "annotations": {"io.kubernetes.cri.container-name":"main"},
    "args": [
     "/casemate/bin/launch",
+    "main",
     "--",
     "python3",
     "-c",

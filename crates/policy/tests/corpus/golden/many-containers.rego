@@ -22,7 +22,7 @@ policy_data := {
  "containers": {
   "a": {
    "annotations": {"io.kubernetes.cri.container-name":"a"},
-   "args": ["/casemate/bin/launch","--","python3","-V"],
+   "args": ["/casemate/bin/launch","a","--","python3","-V"],
    "capabilities": [
     "CAP_CHOWN",
     "CAP_DAC_OVERRIDE",
@@ -60,7 +60,7 @@ policy_data := {
   },
   "b": {
    "annotations": {"io.kubernetes.cri.container-name":"b"},
-   "args": ["/casemate/bin/launch","--","docker-entrypoint.sh","node","-v"],
+   "args": ["/casemate/bin/launch","b","--","docker-entrypoint.sh","node","-v"],
    "capabilities": [
     "CAP_CHOWN",
     "CAP_DAC_OVERRIDE",
@@ -98,7 +98,7 @@ policy_data := {
   },
   "c": {
    "annotations": {"io.kubernetes.cri.container-name":"c"},
-   "args": ["/casemate/bin/launch","--","sleep","infinity"],
+   "args": ["/casemate/bin/launch","c","--","sleep","infinity"],
    "capabilities": [
     "CAP_CHOWN",
     "CAP_DAC_OVERRIDE",
@@ -136,7 +136,7 @@ policy_data := {
   },
   "d": {
    "annotations": {"io.kubernetes.cri.container-name":"d"},
-   "args": ["/casemate/bin/launch","--","tini","-g","--","worker"],
+   "args": ["/casemate/bin/launch","d","--","tini","-g","--","worker"],
    "capabilities": [
     "CAP_CHOWN",
     "CAP_DAC_OVERRIDE",
@@ -174,7 +174,7 @@ policy_data := {
   },
   "one": {
    "annotations": {"io.kubernetes.cri.container-name":"one"},
-   "args": ["/casemate/bin/launch","--","sh","-c","echo 1 > /work/1"],
+   "args": ["/casemate/bin/launch","one","--","sh","-c","echo 1 > /work/1"],
    "capabilities": [
     "CAP_CHOWN",
     "CAP_DAC_OVERRIDE",
@@ -216,7 +216,7 @@ policy_data := {
   },
   "three": {
    "annotations": {"io.kubernetes.cri.container-name":"three"},
-   "args": ["/casemate/bin/launch","--","sh","-c","cat /work/*"],
+   "args": ["/casemate/bin/launch","three","--","sh","-c","cat /work/*"],
    "capabilities": [
     "CAP_CHOWN",
     "CAP_DAC_OVERRIDE",
@@ -258,7 +258,7 @@ policy_data := {
   },
   "two": {
    "annotations": {"io.kubernetes.cri.container-name":"two"},
-   "args": ["/casemate/bin/launch","--","sh","-c","echo 2 > /work/2"],
+   "args": ["/casemate/bin/launch","two","--","sh","-c","echo 2 > /work/2"],
    "capabilities": [
     "CAP_CHOWN",
     "CAP_DAC_OVERRIDE",

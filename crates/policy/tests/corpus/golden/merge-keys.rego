@@ -13,7 +13,7 @@ policy_data := {
  "containers": {
   "a": {
    "annotations": {"io.kubernetes.cri.container-name":"a"},
-   "args": ["/casemate/bin/launch","--","tini","-g","--","a"],
+   "args": ["/casemate/bin/launch","a","--","tini","-g","--","a"],
    "capabilities": [
     "CAP_CHOWN",
     "CAP_DAC_OVERRIDE",
@@ -51,7 +51,7 @@ policy_data := {
   },
   "b": {
    "annotations": {"io.kubernetes.cri.container-name":"b"},
-   "args": ["/casemate/bin/launch","--","tini","-g","--","b"],
+   "args": ["/casemate/bin/launch","b","--","tini","-g","--","b"],
    "capabilities": [
     "CAP_CHOWN",
     "CAP_DAC_OVERRIDE",

@@ -19,7 +19,7 @@ policy_data := {
  "containers": {
   "server": {
    "annotations": {"io.kubernetes.cri.container-name":"server"},
-   "args": ["/casemate/bin/launch","--","/app/web"],
+   "args": ["/casemate/bin/launch","server","--","/app/web"],
    "capabilities": [],
    "cwd": "/app",
    "env": ["PATH=/app","PORT=8080","CURRENCY=EUR"],
@@ -87,7 +87,7 @@ policy_data := {
  "containers": {
   "server": {
    "annotations": {"io.kubernetes.cri.container-name":"server"},
-   "args": ["/casemate/bin/launch","--","/app/cart"],
+   "args": ["/casemate/bin/launch","server","--","/app/cart"],
    "capabilities": [
     "CAP_CHOWN",
     "CAP_DAC_OVERRIDE",

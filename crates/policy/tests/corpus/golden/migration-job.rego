@@ -9,7 +9,7 @@ policy_data := {
  "containers": {
   "migrate": {
    "annotations": {"io.kubernetes.cri.container-name":"migrate"},
-   "args": ["/casemate/bin/launch","--","/migrate","up","--dsn-file","/casemate/secrets/shop-dsn","--lock-timeout=30s"],
+   "args": ["/casemate/bin/launch","migrate","--","/migrate","up","--dsn-file","/casemate/secrets/shop-dsn","--lock-timeout=30s"],
    "capabilities": [
     "CAP_CHOWN",
     "CAP_DAC_OVERRIDE",

@@ -13,7 +13,7 @@ policy_data := {
  "containers": {
   "minio": {
    "annotations": {"io.kubernetes.cri.container-name":"minio"},
-   "args": ["/casemate/bin/launch","--","/usr/bin/docker-entrypoint.sh","server","http://store-{0...3}.store.default.svc.cluster.local/data","--console-address",":9001"],
+   "args": ["/casemate/bin/launch","minio","--","/usr/bin/docker-entrypoint.sh","server","http://store-{0...3}.store.default.svc.cluster.local/data","--console-address",":9001"],
    "capabilities": [],
    "cwd": "/",
    "env": ["PATH=/usr/bin:/bin","MINIO_UPDATE_MINISIGN_PUBKEY=RWT","MINIO_ROOT_PASSWORD_FILE=/casemate/secrets/minio-root"],

@@ -13,7 +13,7 @@ policy_data := {
  "containers": {
   "fetch-model": {
    "annotations": {"io.kubernetes.cri.container-name":"fetch-model"},
-   "args": ["/casemate/bin/launch","--","python3","-m","serve","fetch","--from","s3://models/summarise/v3","--to","/models","--verify"],
+   "args": ["/casemate/bin/launch","fetch-model","--","python3","-m","serve","fetch","--from","s3://models/summarise/v3","--to","/models","--verify"],
    "capabilities": [
     "CAP_CHOWN",
     "CAP_DAC_OVERRIDE",
@@ -55,7 +55,7 @@ policy_data := {
   },
   "serve": {
    "annotations": {"io.kubernetes.cri.container-name":"serve"},
-   "args": ["/casemate/bin/launch","--","python3","-m","serve","--model-dir=/models","--threads=4","--port=8000"],
+   "args": ["/casemate/bin/launch","serve","--","python3","-m","serve","--model-dir=/models","--threads=4","--port=8000"],
    "capabilities": [
     "CAP_CHOWN",
     "CAP_DAC_OVERRIDE",

@@ -13,7 +13,7 @@ policy_data := {
  "containers": {
   "train": {
    "annotations": {"io.kubernetes.cri.container-name":"train"},
-   "args": ["/casemate/bin/launch","--","torchrun","--nproc_per_node=1","train.py","--lr=2e-5","--bf16","--output=/checkpoints","--key-file=/casemate/secrets/dataset-key"],
+   "args": ["/casemate/bin/launch","train","--","torchrun","--nproc_per_node=1","train.py","--lr=2e-5","--bf16","--output=/checkpoints","--key-file=/casemate/secrets/dataset-key"],
    "capabilities": [
     "CAP_CHOWN",
     "CAP_DAC_OVERRIDE",

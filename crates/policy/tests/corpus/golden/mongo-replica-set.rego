@@ -14,7 +14,7 @@ policy_data := {
  "containers": {
   "mongod": {
    "annotations": {"io.kubernetes.cri.container-name":"mongod"},
-   "args": ["/casemate/bin/launch","--","mongod","--replSet","rs0","--bind_ip_all","--keyFile","/casemate/secrets/mongo-keyfile"],
+   "args": ["/casemate/bin/launch","mongod","--","mongod","--replSet","rs0","--bind_ip_all","--keyFile","/casemate/secrets/mongo-keyfile"],
    "capabilities": [
     "CAP_CHOWN",
     "CAP_DAC_OVERRIDE",

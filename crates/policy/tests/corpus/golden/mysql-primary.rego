@@ -14,6 +14,7 @@ policy_data := {
    "annotations": {"io.kubernetes.cri.container-name":"init-server-id"},
    "args": [
     "/casemate/bin/launch",
+    "init-server-id",
     "--",
     "sh",
     "-ec",
@@ -51,7 +52,7 @@ policy_data := {
    "no_new_privileges": false,
    "readonly_root": false,
    "storages": [
-    {"driver":"local","fstype":"local","mount_point":"/run/kata-containers/shared/containers/$(sandbox)/rootfs/local/conf","options":["mode=0777"],"source":"local"},
+    {"driver":"local","fstype":"local","mount_point":"/run/kata-containers/shared/containers/$(sandbox)/rootfs/local/conf","options":["mode=0777","fsgid=999"],"source":"local"},
     {"driver":"ephemeral","fstype":"tmpfs","mount_point":"/run/kata-containers/sandbox/ephemeral/casemate","options":["fsgid=999"],"source":"tmpfs"}
    ],
    "terminal": false,
@@ -60,7 +61,7 @@ policy_data := {
   },
   "mysql": {
    "annotations": {"io.kubernetes.cri.container-name":"mysql"},
-   "args": ["/casemate/bin/launch","--","docker-entrypoint.sh","mysqld"],
+   "args": ["/casemate/bin/launch","mysql","--","docker-entrypoint.sh","mysqld"],
    "capabilities": [
     "CAP_CHOWN",
     "CAP_DAC_OVERRIDE",
@@ -94,7 +95,7 @@ policy_data := {
    "no_new_privileges": false,
    "readonly_root": false,
    "storages": [
-    {"driver":"local","fstype":"local","mount_point":"/run/kata-containers/shared/containers/$(sandbox)/rootfs/local/conf","options":["mode=0777"],"source":"local"},
+    {"driver":"local","fstype":"local","mount_point":"/run/kata-containers/shared/containers/$(sandbox)/rootfs/local/conf","options":["mode=0777","fsgid=999"],"source":"local"},
     {"driver":"ephemeral","fstype":"tmpfs","mount_point":"/run/kata-containers/sandbox/ephemeral/casemate","options":["fsgid=999"],"source":"tmpfs"}
    ],
    "terminal": false,

@@ -17,7 +17,7 @@ policy_data := {
  "containers": {
   "caddy": {
    "annotations": {"io.kubernetes.cri.container-name":"caddy"},
-   "args": ["/casemate/bin/launch","--","caddy","file-server","--root","/git/docs.git","--listen",":8080"],
+   "args": ["/casemate/bin/launch","caddy","--","caddy","file-server","--root","/git/docs.git","--listen",":8080"],
    "capabilities": [
     "CAP_CHOWN",
     "CAP_DAC_OVERRIDE",
@@ -59,7 +59,7 @@ policy_data := {
   },
   "git-sync": {
    "annotations": {"io.kubernetes.cri.container-name":"git-sync"},
-   "args": ["/casemate/bin/launch","--","/git-sync","--repo=https://git.example.com/docs.git","--root=/git","--period=30s"],
+   "args": ["/casemate/bin/launch","git-sync","--","/git-sync","--repo=https://git.example.com/docs.git","--root=/git","--period=30s"],
    "capabilities": [
     "CAP_CHOWN",
     "CAP_DAC_OVERRIDE",
@@ -101,7 +101,7 @@ policy_data := {
   },
   "warm-up": {
    "annotations": {"io.kubernetes.cri.container-name":"warm-up"},
-   "args": ["/casemate/bin/launch","--","sh","-c","until [ -e /git/docs.git ]; do sleep 1; done"],
+   "args": ["/casemate/bin/launch","warm-up","--","sh","-c","until [ -e /git/docs.git ]; do sleep 1; done"],
    "capabilities": [
     "CAP_CHOWN",
     "CAP_DAC_OVERRIDE",

@@ -16,7 +16,7 @@ policy_data := {
  "containers": {
   "nats": {
    "annotations": {"io.kubernetes.cri.container-name":"nats"},
-   "args": ["/casemate/bin/launch","--","/nats-server","--config","/etc/nats-config/nats.conf","--name","nats-main"],
+   "args": ["/casemate/bin/launch","nats","--","/nats-server","--config","/etc/nats-config/nats.conf","--name","nats-main"],
    "capabilities": [
     "CAP_CHOWN",
     "CAP_DAC_OVERRIDE",

@@ -13,7 +13,7 @@ policy_data := {
  "containers": {
   "nginx": {
    "annotations": {"io.kubernetes.cri.container-name":"nginx"},
-   "args": ["/casemate/bin/launch","--","/docker-entrypoint.sh","nginx","-g","daemon off;"],
+   "args": ["/casemate/bin/launch","nginx","--","/docker-entrypoint.sh","nginx","-g","daemon off;"],
    "capabilities": [
     "CAP_CHOWN",
     "CAP_DAC_OVERRIDE",

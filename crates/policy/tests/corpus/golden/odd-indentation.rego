@@ -15,7 +15,7 @@ policy_data := {
  "containers": {
   "odd": {
    "annotations": {"io.kubernetes.cri.container-name":"odd"},
-   "args": ["/casemate/bin/launch","--","python3","-m","http.server\n","8080","--bind","0.0.0.0"],
+   "args": ["/casemate/bin/launch","odd","--","python3","-m","http.server\n","8080","--bind","0.0.0.0"],
    "capabilities": [
     "CAP_CHOWN",
     "CAP_DAC_OVERRIDE",

@@ -11,7 +11,7 @@ policy_data := {
  "containers": {
   "manager": {
    "annotations": {"io.kubernetes.cri.container-name":"manager"},
-   "args": ["/casemate/bin/launch","--","/manager","--leader-elect","--health-probe-bind-address=:8081"],
+   "args": ["/casemate/bin/launch","manager","--","/manager","--leader-elect","--health-probe-bind-address=:8081"],
    "capabilities": [],
    "cwd": "/",
    "env": ["PATH=/","POD_NAMESPACE=widget-system"],

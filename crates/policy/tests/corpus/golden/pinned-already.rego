@@ -11,7 +11,7 @@ policy_data := {
  "containers": {
   "main": {
    "annotations": {"io.kubernetes.cri.container-name":"main"},
-   "args": ["/casemate/bin/launch","--","docker-entrypoint.sh","apache2-foreground"],
+   "args": ["/casemate/bin/launch","main","--","docker-entrypoint.sh","apache2-foreground"],
    "capabilities": [
     "CAP_CHOWN",
     "CAP_DAC_OVERRIDE",

@@ -13,7 +13,7 @@ policy_data := {
  "containers": {
   "postgres": {
    "annotations": {"io.kubernetes.cri.container-name":"postgres"},
-   "args": ["/casemate/bin/launch","--","docker-entrypoint.sh","-c","config_file=/etc/postgresql/postgresql.conf"],
+   "args": ["/casemate/bin/launch","postgres","--","docker-entrypoint.sh","-c","config_file=/etc/postgresql/postgresql.conf"],
    "capabilities": [
     "CAP_CHOWN",
     "CAP_DAC_OVERRIDE",

@@ -15,6 +15,7 @@ policy_data := {
    "annotations": {"io.kubernetes.cri.container-name":"prometheus"},
    "args": [
     "/casemate/bin/launch",
+    "prometheus",
     "--",
     "/bin/prometheus",
     "--config.file=/etc/prometheus/prometheus.yml",

@@ -11,7 +11,14 @@ policy_data := {
  "containers": {
   "report": {
    "annotations": {"io.kubernetes.cri.container-name":"report"},
-   "args": ["/casemate/bin/launch","--","python3","-c","import os, sys\n\n# The day before yesterday is complete by now.\nprint(\"report for\", os.environ[\"REGION\"], file=sys.stderr)\n"],
+   "args": [
+    "/casemate/bin/launch",
+    "report",
+    "--",
+    "python3",
+    "-c",
+    "import os, sys\n\n# The day before yesterday is complete by now.\nprint(\"report for\", os.environ[\"REGION\"], file=sys.stderr)\n"
+   ],
    "capabilities": [
     "CAP_CHOWN",
     "CAP_DAC_OVERRIDE",

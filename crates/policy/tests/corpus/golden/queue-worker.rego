@@ -11,7 +11,7 @@ policy_data := {
  "containers": {
   "worker": {
    "annotations": {"io.kubernetes.cri.container-name":"worker"},
-   "args": ["/casemate/bin/launch","--","tini","-g","--","worker","--broker","amqp://mailer@rabbit:5672/%2f","--password-file","/casemate/secrets/rabbit-mailer"],
+   "args": ["/casemate/bin/launch","worker","--","tini","-g","--","worker","--broker","amqp://mailer@rabbit:5672/%2f","--password-file","/casemate/secrets/rabbit-mailer"],
    "capabilities": [
     "CAP_CHOWN",
     "CAP_DAC_OVERRIDE",

@@ -14,7 +14,7 @@ policy_data := {
  "containers": {
   "rabbitmq": {
    "annotations": {"io.kubernetes.cri.container-name":"rabbitmq"},
-   "args": ["/casemate/bin/launch","--","docker-entrypoint.sh","rabbitmq-server"],
+   "args": ["/casemate/bin/launch","rabbitmq","--","docker-entrypoint.sh","rabbitmq-server"],
    "capabilities": [
     "CAP_CHOWN",
     "CAP_DAC_OVERRIDE",

@@ -11,7 +11,7 @@ policy_data := {
  "containers": {
   "redis": {
    "annotations": {"io.kubernetes.cri.container-name":"redis"},
-   "args": ["/casemate/bin/launch","--","redis-server","--save","","--appendonly","no","--maxmemory","200mb"],
+   "args": ["/casemate/bin/launch","redis","--","redis-server","--save","","--appendonly","no","--maxmemory","200mb"],
    "capabilities": [],
    "cwd": "/data",
    "env": ["PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"],

@@ -20,7 +20,7 @@ policy_data := {
  "containers": {
   "redis": {
    "annotations": {"io.kubernetes.cri.container-name":"redis"},
-   "args": ["/casemate/bin/launch","--","/bin/sh","/opt/scripts/start-node.sh"],
+   "args": ["/casemate/bin/launch","redis","--","/bin/sh","/opt/scripts/start-node.sh"],
    "capabilities": [
     "CAP_CHOWN",
     "CAP_DAC_OVERRIDE",
@@ -63,7 +63,7 @@ policy_data := {
   },
   "sentinel": {
    "annotations": {"io.kubernetes.cri.container-name":"sentinel"},
-   "args": ["/casemate/bin/launch","--","redis-sentinel","/opt/sentinel/sentinel.conf"],
+   "args": ["/casemate/bin/launch","sentinel","--","redis-sentinel","/opt/sentinel/sentinel.conf"],
    "capabilities": [
     "CAP_CHOWN",
     "CAP_DAC_OVERRIDE",
@@ -98,7 +98,13 @@ policy_data := {
    "readonly_root": false,
    "storages": [
     {"driver":"ephemeral","fstype":"tmpfs","mount_point":"/run/kata-containers/sandbox/ephemeral/casemate-files-sentinel-conf","options":["fsgid=1001"],"source":"tmpfs"},
-    {"driver":"local","fstype":"local","mount_point":"/run/kata-containers/shared/containers/$(sandbox)/rootfs/local/sentinel-data","options":["mode=0777"],"source":"local"},
+    {
+     "driver": "local",
+     "fstype": "local",
+     "mount_point": "/run/kata-containers/shared/containers/$(sandbox)/rootfs/local/sentinel-data",
+     "options": ["mode=0777","fsgid=1001"],
+     "source": "local"
+    },
     {"driver":"ephemeral","fstype":"tmpfs","mount_point":"/run/kata-containers/sandbox/ephemeral/casemate","options":["fsgid=1001"],"source":"tmpfs"}
    ],
    "terminal": false,

@@ -11,7 +11,7 @@ policy_data := {
  "containers": {
   "build": {
    "annotations": {"io.katacontainers.config.hypervisor.default_memory":"4096","io.katacontainers.config.hypervisor.default_vcpus":"4","io.kubernetes.cri.container-name":"build"},
-   "args": ["/casemate/bin/launch","--","make","-j4"],
+   "args": ["/casemate/bin/launch","build","--","make","-j4"],
    "capabilities": [
     "CAP_CHOWN",
     "CAP_DAC_OVERRIDE",

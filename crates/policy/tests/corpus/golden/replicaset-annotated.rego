@@ -11,7 +11,7 @@ policy_data := {
  "containers": {
   "envoy": {
    "annotations": {"io.kubernetes.cri.container-name":"envoy"},
-   "args": ["/casemate/bin/launch","--","/docker-entrypoint.sh","envoy","-c","/etc/envoy/envoy.yaml","--service-node","edge","--concurrency","2"],
+   "args": ["/casemate/bin/launch","envoy","--","/docker-entrypoint.sh","envoy","-c","/etc/envoy/envoy.yaml","--service-node","edge","--concurrency","2"],
    "capabilities": [
     "CAP_CHOWN",
     "CAP_DAC_OVERRIDE",

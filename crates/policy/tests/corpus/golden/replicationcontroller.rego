@@ -10,7 +10,7 @@ policy_data := {
  "containers": {
   "erp": {
    "annotations": {"io.kubernetes.cri.container-name":"erp"},
-   "args": ["/casemate/bin/launch","--","/opt/erp/start.sh"],
+   "args": ["/casemate/bin/launch","erp","--","/opt/erp/start.sh"],
    "capabilities": [
     "CAP_CHOWN",
     "CAP_DAC_OVERRIDE",

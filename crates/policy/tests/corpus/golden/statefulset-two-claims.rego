@@ -11,7 +11,7 @@ policy_data := {
  "containers": {
   "ledger": {
    "annotations": {"io.kubernetes.cri.container-name":"ledger"},
-   "args": ["/casemate/bin/launch","--","/app/cart"],
+   "args": ["/casemate/bin/launch","ledger","--","/app/cart"],
    "capabilities": [
     "CAP_CHOWN",
     "CAP_DAC_OVERRIDE",

@@ -12,7 +12,7 @@ policy_data := {
  "containers": {
   "vacuum": {
    "annotations": {"io.kubernetes.cri.container-name":"vacuum"},
-   "args": ["/casemate/bin/launch","--","psql","-h","db","-c","VACUUM (ANALYZE)"],
+   "args": ["/casemate/bin/launch","vacuum","--","psql","-h","db","-c","VACUUM (ANALYZE)"],
    "capabilities": [
     "CAP_CHOWN",
     "CAP_DAC_OVERRIDE",

@@ -12,7 +12,7 @@ policy_data := {
  "containers": {
   "httpd": {
    "annotations": {"io.kubernetes.cri.container-name":"httpd"},
-   "args": ["/casemate/bin/launch","--","httpd-foreground"],
+   "args": ["/casemate/bin/launch","httpd","--","httpd-foreground"],
    "capabilities": [
     "CAP_CHOWN",
     "CAP_DAC_OVERRIDE",

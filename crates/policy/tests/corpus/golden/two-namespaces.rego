@@ -15,7 +15,7 @@ policy_data := {
  "containers": {
   "api": {
    "annotations": {"io.kubernetes.cri.container-name":"api"},
-   "args": ["/casemate/bin/launch","--","/app/cart"],
+   "args": ["/casemate/bin/launch","api","--","/app/cart"],
    "capabilities": [
     "CAP_CHOWN",
     "CAP_DAC_OVERRIDE",
@@ -102,7 +102,7 @@ policy_data := {
  "containers": {
   "api": {
    "annotations": {"io.kubernetes.cri.container-name":"api"},
-   "args": ["/casemate/bin/launch","--","/app/cart"],
+   "args": ["/casemate/bin/launch","api","--","/app/cart"],
    "capabilities": [
     "CAP_CHOWN",
     "CAP_DAC_OVERRIDE",

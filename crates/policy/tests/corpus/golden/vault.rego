@@ -14,7 +14,7 @@ policy_data := {
  "containers": {
   "vault": {
    "annotations": {"io.kubernetes.cri.container-name":"vault"},
-   "args": ["/casemate/bin/launch","--","/bin/sh","-ec","exec vault server -config=/vault/config/server.hcl"],
+   "args": ["/casemate/bin/launch","vault","--","/bin/sh","-ec","exec vault server -config=/vault/config/server.hcl"],
    "capabilities": [
     "CAP_CHOWN",
     "CAP_DAC_OVERRIDE",
@@ -51,9 +51,9 @@ policy_data := {
    "no_new_privileges": true,
    "readonly_root": false,
    "storages": [
-    {"driver":"local","fstype":"local","mount_point":"/run/kata-containers/shared/containers/$(sandbox)/rootfs/local/logs","options":["mode=0777"],"source":"local"},
+    {"driver":"local","fstype":"local","mount_point":"/run/kata-containers/shared/containers/$(sandbox)/rootfs/local/logs","options":["mode=0777","fsgid=1000"],"source":"local"},
     {"driver":"ephemeral","fstype":"tmpfs","mount_point":"/run/kata-containers/sandbox/ephemeral/casemate-files-config","options":["fsgid=1000"],"source":"tmpfs"},
-    {"driver":"local","fstype":"local","mount_point":"/run/kata-containers/shared/containers/$(sandbox)/rootfs/local/home","options":["mode=0777"],"source":"local"},
+    {"driver":"local","fstype":"local","mount_point":"/run/kata-containers/shared/containers/$(sandbox)/rootfs/local/home","options":["mode=0777","fsgid=1000"],"source":"local"},
     {"driver":"ephemeral","fstype":"tmpfs","mount_point":"/run/kata-containers/sandbox/ephemeral/casemate","options":["fsgid=1000"],"source":"tmpfs"}
    ],
    "terminal": false,

@@ -17,7 +17,7 @@ policy_data := {
  "containers": {
   "exporter": {
    "annotations": {"io.kubernetes.cri.container-name":"exporter"},
-   "args": ["/casemate/bin/launch","--","/usr/bin/exporter","--web.listen-address=:9102"],
+   "args": ["/casemate/bin/launch","exporter","--","/usr/bin/exporter","--web.listen-address=:9102"],
    "capabilities": [
     "CAP_CHOWN",
     "CAP_DAC_OVERRIDE",
@@ -55,7 +55,7 @@ policy_data := {
   },
   "web": {
    "annotations": {"io.kubernetes.cri.container-name":"web"},
-   "args": ["/casemate/bin/launch","--","/docker-entrypoint.sh","nginx","-g","daemon off;"],
+   "args": ["/casemate/bin/launch","web","--","/docker-entrypoint.sh","nginx","-g","daemon off;"],
    "capabilities": [
     "CAP_CHOWN",
     "CAP_DAC_OVERRIDE",

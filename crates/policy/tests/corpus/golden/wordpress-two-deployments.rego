@@ -26,7 +26,7 @@ policy_data := {
  "containers": {
   "wordpress": {
    "annotations": {"io.kubernetes.cri.container-name":"wordpress"},
-   "args": ["/casemate/bin/launch","--","docker-entrypoint.sh","apache2-foreground"],
+   "args": ["/casemate/bin/launch","wordpress","--","docker-entrypoint.sh","apache2-foreground"],
    "capabilities": [
     "CAP_CHOWN",
     "CAP_DAC_OVERRIDE",
@@ -114,7 +114,7 @@ policy_data := {
  "containers": {
   "mysql": {
    "annotations": {"io.kubernetes.cri.container-name":"mysql"},
-   "args": ["/casemate/bin/launch","--","docker-entrypoint.sh","mysqld"],
+   "args": ["/casemate/bin/launch","mysql","--","docker-entrypoint.sh","mysqld"],
    "capabilities": [
     "CAP_CHOWN",
     "CAP_DAC_OVERRIDE",

@@ -16,7 +16,7 @@ policy_data := {
  "containers": {
   "zookeeper": {
    "annotations": {"io.kubernetes.cri.container-name":"zookeeper"},
-   "args": ["/casemate/bin/launch","--","/docker-entrypoint.sh","zkServer.sh","start-foreground"],
+   "args": ["/casemate/bin/launch","zookeeper","--","/docker-entrypoint.sh","zkServer.sh","start-foreground"],
    "capabilities": [
     "CAP_CHOWN",
     "CAP_DAC_OVERRIDE",
