@@ -193,12 +193,12 @@ fn check(path: &Path, work: &Work, report: &Report, registry: &Registry) {
         let initdata = Initdata::from_annotation(annotation.expect("it has initdata")).unwrap();
         let policy = initdata.policy().unwrap();
         let title = format!("{}/{}", resource["kind"].as_str().unwrap(), name_of(resource));
-        writeln!(golden, "\n# {title}\npolicy_data := {}", compact(&data(&policy))).unwrap();
+        writeln!(golden, "\n# {title}\npolicy_data := {}", compact(&data(policy))).unwrap();
 
         let life = life(resource, &pod, &resources, registry);
-        engine_after(&policy, &life, life.len());
+        engine_after(policy, &life, life.len());
         let mut count = Digest::of(title.as_bytes()).as_bytes().iter().map(|byte| usize::from(*byte)).sum::<usize>();
-        some_changes_are_refused(&policy, &life, &mut |_, pointer| {
+        some_changes_are_refused(policy, &life, &mut |_, pointer| {
             count += 1;
             // The host's word, which is bound by a pattern; `evaluate` tries those.
             count.is_multiple_of(SAMPLE) && !pointer.starts_with("/OCI/Process/Env")

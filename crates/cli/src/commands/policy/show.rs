@@ -1,6 +1,7 @@
 //! `casemate policy show`.
 
 use policy::describe::{self, Access, Container, Description, Endpoints, Mount, Policy, Supplier, power, words};
+use policy::generate::LAUNCHER;
 use protocol::initdata::Settings;
 use protocol::manifest::PolicyEntry;
 use protocol::{Identity, Manifest, Role};
@@ -337,9 +338,14 @@ fn of_container(page: &mut Page, container: &Container, policy: &Policy) {
             page.warning(4, "", &format!("OR {also}, as the host likes"));
         }
     }
-    let command = match container.args.get(2..) {
-        Some(rest) if container.launched => {
-            format!("{} (after the launcher, once the initializer is done)", words(rest))
+    let command = match launched(&container.args) {
+        Some((checked, program)) if container.launched => {
+            let files = match checked.len() {
+                0 => String::new(),
+                1 => " and 1 file is compared".to_owned(),
+                files => format!(" and {files} files are compared"),
+            };
+            format!("{} (after the launcher, once the initializer is done{files})", words(program))
         }
         _ => words(&container.args),
     };
@@ -378,13 +384,21 @@ fn of_container(page: &mut Page, container: &Container, policy: &Policy) {
     }
 }
 
+/// What stands between the launcher's dashes: the files that it compares, after the container's name, and the program.
+fn launched(args: &[String]) -> Option<(&[String], &[String])> {
+    let dashes = args.iter().position(|argument| argument == "--")?;
+    Some((args.get(2..dashes).unwrap_or_default(), args.get(dashes + 1..)?))
+}
+
 fn commands(page: &mut Page, container: &Container, policy: &Policy) {
     let refused = policy.requests.never.iter().any(|name| name == "ExecProcessRequest");
     for command in &container.exec {
+        let program = launched(command).filter(|_| command.first().is_some_and(|first| first == LAUNCHER));
+        let shown = words(program.map_or(command, |(_, program)| program));
         if refused {
-            page.row(4, "exec", &format!("lists {}, but the rules refuse all commands", words(command)));
+            page.row(4, "exec", &format!("lists {shown}, but the rules refuse all commands"));
         } else {
-            page.warning(4, "exec", &format!("the host may run {}", words(command)));
+            page.warning(4, "exec", &format!("the host may run {shown}"));
         }
     }
     match &container.exec_access {

@@ -118,8 +118,8 @@ fn manifests_without_resources_tell_what_they_can() {
             2 changes: 1 allow something else (~), 1 allow less (-).
 
               1. ~ inference: has another policy
-                   was  af680c470207fa5e649627e74ab6b86ddd89e53508df577d658c18ea9445679f
-                   now  24e7ebc81d13c3b9de4ca555261749feb68a4a014163eeed3c4860fdc16ba1ca
+                   was  41ecf616d949248dfc21765c863dbf5ce139ac1cc5028528201bcfac601dadd4
+                   now  df0435585d6cf69a212e1e66f7e152618db61dd1c5edee5bb9db6912c9fe1d13
               2. - inference: may no longer be called by every workload of the manifest
                    was  every workload of the manifest
                    now  nobody
