@@ -8,6 +8,8 @@ mod auth;
 mod cache;
 mod document;
 mod error;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod http;
 mod layer;
 mod layout;
