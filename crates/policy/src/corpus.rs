@@ -74,7 +74,7 @@ impl Work {
             stdin: None,
             namespace: None,
             workspace: self.dir.path().to_owned(),
-            platform: "local".into(),
+            platforms: vec!["local".into()],
             software: Some(SoftwareReferenceValues {
                 root: Digest::of(b"root"),
                 measurements: vec![Measurement::from_bytes([1; 48])],
@@ -85,6 +85,7 @@ impl Work {
             holder_threshold: 1,
             pod_image: Some(images::POD_IMAGE.to_owned()),
             skip_initializer: false,
+            image_memory: false,
             output: None,
             check: false,
         };

@@ -30,6 +30,7 @@ pub(crate) struct Openings {
 
 impl Openings {
     /// Those of platform `local`.
+    #[cfg(test)]
     pub(crate) fn local() -> Self {
         Self { logs: LOCAL_OPENS_LOGS, ..Self::default() }
     }

@@ -25,7 +25,7 @@ pub use names::pod_name;
 pub(crate) use names::{GENERATED_JOB, GENERATED_POD, MAX_CRON_JOB, MAX_HOSTNAME, pod_pattern};
 pub use process::SERVICE_LINKS_DEFAULT;
 pub(crate) use process::argv;
-use quantity::Quantity;
+pub(crate) use quantity::Quantity;
 pub use volumes::{FileVolume, VolumeKind, mount_volume, mounted_file, volume_kind};
 
 /// Opens and closes a mark of [`PodInstance::symbolic`]. Neither YAML nor images nor ConfigMaps may hold this character

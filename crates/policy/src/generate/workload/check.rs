@@ -81,17 +81,6 @@ pub(super) fn check_fields(context: &Context<'_>, pod: &Value) -> Result<(), Gen
                     return Err(context.refuse(&format!("{path}.{probe}"), reason, Some(hint.into())));
                 }
             }
-            for wanted in ["limits", "requests"] {
-                let amounts = container["resources"][wanted].as_object();
-                if let Some((device, _)) = amounts.into_iter().flatten().find(|(key, _)| key.contains('/')) {
-                    let path = format!("{path}.resources.{wanted}");
-                    return Err(context.refuse(
-                        &path,
-                        format!("devices such as `{device}` are not supported yet"),
-                        None,
-                    ));
-                }
-            }
         }
     }
     Ok(())

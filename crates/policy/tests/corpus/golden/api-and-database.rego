@@ -3,6 +3,7 @@
 #   `automountServiceAccountToken` was set to false: a token of an untrusted API server is of no use; set it to true if the program calls Kubernetes
 #   `enableServiceLinks` was set to false: the host could otherwise choose variables of the program; set it to true if the program finds Services by their variables
 #   port 3000 (Service `orders-api`): TLS ends in the pod, callers need no certificate; annotate the pod with `casemate.dev/servicemesh-ingress: http#3000#false` to demand one of the mesh
+#   its guest needs 256 overhead + 512 api + 64 casemate-mesh = 832 MiB: `wait-for-db`, `migrate` says nothing of memory and counts as none; `api` requests less than its limit, and the limit counts
 #   container `wait-for-db` runs as root: with CAP_SETUID it can become the mesh's user and ask for Evidence in its place
 #   container `api` runs as root: with CAP_SETUID it can become the mesh's user and ask for Evidence in its place
 # StatefulSet/orders-db is `orders-db`
@@ -10,6 +11,7 @@
 #   `automountServiceAccountToken` was set to false: a token of an untrusted API server is of no use; set it to true if the program calls Kubernetes
 #   `enableServiceLinks` was set to false: the host could otherwise choose variables of the program; set it to true if the program finds Services by their variables
 #   port 5432 (Service `orders-db`): TLS ends in the pod, callers need no certificate; annotate the pod with `casemate.dev/servicemesh-ingress: port-5432#5432#false` to demand one of the mesh
+#   its guest needs 256 overhead + 64 casemate-mesh = 320 MiB: `postgres` says nothing of memory and counts as none
 #   volume `data`: what is in the claim is the host's word
 #   container `postgres` runs as root: with CAP_SETUID it can become the mesh's user and ask for Evidence in its place
 # resources without `metadata.namespace` are bound to the namespace `default`; `--namespace` binds them to another

@@ -1,5 +1,6 @@
 # Deployment/introspect is `introspect`
 #   `enableServiceLinks` was set to false: the host could otherwise choose variables of the program; set it to true if the program finds Services by their variables
+#   its guest needs 256 overhead + 200 main + 64 casemate-mesh = 520 MiB: `main` requests less than its limit, and the limit counts
 #   volume `podinfo`: its files are the host's word
 #   container `main` runs as root: with CAP_SETUID it can become the mesh's user and ask for Evidence in its place
 #-          image: python:3.12-slim

@@ -1,6 +1,7 @@
 # Deployment/nulls is `nulls`
 #   `automountServiceAccountToken` was set to false: a token of an untrusted API server is of no use; set it to true if the program calls Kubernetes
 #   `enableServiceLinks` was set to false: the host could otherwise choose variables of the program; set it to true if the program finds Services by their variables
+#   its guest needs 256 overhead + 64 casemate-mesh = 320 MiB: `main` says nothing of memory and counts as none
 # resources without `metadata.namespace` are bound to the namespace `default`; `--namespace` binds them to another
 #-      initContainers: []
 #-          image: registry.example.com/shop/web:2.4.1

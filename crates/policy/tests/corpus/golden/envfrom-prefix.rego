@@ -1,6 +1,7 @@
 # Deployment/checkout is `checkout`
 #   `automountServiceAccountToken` was set to false: a token of an untrusted API server is of no use; set it to true if the program calls Kubernetes
 #   `enableServiceLinks` was set to false: the host could otherwise choose variables of the program; set it to true if the program finds Services by their variables
+#   its guest needs 256 overhead + 64 casemate-mesh = 320 MiB: `checkout` says nothing of memory and counts as none
 #   container `checkout`: a Secret in a variable stands in the policy, where the operator can read it; `casemate secret put` keeps one from the operator
 # resources without `metadata.namespace` are bound to the namespace `default`; `--namespace` binds them to another
 #-    metadata: {labels: {app: checkout}}

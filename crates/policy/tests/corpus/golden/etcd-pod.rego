@@ -2,6 +2,7 @@
 #   `automountServiceAccountToken` was set to false: a token of an untrusted API server is of no use; set it to true if the program calls Kubernetes
 #   `enableServiceLinks` was set to false: the host could otherwise choose variables of the program; set it to true if the program finds Services by their variables
 #   port 2379 (startupProbe of container `etcd`): TLS ends in the pod, callers need no certificate; annotate the pod with `casemate.dev/open-ports: "2379"` to open it to everybody without TLS
+#   its guest needs 256 overhead + 100 etcd + 64 casemate-mesh = 420 MiB: `etcd` has no memory limit, so its request counts
 #   volume `etcd-data`: what is in the claim is the host's word
 #   container `etcd` runs as root: with CAP_SETUID it can become the mesh's user and ask for Evidence in its place
 #-    image: quay.io/coreos/etcd:v3.5.15

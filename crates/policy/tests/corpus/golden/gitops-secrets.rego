@@ -2,6 +2,7 @@
 #   reads the secrets payments-hmac, payments-token
 #   `automountServiceAccountToken` was set to false: a token of an untrusted API server is of no use; set it to true if the program calls Kubernetes
 #   `enableServiceLinks` was set to false: the host could otherwise choose variables of the program; set it to true if the program finds Services by their variables
+#   its guest needs 256 overhead + 64 casemate-mesh = 320 MiB: `payments` says nothing of memory and counts as none
 # resources without `metadata.namespace` are bound to the namespace `default`; `--namespace` binds them to another
 #-          image: registry.example.com/shop/cart:2.4.1
 #-          command: ["/bin/sh", "-c", "exec /app/cart --token-file=/casemate/secrets/payments-token"]

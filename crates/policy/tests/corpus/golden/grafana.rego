@@ -3,6 +3,7 @@
 #   `automountServiceAccountToken` was set to false: a token of an untrusted API server is of no use; set it to true if the program calls Kubernetes
 #   `enableServiceLinks` was set to false: the host could otherwise choose variables of the program; set it to true if the program finds Services by their variables
 #   port 3000 (readinessProbe of container `grafana`): TLS ends in the pod, callers need no certificate; annotate the pod with `casemate.dev/open-ports: "3000"` to open it to everybody without TLS
+#   its guest needs 256 overhead + 256 grafana + 64 casemate-mesh = 576 MiB: `grafana` requests less than its limit, and the limit counts
 #   volume `storage`: what is in the claim is the host's word
 #   container `grafana`: a Secret in a variable stands in the policy, where the operator can read it; `casemate secret put` keeps one from the operator
 # resources without `metadata.namespace` are bound to the namespace `default`; `--namespace` binds them to another

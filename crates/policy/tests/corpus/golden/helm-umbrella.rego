@@ -5,6 +5,7 @@
 # Deployment/stack-worker is `stack-worker`
 #   `automountServiceAccountToken` was set to false: a token of an untrusted API server is of no use; set it to true if the program calls Kubernetes
 #   `enableServiceLinks` was set to false: the host could otherwise choose variables of the program; set it to true if the program finds Services by their variables
+#   its guest needs 256 overhead + 64 casemate-mesh = 320 MiB: `worker` says nothing of memory and counts as none
 #-          image: "memcached:1.6"
 #-          image: ghcr.io/example/worker:2025.3
 

@@ -1,6 +1,7 @@
 # Deployment/release-name-web is `release-name-web`
 #   `enableServiceLinks` was set to false: the host could otherwise choose variables of the program; set it to true if the program finds Services by their variables
 #   port 8080 (Service `release-name-web`): TLS ends in the pod, callers need no certificate; annotate the pod with `casemate.dev/servicemesh-ingress: http#8080#false` to demand one of the mesh
+#   its guest needs 256 overhead + 64 casemate-mesh = 320 MiB: `web` says nothing of memory and counts as none
 # Pod/release-name-web-test-connection is not confidential: it has no `runtimeClassName: casemate`
 # resources without `metadata.namespace` are bound to the namespace `default`; `--namespace` binds them to another
 #-          image: "registry.example.com/shop/web:2.4.1"

@@ -1,6 +1,7 @@
 # Pod/defaults is `defaults`
 #   `automountServiceAccountToken` was set to false: a token of an untrusted API server is of no use; set it to true if the program calls Kubernetes
 #   `enableServiceLinks` was set to false: the host could otherwise choose variables of the program; set it to true if the program finds Services by their variables
+#   its guest needs 256 overhead + 64 casemate-mesh = 320 MiB: `entrypoint-and-cmd`, `entrypoint-only`, `cmd-only`, `args-replace-cmd`, `command-drops-cmd`, `empty-entrypoint` says nothing of memory and counts as none
 #   container `entrypoint-only` runs as root: with CAP_SETUID it can become the mesh's user and ask for Evidence in its place
 #   container `cmd-only` runs as root: with CAP_SETUID it can become the mesh's user and ask for Evidence in its place
 # resources without `metadata.namespace` are bound to the namespace `default`; `--namespace` binds them to another

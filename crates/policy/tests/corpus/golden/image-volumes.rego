@@ -5,6 +5,7 @@
 #   container `kafka`: at the image's VOLUME `/etc/kafka/secrets` is an `emptyDir` of the guest, so that the host mounts nothing there; what the image has there is hidden, and what is written there ends with the pod; mount a volume there to have another
 #   container `kafka`: at the image's VOLUME `/mnt/shared/config` is an `emptyDir` of the guest, so that the host mounts nothing there; what the image has there is hidden, and what is written there ends with the pod; mount a volume there to have another
 #   container `kafka`: at the image's VOLUME `/var/lib/kafka/data` is an `emptyDir` of the guest, so that the host mounts nothing there; what the image has there is hidden, and what is written there ends with the pod; mount a volume there to have another
+#   its guest needs 256 overhead + 64 casemate-mesh = 320 MiB: `redis`, `kafka` says nothing of memory and counts as none
 #   container `redis` runs as root: with CAP_SETUID it can become the mesh's user and ask for Evidence in its place
 # resources without `metadata.namespace` are bound to the namespace `default`; `--namespace` binds them to another
 #-metadata: {name: volumes}

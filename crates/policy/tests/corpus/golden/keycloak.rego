@@ -4,6 +4,7 @@
 #   `enableServiceLinks` was set to false: the host could otherwise choose variables of the program; set it to true if the program finds Services by their variables
 #   port 8080 stays closed: no Service among the inputs leads to it
 #   port 9000 (readinessProbe of container `keycloak`): TLS ends in the pod, callers need no certificate; annotate the pod with `casemate.dev/open-ports: "9000"` to open it to everybody without TLS
+#   its guest needs 256 overhead + 1500 keycloak + 64 casemate-mesh = 1820 MiB: `keycloak` requests less than its limit, and the limit counts
 #-        image: keycloak/keycloak:25.0
 #-          httpGet: {path: /health/ready, port: management}
 

@@ -3,6 +3,7 @@
 #   `enableServiceLinks` was set to false: the host could otherwise choose variables of the program; set it to true if the program finds Services by their variables
 #   port 7070 (Service `prod-cart`): TLS ends in the pod, callers need no certificate; annotate the pod with `casemate.dev/servicemesh-ingress: grpc#7070#false` to demand one of the mesh
 #   readinessProbe of container `cart`: port 7070 wants what the kubelet cannot offer, so the probe only connects
+#   its guest needs 256 overhead + 128 cart + 64 casemate-mesh = 448 MiB: `cart` requests less than its limit, and the limit counts
 #-        image: registry.example.com/shop/cart:2.4.1
 #-          grpc:
 

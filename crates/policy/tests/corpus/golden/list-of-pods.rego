@@ -2,9 +2,11 @@
 #   `automountServiceAccountToken` was set to false: a token of an untrusted API server is of no use; set it to true if the program calls Kubernetes
 #   `enableServiceLinks` was set to false: the host could otherwise choose variables of the program; set it to true if the program finds Services by their variables
 #   port 8080 (Service `front`): TLS ends in the pod, callers need no certificate; annotate the pod with `casemate.dev/servicemesh-ingress: port-8080#8080#false` to demand one of the mesh
+#   its guest needs 256 overhead + 64 casemate-mesh = 320 MiB: `web` says nothing of memory and counts as none
 # Pod/back is `back`
 #   `automountServiceAccountToken` was set to false: a token of an untrusted API server is of no use; set it to true if the program calls Kubernetes
 #   `enableServiceLinks` was set to false: the host could otherwise choose variables of the program; set it to true if the program finds Services by their variables
+#   its guest needs 256 overhead + 64 casemate-mesh = 320 MiB: `cart` says nothing of memory and counts as none
 # Pod/debug is not confidential: it has no `runtimeClassName: casemate`
 # resources without `metadata.namespace` are bound to the namespace `default`; `--namespace` binds them to another
 #-      image: registry.example.com/shop/web:2.4.1   # the same as in production

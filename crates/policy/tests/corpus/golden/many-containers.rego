@@ -1,6 +1,7 @@
 # Pod/crowd is `crowd`
 #   `automountServiceAccountToken` was set to false: a token of an untrusted API server is of no use; set it to true if the program calls Kubernetes
 #   `enableServiceLinks` was set to false: the host could otherwise choose variables of the program; set it to true if the program finds Services by their variables
+#   its guest needs 256 overhead + 64 casemate-mesh = 320 MiB: `one`, `two`, `three`, `a`, `b`, `c`, `d` says nothing of memory and counts as none
 #   container `one` runs as root: with CAP_SETUID it can become the mesh's user and ask for Evidence in its place
 #   container `two` runs as root: with CAP_SETUID it can become the mesh's user and ask for Evidence in its place
 #   container `three` runs as root: with CAP_SETUID it can become the mesh's user and ask for Evidence in its place

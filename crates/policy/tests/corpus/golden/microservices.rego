@@ -1,12 +1,14 @@
 # Deployment/frontend is `frontend`
 #   `automountServiceAccountToken` was set to false: a token of an untrusted API server is of no use; set it to true if the program calls Kubernetes
 #   port 8080 (Service `frontend`): TLS ends in the pod, callers need no certificate; annotate the pod with `casemate.dev/servicemesh-ingress: port-8080#8080#false` to demand one of the mesh
+#   its guest needs 256 overhead + 128 server + 64 casemate-mesh = 448 MiB: `server` requests less than its limit, and the limit counts
 # Deployment/cart is `cart`
 #   `automountServiceAccountToken` was set to false: a token of an untrusted API server is of no use; set it to true if the program calls Kubernetes
 #   `enableServiceLinks` was set to false: the host could otherwise choose variables of the program; set it to true if the program finds Services by their variables
 #   port 7070 (Service `cart`): TLS ends in the pod, callers need no certificate; annotate the pod with `casemate.dev/servicemesh-ingress: port-7070#7070#false` to demand one of the mesh
 #   readinessProbe of container `server`: port 7070 wants what the kubelet cannot offer, so the probe only connects
 #   livenessProbe of container `server`: port 7070 wants what the kubelet cannot offer, so the probe only connects
+#   its guest needs 256 overhead + 64 casemate-mesh = 320 MiB: `server` says nothing of memory and counts as none
 # resources without `metadata.namespace` are bound to the namespace `default`; `--namespace` binds them to another
 #-          image: registry.example.com/shop/web:2.4.1
 #-    metadata: {labels: {app: cart}}

@@ -4,6 +4,7 @@
 #   `enableServiceLinks` was set to false: the host could otherwise choose variables of the program; set it to true if the program finds Services by their variables
 #   port 9000 stays closed: no Service among the inputs leads to it
 #   port 9001 stays closed: no Service among the inputs leads to it
+#   its guest needs 256 overhead + 64 casemate-mesh = 320 MiB: `minio` says nothing of memory and counts as none
 #   volume `data`: what is in the claim is the host's word
 # resources without `metadata.namespace` are bound to the namespace `default`; `--namespace` binds them to another
 #-        image: minio/minio:RELEASE.2024-07-10T18-41-49Z

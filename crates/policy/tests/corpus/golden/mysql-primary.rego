@@ -3,6 +3,7 @@
 #   `automountServiceAccountToken` was set to false: a token of an untrusted API server is of no use; set it to true if the program calls Kubernetes
 #   `enableServiceLinks` was set to false: the host could otherwise choose variables of the program; set it to true if the program finds Services by their variables
 #   port 3306 (startupProbe of container `mysql`): TLS ends in the pod, callers need no certificate; annotate the pod with `casemate.dev/open-ports: "3306"` to open it to everybody without TLS
+#   its guest needs 256 overhead + 1024 mysql + 64 casemate-mesh = 1344 MiB: `init-server-id` says nothing of memory and counts as none
 #   volume `data`: what is in the claim is the host's word
 #-        image: busybox:1.36
 #-        image: mysql:8.4

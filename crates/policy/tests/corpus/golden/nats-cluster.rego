@@ -3,6 +3,7 @@
 #   `enableServiceLinks` was set to false: the host could otherwise choose variables of the program; set it to true if the program finds Services by their variables
 #   port 4222 stays closed: no Service among the inputs leads to it
 #   port 8222 (startupProbe of container `nats`): TLS ends in the pod, callers need no certificate; annotate the pod with `casemate.dev/open-ports: "8222"` to open it to everybody without TLS
+#   its guest needs 256 overhead + 64 casemate-mesh = 320 MiB: `nats` says nothing of memory and counts as none
 #   volume `data`: what is in the claim is the host's word
 #   container `nats` runs as root: with CAP_SETUID it can become the mesh's user and ask for Evidence in its place
 # resources without `metadata.namespace` are bound to the namespace `default`; `--namespace` binds them to another

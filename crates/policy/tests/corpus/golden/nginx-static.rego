@@ -2,6 +2,7 @@
 #   `automountServiceAccountToken` was set to false: a token of an untrusted API server is of no use; set it to true if the program calls Kubernetes
 #   `enableServiceLinks` was set to false: the host could otherwise choose variables of the program; set it to true if the program finds Services by their variables
 #   port 8080 (Service `site`): TLS ends in the pod, callers need no certificate; annotate the pod with `casemate.dev/servicemesh-ingress: http#8080#false` to demand one of the mesh
+#   its guest needs 256 overhead + 64 casemate-mesh = 320 MiB: `nginx` says nothing of memory and counts as none
 # resources without `metadata.namespace` are bound to the namespace `default`; `--namespace` binds them to another
 #-      - image: nginxinc/nginx-unprivileged:1.27
 #-          httpGet: {path: /healthz, port: http}

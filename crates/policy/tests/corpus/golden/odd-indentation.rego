@@ -3,6 +3,7 @@
 #   `enableServiceLinks` was set to false: the host could otherwise choose variables of the program; set it to true if the program finds Services by their variables
 #   container `odd`: `mountPath: /a/` became `/a`, which is the same
 #   container `odd`: `mountPath: //b//c` became `/b/c`, which is the same
+#   its guest needs 256 overhead + 64 casemate-mesh = 320 MiB: `odd` says nothing of memory and counts as none
 #   container `odd` runs as root: with CAP_SETUID it can become the mesh's user and ask for Evidence in its place
 # resources without `metadata.namespace` are bound to the namespace `default`; `--namespace` binds them to another
 #-          metadata: { labels: { app: odd } }

@@ -1,6 +1,7 @@
 # Deployment/widget-operator is `widget-operator`
 #   `enableServiceLinks` was set to false: the host could otherwise choose variables of the program; set it to true if the program finds Services by their variables
 #   port 8081 (readinessProbe of container `manager`): TLS ends in the pod, callers need no certificate; annotate the pod with `casemate.dev/open-ports: "8081"` to open it to everybody without TLS
+#   its guest needs 256 overhead + 128 manager + 64 casemate-mesh = 448 MiB: `manager` requests less than its limit, and the limit counts
 #   seccomp and AppArmor profiles are not enforced inside the guest
 #-        image: registry.example.com/platform/operator:0.9.0
 #-        livenessProbe: {httpGet: {path: /healthz, port: 8081}, initialDelaySeconds: 15}

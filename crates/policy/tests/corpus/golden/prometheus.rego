@@ -1,6 +1,7 @@
 # StatefulSet/prometheus is `prometheus`
 #   `enableServiceLinks` was set to false: the host could otherwise choose variables of the program; set it to true if the program finds Services by their variables
 #   port 9090 (readinessProbe of container `prometheus`): TLS ends in the pod, callers need no certificate; annotate the pod with `casemate.dev/open-ports: "9090"` to open it to everybody without TLS
+#   its guest needs 256 overhead + 1024 prometheus + 64 casemate-mesh = 1344 MiB: `prometheus` requests less than its limit, and the limit counts
 #   volume `db`: what is in the claim is the host's word
 #-    metadata: {labels: {app: prometheus}}
 #-          image: quay.io/prometheus/prometheus:v2.53.1

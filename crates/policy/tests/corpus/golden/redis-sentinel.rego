@@ -3,6 +3,7 @@
 #   `enableServiceLinks` was set to false: the host could otherwise choose variables of the program; set it to true if the program finds Services by their variables
 #   port 6379 stays closed: no Service among the inputs leads to it
 #   port 26379 stays closed: no Service among the inputs leads to it
+#   its guest needs 256 overhead + 64 casemate-mesh = 320 MiB: `redis`, `sentinel` says nothing of memory and counts as none
 #   volume `data`: what is in the claim is the host's word
 #   container `redis` runs as root: with CAP_SETUID it can become the mesh's user and ask for Evidence in its place
 #   container `sentinel` runs as root: with CAP_SETUID it can become the mesh's user and ask for Evidence in its place

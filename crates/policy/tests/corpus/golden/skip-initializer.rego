@@ -2,6 +2,7 @@
 #   `automountServiceAccountToken` was set to false: a token of an untrusted API server is of no use; set it to true if the program calls Kubernetes
 #   `enableServiceLinks` was set to false: the host could otherwise choose variables of the program; set it to true if the program finds Services by their variables
 #   nothing is injected: no certificate, no secrets, no TLS; the files of its volumes are the host's word
+#   its guest needs 256 overhead = 256 MiB: `main`, `tail` says nothing of memory and counts as none
 #   container `main` runs as root: with CAP_SETUID it can become the mesh's user and ask for Evidence in its place
 #   container `tail` runs as root: with CAP_SETUID it can become the mesh's user and ask for Evidence in its place
 # resources without `metadata.namespace` are bound to the namespace `default`; `--namespace` binds them to another

@@ -1,5 +1,6 @@
 # CronJob/a-name-that-is-as-long-as-cronjobs-may-have-them-ok is `a-name-that-is-as-long-as-cronjobs-may-have-them-ok`
 #   reads the secrets pgpass
+#   its guest needs 256 overhead + 64 casemate-mesh = 320 MiB: `vacuum` says nothing of memory and counts as none
 #   container `vacuum` runs as root: with CAP_SETUID it can become the mesh's user and ask for Evidence in its place
 #-          annotations: {cluster-autoscaler.kubernetes.io/safe-to-evict: "false"}
 #-              image: postgres:16

@@ -2,9 +2,11 @@
 #   `automountServiceAccountToken` was set to false: a token of an untrusted API server is of no use; set it to true if the program calls Kubernetes
 #   `enableServiceLinks` was set to false: the host could otherwise choose variables of the program; set it to true if the program finds Services by their variables
 #   port 7070 (Service `api`): TLS ends in the pod, callers need no certificate; annotate the pod with `casemate.dev/servicemesh-ingress: port-7070#7070#false` to demand one of the mesh
+#   its guest needs 256 overhead + 64 casemate-mesh = 320 MiB: `api` says nothing of memory and counts as none
 # Deployment/api-canary is `api-canary`
 #   `automountServiceAccountToken` was set to false: a token of an untrusted API server is of no use; set it to true if the program calls Kubernetes
 #   `enableServiceLinks` was set to false: the host could otherwise choose variables of the program; set it to true if the program finds Services by their variables
+#   its guest needs 256 overhead + 64 casemate-mesh = 320 MiB: `api` says nothing of memory and counts as none
 #-    metadata: {labels: {app: api}}
 #-          image: registry.example.com/shop/cart:2.4.1
 #-    metadata: {labels: {app: api}}

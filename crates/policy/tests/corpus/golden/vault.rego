@@ -3,6 +3,7 @@
 #   `enableServiceLinks` was set to false: the host could otherwise choose variables of the program; set it to true if the program finds Services by their variables
 #   port 8200 stays closed: no Service among the inputs leads to it
 #   port 8201 stays closed: no Service among the inputs leads to it
+#   its guest needs 256 overhead + 64 casemate-mesh = 320 MiB: `vault` says nothing of memory and counts as none
 #   volume `data`: what is in the claim is the host's word
 #-    metadata: {labels: {component: server}}
 #-          image: hashicorp/vault:1.17

@@ -3,6 +3,7 @@
 #   `enableServiceLinks` was set to false: the host could otherwise choose variables of the program; set it to true if the program finds Services by their variables
 #   port 8080 (Service `shopfront`): TLS ends in the pod, callers need no certificate; annotate the pod with `casemate.dev/servicemesh-ingress: http#8080#false` to demand one of the mesh
 #   port 9102 is open to everybody, without TLS, as `casemate.dev/open-ports` says
+#   its guest needs 256 overhead + 64 casemate-mesh = 320 MiB: `web`, `exporter` says nothing of memory and counts as none
 #   seccomp and AppArmor profiles are not enforced inside the guest
 #   container `exporter` runs as root: with CAP_SETUID it can become the mesh's user and ask for Evidence in its place
 # resources without `metadata.namespace` are bound to the namespace `default`; `--namespace` binds them to another

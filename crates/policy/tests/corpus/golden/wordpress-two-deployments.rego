@@ -3,12 +3,14 @@
 #   `automountServiceAccountToken` was set to false: a token of an untrusted API server is of no use; set it to true if the program calls Kubernetes
 #   `enableServiceLinks` was set to false: the host could otherwise choose variables of the program; set it to true if the program finds Services by their variables
 #   port 80 (Service `blog`): TLS ends in the pod, callers need no certificate; annotate the pod with `casemate.dev/servicemesh-ingress: web#80#false` to demand one of the mesh
+#   its guest needs 256 overhead + 64 casemate-mesh = 320 MiB: `wordpress` says nothing of memory and counts as none
 #   volume `files`: what is in the claim is the host's word
 #   container `wordpress` runs as root: with CAP_SETUID it can become the mesh's user and ask for Evidence in its place
 # Deployment/blog-db is `blog-db`
 #   reads the secrets blog-db
 #   `automountServiceAccountToken` was set to false: a token of an untrusted API server is of no use; set it to true if the program calls Kubernetes
 #   `enableServiceLinks` was set to false: the host could otherwise choose variables of the program; set it to true if the program finds Services by their variables
+#   its guest needs 256 overhead + 64 casemate-mesh = 320 MiB: `mysql` says nothing of memory and counts as none
 #   volume `data`: what is in the claim is the host's word
 #   container `mysql` runs as root: with CAP_SETUID it can become the mesh's user and ask for Evidence in its place
 # resources without `metadata.namespace` are bound to the namespace `default`; `--namespace` binds them to another

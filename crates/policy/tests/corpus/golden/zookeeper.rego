@@ -2,6 +2,7 @@
 #   `automountServiceAccountToken` was set to false: a token of an untrusted API server is of no use; set it to true if the program calls Kubernetes
 #   `enableServiceLinks` was set to false: the host could otherwise choose variables of the program; set it to true if the program finds Services by their variables
 #   port 2181 stays closed: no Service among the inputs leads to it
+#   its guest needs 256 overhead + 64 casemate-mesh = 320 MiB: `zookeeper` says nothing of memory and counts as none
 #   volume `data`: what is in the claim is the host's word
 #   container `zookeeper` runs as root: with CAP_SETUID it can become the mesh's user and ask for Evidence in its place
 # resources without `metadata.namespace` are bound to the namespace `default`; `--namespace` binds them to another
