@@ -234,6 +234,8 @@ impl Registry {
 }
 
 #[cfg(test)]
+mod debian;
+#[cfg(test)]
 pub(crate) mod fake;
 #[cfg(test)]
 mod tests;
