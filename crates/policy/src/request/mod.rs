@@ -7,6 +7,7 @@
 //!
 //! `pod` is a Pod object or a pod template: an object with `metadata` and `spec`.
 
+mod devices;
 mod mounts;
 mod names;
 mod process;
@@ -19,6 +20,7 @@ use serde_json::{Value, json};
 
 use crate::images::ImageConfig;
 
+pub use devices::{MAX_GPUS, gpus_of};
 pub use mounts::COPIED_PREFIX;
 pub(crate) use mounts::{SERVICE_ACCOUNT, clean};
 pub use names::pod_name;

@@ -75,7 +75,7 @@ fn json(pods: &[read::Pod], manifest: Option<&Manifest>, with_rules: bool) -> se
 fn rules(pod: &read::Pod) -> Option<String> {
     let description = pod.description.as_ref()?;
     if description.policy.rules.known {
-        return Some(describe::rules_text().to_owned());
+        return Some(describe::rules_text());
     }
     pod.rego.clone()
 }
@@ -211,7 +211,6 @@ fn is_usual_pause(pause: &Container) -> bool {
         && pause.image.as_deref() == Some("pause")
         && pause.user.uid == 65535
         && pause.annotations.is_empty()
-        && pause.storages.is_empty()
         && pause.cwd == "/"
         && pause.readonly_root
         && pause.no_new_privileges
@@ -361,6 +360,10 @@ fn of_container(page: &mut Page, container: &Container, policy: &Policy) {
         format!(", also {}", others.iter().map(u64::to_string).collect::<Vec<_>>().join(", "))
     };
     page.row(4, "as", &format!("user {}{root}, group {}{others}", user.uid, user.gid));
+    if container.gpus > 0 {
+        let whose = "of the host; what they are, attestation tells";
+        page.row(4, "GPUs", &format!("{} {whose}", container.gpus));
+    }
     capabilities(page, container);
     if !container.no_new_privileges {
         page.warning(4, "privileges", "may gain more, as by a set-user-id program");
@@ -378,9 +381,6 @@ fn of_container(page: &mut Page, container: &Container, policy: &Policy) {
     for (key, value) in &container.annotations {
         let value = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
         page.row(4, "annotation", &format!("{key} = {value}"));
-    }
-    for storage in &container.storages {
-        page.warning(4, "storage", &format!("{storage}: for no mount"));
     }
 }
 

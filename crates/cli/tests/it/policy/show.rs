@@ -302,12 +302,12 @@ fn what_is_dangerous_is_said_in_so_many_words() {
     let mut values = values();
     let server = &mut values["containers"]["server"];
     set_image(server, "example.org/latest");
-    server["capabilities"] = json!(["CAP_SYS_ADMIN", "CAP_FUTURE"]);
+    server["capabilities"] = json!(["SYS_ADMIN", "FUTURE"]);
     server["no_new_privileges"] = json!(false);
-    server["user"] = json!({"UID": 0, "GID": 0, "AdditionalGids": [0, 10]});
+    server["user"] = json!([0, 0, [0, 10]]);
     server["exec"] = json!([["/bin/sh", "-c", "id; \u{1b}[2Jrm"]]);
-    server["mounts"][1]["source"] = json!("/run/kata-containers/shared/containers/$(cid)-$(rand)-digits");
-    server["mounts"][0]["source"] = json!("/elsewhere");
+    server["mounts"][1] = json!(["/etc/digits", "copied", "digits", "ro"]);
+    server["mounts"][0] = json!(["/casemate", "bind", "/elsewhere", "rbind,rprivate,ro"]);
     server["new"] = json!({"a": 1});
     values["containers"].as_object_mut().expect("containers").retain(|name, _| name == "server");
     values["pidns"] = json!(true);
@@ -404,7 +404,7 @@ fn what_is_dangerous_is_said_in_so_many_words() {
 
 #[test]
 fn rules_of_others_are_called_that_and_shown() {
-    let rego = policy_with(&values()).replace("default SetPolicyRequest := false", "default SetPolicyRequest := true");
+    let rego = policy_with(&values()).replace("\npolicy_data :=", "\ndefault SetPolicyRequest := true\npolicy_data :=");
     let dir = folder(&[("policy.rego", rego.as_bytes())]);
     let shown = casemate(dir.path(), &["policy", "show", "policy.rego", "--rules"]);
     assert!(shown.contains("  rules        OTHERS ("), "{shown}");

@@ -10,9 +10,9 @@
 
 # Pod/etcd-0
 policy_data := {
+ "annotations": {},
  "containers": {
   "etcd": {
-   "annotations": {"io.kubernetes.cri.container-name":"etcd"},
    "args": [
     "/casemate/bin/launch",
     "etcd",
@@ -25,41 +25,16 @@ policy_data := {
     "--quota-backend-bytes=8589934592",
     "--price=$(not a variable)"
    ],
-   "capabilities": [
-    "CAP_CHOWN",
-    "CAP_DAC_OVERRIDE",
-    "CAP_FSETID",
-    "CAP_FOWNER",
-    "CAP_MKNOD",
-    "CAP_NET_RAW",
-    "CAP_SETGID",
-    "CAP_SETUID",
-    "CAP_SETFCAP",
-    "CAP_SETPCAP",
-    "CAP_NET_BIND_SERVICE",
-    "CAP_SYS_CHROOT",
-    "CAP_KILL",
-    "CAP_AUDIT_WRITE"
-   ],
+   "capabilities": "default",
    "cwd": "/",
    "env": ["PATH=/usr/local/bin","HOSTNAME=etcd-0","ETCD_NAME=etcd-0","QUOTA=8589934592"],
    "env_from": {},
-   "images": [
-    "quay.io/coreos/etcd:v3.5.15@sha256:830d30f0",
-    "quay.io/coreos/etcd@sha256:830d30f0"
-   ],
-   "mounts": [
-    {"destination":"/casemate","options":["rbind","rprivate","ro"],"source":"/run/kata-containers/sandbox/ephemeral/casemate","type_":"bind"},
-    {"destination":"/etc/hostname","options":["rbind","rprivate","rw"],"source":"/run/kata-containers/shared/containers/$(cid)-$(rand)-hostname","type_":"bind"},
-    {"destination":"/etc/resolv.conf","options":["rbind","rprivate","rw"],"source":"/run/kata-containers/shared/containers/$(cid)-$(rand)-resolv.conf","type_":"bind"},
-    {"destination":"/var/lib/etcd","options":["rbind","rprivate","rw"],"source":"/run/kata-containers/shared/containers/$(cid)-$(rand)-etcd","type_":"bind"}
-   ],
+   "image": "quay.io/coreos/etcd:v3.5.15@sha256:830d30f0",
+   "mounts": [["/casemate","memory","casemate","ro"],["/dev/termination-log","copied","termination-log","rw"],["/var/lib/etcd","copied","etcd","rw"]],
    "no_new_privileges": false,
    "readonly_root": false,
-   "storages": [{"driver":"ephemeral","fstype":"tmpfs","mount_point":"/run/kata-containers/sandbox/ephemeral/casemate","options":[],"source":"tmpfs"}],
    "terminal": false,
-   "type": "container",
-   "user": {"AdditionalGids":[0],"GID":0,"UID":0}
+   "user": [0,0,[0]]
   }
  },
  "copies": {"files":["hostname","hosts","resolv.conf","termination-log"],"trees":["podinfo"]},
@@ -67,42 +42,10 @@ policy_data := {
  "hostname_is_fixed": true,
  "logs": true,
  "namespace": "control",
- "pause": {
-  "annotations": {},
-  "args": ["/pause"],
-  "capabilities": [
-   "CAP_CHOWN",
-   "CAP_DAC_OVERRIDE",
-   "CAP_FSETID",
-   "CAP_FOWNER",
-   "CAP_MKNOD",
-   "CAP_NET_RAW",
-   "CAP_SETGID",
-   "CAP_SETUID",
-   "CAP_SETFCAP",
-   "CAP_SETPCAP",
-   "CAP_NET_BIND_SERVICE",
-   "CAP_SYS_CHROOT",
-   "CAP_KILL",
-   "CAP_AUDIT_WRITE"
-  ],
-  "cwd": "/",
-  "env": ["PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"],
-  "env_from": {},
-  "mounts": [
-   {"destination":"/etc/resolv.conf","options":["rbind","ro","nosuid","nodev","noexec"],"source":"/run/kata-containers/shared/containers/$(cid)-$(rand)-resolv.conf","type_":"bind"}
-  ],
-  "no_new_privileges": true,
-  "readonly_root": true,
-  "storages": [],
-  "sysctl": {},
-  "terminal": false,
-  "type": "sandbox",
-  "user": {"AdditionalGids":[65535],"GID":65535,"UID":65535}
- },
  "pidns": false,
  "pod": "^etcd-0$",
- "sandbox_storages": [{"driver":"ephemeral","fstype":"tmpfs","mount_point":"/run/kata-containers/sandbox/shm","options":["noexec","nosuid","nodev","mode=1777","size=67108864"],"source":"shm"}],
  "services": ["KUBERNETES"],
- "signals": ["etcd"]
+ "signals": ["etcd"],
+ "sysctl": {},
+ "volume_options": {"memory":[]}
 }

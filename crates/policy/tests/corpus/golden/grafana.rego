@@ -15,26 +15,11 @@
 
 # Deployment/grafana
 policy_data := {
+ "annotations": {},
  "containers": {
   "grafana": {
-   "annotations": {"io.kubernetes.cri.container-name":"grafana"},
    "args": ["/casemate/bin/launch","grafana","--","/run.sh"],
-   "capabilities": [
-    "CAP_CHOWN",
-    "CAP_DAC_OVERRIDE",
-    "CAP_FSETID",
-    "CAP_FOWNER",
-    "CAP_MKNOD",
-    "CAP_NET_RAW",
-    "CAP_SETGID",
-    "CAP_SETUID",
-    "CAP_SETFCAP",
-    "CAP_SETPCAP",
-    "CAP_NET_BIND_SERVICE",
-    "CAP_SYS_CHROOT",
-    "CAP_KILL",
-    "CAP_AUDIT_WRITE"
-   ],
+   "capabilities": "default",
    "cwd": "/usr/share/grafana",
    "env": [
     "PATH=/usr/share/grafana/bin:/usr/bin:/bin",
@@ -45,33 +30,18 @@ policy_data := {
     "HOST=grafana.example.com"
    ],
    "env_from": {"HOSTNAME":"hostname"},
-   "images": [
-    "docker.io/grafana/grafana:11.1.0@sha256:81f69ab6",
-    "docker.io/grafana/grafana@sha256:81f69ab6"
-   ],
+   "image": "docker.io/grafana/grafana:11.1.0@sha256:81f69ab6",
    "mounts": [
-    {"destination":"/casemate","options":["rbind","rprivate","ro"],"source":"/run/kata-containers/sandbox/ephemeral/casemate","type_":"bind"},
-    {"destination":"/etc/hostname","options":["rbind","rprivate","rw"],"source":"/run/kata-containers/shared/containers/$(cid)-$(rand)-hostname","type_":"bind"},
-    {"destination":"/etc/resolv.conf","options":["rbind","rprivate","rw"],"source":"/run/kata-containers/shared/containers/$(cid)-$(rand)-resolv.conf","type_":"bind"},
-    {"destination":"/var/lib/grafana","options":["rbind","rprivate","rw"],"source":"/run/kata-containers/shared/containers/$(cid)-$(rand)-grafana","type_":"bind"},
-    {"destination":"/etc/grafana/ldap","options":["rbind","rprivate","ro"],"source":"/run/kata-containers/sandbox/ephemeral/casemate-files-ldap","type_":"bind"},
-    {
-     "destination": "/etc/grafana/provisioning/datasources",
-     "options": ["rbind","rprivate","ro"],
-     "source": "/run/kata-containers/sandbox/ephemeral/casemate-files-datasources",
-     "type_": "bind"
-    }
+    ["/casemate","memory","casemate","ro"],
+    ["/dev/termination-log","copied","termination-log","rw"],
+    ["/var/lib/grafana","copied","grafana","rw"],
+    ["/etc/grafana/ldap","memory","casemate-files-ldap","ro"],
+    ["/etc/grafana/provisioning/datasources","memory","casemate-files-datasources","ro"]
    ],
    "no_new_privileges": false,
    "readonly_root": false,
-   "storages": [
-    {"driver":"ephemeral","fstype":"tmpfs","mount_point":"/run/kata-containers/sandbox/ephemeral/casemate-files-datasources","options":["fsgid=472"],"source":"tmpfs"},
-    {"driver":"ephemeral","fstype":"tmpfs","mount_point":"/run/kata-containers/sandbox/ephemeral/casemate-files-ldap","options":["fsgid=472"],"source":"tmpfs"},
-    {"driver":"ephemeral","fstype":"tmpfs","mount_point":"/run/kata-containers/sandbox/ephemeral/casemate","options":["fsgid=472"],"source":"tmpfs"}
-   ],
    "terminal": false,
-   "type": "container",
-   "user": {"AdditionalGids":[0,472],"GID":0,"UID":472}
+   "user": [472,0,[0,472]]
   }
  },
  "copies": {"files":["hostname","hosts","resolv.conf","termination-log"],"trees":["datasources","ldap","podinfo"]},
@@ -79,42 +49,10 @@ policy_data := {
  "hostname_is_fixed": false,
  "logs": true,
  "namespace": "default",
- "pause": {
-  "annotations": {},
-  "args": ["/pause"],
-  "capabilities": [
-   "CAP_CHOWN",
-   "CAP_DAC_OVERRIDE",
-   "CAP_FSETID",
-   "CAP_FOWNER",
-   "CAP_MKNOD",
-   "CAP_NET_RAW",
-   "CAP_SETGID",
-   "CAP_SETUID",
-   "CAP_SETFCAP",
-   "CAP_SETPCAP",
-   "CAP_NET_BIND_SERVICE",
-   "CAP_SYS_CHROOT",
-   "CAP_KILL",
-   "CAP_AUDIT_WRITE"
-  ],
-  "cwd": "/",
-  "env": ["PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"],
-  "env_from": {},
-  "mounts": [
-   {"destination":"/etc/resolv.conf","options":["rbind","ro","nosuid","nodev","noexec"],"source":"/run/kata-containers/shared/containers/$(cid)-$(rand)-resolv.conf","type_":"bind"}
-  ],
-  "no_new_privileges": true,
-  "readonly_root": true,
-  "storages": [],
-  "sysctl": {},
-  "terminal": false,
-  "type": "sandbox",
-  "user": {"AdditionalGids":[65535],"GID":65535,"UID":65535}
- },
  "pidns": false,
  "pod": "^grafana-[a-z0-9]{1,10}-[a-z0-9]{5}$",
- "sandbox_storages": [{"driver":"ephemeral","fstype":"tmpfs","mount_point":"/run/kata-containers/sandbox/shm","options":["noexec","nosuid","nodev","mode=1777","size=67108864"],"source":"shm"}],
  "services": ["KUBERNETES"],
- "signals": ["grafana"]
+ "signals": ["grafana"],
+ "sysctl": {},
+ "volume_options": {"memory":["fsgid=472"]}
 }

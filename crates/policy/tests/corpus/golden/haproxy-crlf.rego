@@ -8,48 +8,20 @@
 
 # Deployment/lb
 policy_data := {
+ "annotations": {},
  "containers": {
   "haproxy": {
-   "annotations": {"io.kubernetes.cri.container-name":"haproxy"},
    "args": ["/casemate/bin/launch","haproxy","--","docker-entrypoint.sh","haproxy","-f","/usr/local/etc/haproxy/haproxy.cfg"],
-   "capabilities": [
-    "CAP_CHOWN",
-    "CAP_DAC_OVERRIDE",
-    "CAP_FSETID",
-    "CAP_FOWNER",
-    "CAP_MKNOD",
-    "CAP_NET_RAW",
-    "CAP_SETGID",
-    "CAP_SETUID",
-    "CAP_SETFCAP",
-    "CAP_SETPCAP",
-    "CAP_NET_BIND_SERVICE",
-    "CAP_SYS_CHROOT",
-    "CAP_KILL",
-    "CAP_AUDIT_WRITE"
-   ],
+   "capabilities": "default",
    "cwd": "/",
    "env": ["PATH=/usr/local/sbin:/usr/bin:/bin"],
    "env_from": {"HOSTNAME":"hostname"},
-   "images": [
-    "docker.io/library/haproxy:3.0@sha256:f68e6d32",
-    "docker.io/library/haproxy@sha256:f68e6d32"
-   ],
-   "mounts": [
-    {"destination":"/casemate","options":["rbind","rprivate","ro"],"source":"/run/kata-containers/sandbox/ephemeral/casemate","type_":"bind"},
-    {"destination":"/etc/hostname","options":["rbind","rprivate","rw"],"source":"/run/kata-containers/shared/containers/$(cid)-$(rand)-hostname","type_":"bind"},
-    {"destination":"/etc/resolv.conf","options":["rbind","rprivate","rw"],"source":"/run/kata-containers/shared/containers/$(cid)-$(rand)-resolv.conf","type_":"bind"},
-    {"destination":"/usr/local/etc/haproxy","options":["rbind","rprivate","ro"],"source":"/run/kata-containers/sandbox/ephemeral/casemate-files-config","type_":"bind"}
-   ],
+   "image": "docker.io/library/haproxy:3.0@sha256:f68e6d32",
+   "mounts": [["/casemate","memory","casemate","ro"],["/dev/termination-log","copied","termination-log","rw"],["/usr/local/etc/haproxy","memory","casemate-files-config","ro"]],
    "no_new_privileges": false,
    "readonly_root": false,
-   "storages": [
-    {"driver":"ephemeral","fstype":"tmpfs","mount_point":"/run/kata-containers/sandbox/ephemeral/casemate-files-config","options":[],"source":"tmpfs"},
-    {"driver":"ephemeral","fstype":"tmpfs","mount_point":"/run/kata-containers/sandbox/ephemeral/casemate","options":[],"source":"tmpfs"}
-   ],
    "terminal": false,
-   "type": "container",
-   "user": {"AdditionalGids":[99],"GID":99,"UID":99}
+   "user": [99,99,[99]]
   }
  },
  "copies": {"files":["hostname","hosts","resolv.conf","termination-log"],"trees":["config","podinfo"]},
@@ -57,42 +29,10 @@ policy_data := {
  "hostname_is_fixed": false,
  "logs": true,
  "namespace": "default",
- "pause": {
-  "annotations": {},
-  "args": ["/pause"],
-  "capabilities": [
-   "CAP_CHOWN",
-   "CAP_DAC_OVERRIDE",
-   "CAP_FSETID",
-   "CAP_FOWNER",
-   "CAP_MKNOD",
-   "CAP_NET_RAW",
-   "CAP_SETGID",
-   "CAP_SETUID",
-   "CAP_SETFCAP",
-   "CAP_SETPCAP",
-   "CAP_NET_BIND_SERVICE",
-   "CAP_SYS_CHROOT",
-   "CAP_KILL",
-   "CAP_AUDIT_WRITE"
-  ],
-  "cwd": "/",
-  "env": ["PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"],
-  "env_from": {},
-  "mounts": [
-   {"destination":"/etc/resolv.conf","options":["rbind","ro","nosuid","nodev","noexec"],"source":"/run/kata-containers/shared/containers/$(cid)-$(rand)-resolv.conf","type_":"bind"}
-  ],
-  "no_new_privileges": true,
-  "readonly_root": true,
-  "storages": [],
-  "sysctl": {},
-  "terminal": false,
-  "type": "sandbox",
-  "user": {"AdditionalGids":[65535],"GID":65535,"UID":65535}
- },
  "pidns": false,
  "pod": "^lb-[a-z0-9]{1,10}-[a-z0-9]{5}$",
- "sandbox_storages": [{"driver":"ephemeral","fstype":"tmpfs","mount_point":"/run/kata-containers/sandbox/shm","options":["noexec","nosuid","nodev","mode=1777","size=67108864"],"source":"shm"}],
  "services": ["KUBERNETES"],
- "signals": ["haproxy"]
+ "signals": ["haproxy"],
+ "sysctl": {},
+ "volume_options": {"memory":[]}
 }

@@ -11,92 +11,33 @@
 
 # Deployment/summarise
 policy_data := {
+ "annotations": {},
  "containers": {
   "fetch-model": {
-   "annotations": {"io.kubernetes.cri.container-name":"fetch-model"},
    "args": ["/casemate/bin/launch","fetch-model","--","python3","-m","serve","fetch","--from","s3://models/summarise/v3","--to","/models","--verify"],
-   "capabilities": [
-    "CAP_CHOWN",
-    "CAP_DAC_OVERRIDE",
-    "CAP_FSETID",
-    "CAP_FOWNER",
-    "CAP_MKNOD",
-    "CAP_NET_RAW",
-    "CAP_SETGID",
-    "CAP_SETUID",
-    "CAP_SETFCAP",
-    "CAP_SETPCAP",
-    "CAP_NET_BIND_SERVICE",
-    "CAP_SYS_CHROOT",
-    "CAP_KILL",
-    "CAP_AUDIT_WRITE"
-   ],
+   "capabilities": "default",
    "cwd": "/srv",
    "env": ["PATH=/opt/venv/bin:/usr/bin:/bin","HF_HOME=/models"],
    "env_from": {"HOSTNAME":"hostname"},
-   "images": [
-    "registry.example.com/ml/serve:1.8@sha256:b056eaa1",
-    "registry.example.com/ml/serve@sha256:b056eaa1"
-   ],
-   "mounts": [
-    {"destination":"/models","options":["rbind","rprivate","rw"],"source":"/run/kata-containers/shared/containers/$(sandbox)/rootfs/local/models","type_":"bind"},
-    {"destination":"/casemate","options":["rbind","rprivate","ro"],"source":"/run/kata-containers/sandbox/ephemeral/casemate","type_":"bind"},
-    {"destination":"/etc/hostname","options":["rbind","rprivate","rw"],"source":"/run/kata-containers/shared/containers/$(cid)-$(rand)-hostname","type_":"bind"},
-    {"destination":"/etc/resolv.conf","options":["rbind","rprivate","rw"],"source":"/run/kata-containers/shared/containers/$(cid)-$(rand)-resolv.conf","type_":"bind"}
-   ],
+   "image": "registry.example.com/ml/serve:1.8@sha256:b056eaa1",
+   "mounts": [["/models","local","models","rw"],["/casemate","memory","casemate","ro"],["/dev/termination-log","copied","termination-log","rw"]],
    "no_new_privileges": false,
    "readonly_root": false,
-   "storages": [
-    {"driver":"local","fstype":"local","mount_point":"/run/kata-containers/shared/containers/$(sandbox)/rootfs/local/models","options":["mode=0777"],"source":"local"},
-    {"driver":"ephemeral","fstype":"tmpfs","mount_point":"/run/kata-containers/sandbox/ephemeral/casemate","options":[],"source":"tmpfs"}
-   ],
    "terminal": false,
-   "type": "container",
-   "user": {"AdditionalGids":[1500],"GID":1500,"UID":1500}
+   "user": [1500,1500,[1500]]
   },
   "serve": {
-   "annotations": {"io.kubernetes.cri.container-name":"serve"},
    "args": ["/casemate/bin/launch","serve","--","python3","-m","serve","--model-dir=/models","--threads=4","--port=8000"],
-   "capabilities": [
-    "CAP_CHOWN",
-    "CAP_DAC_OVERRIDE",
-    "CAP_FSETID",
-    "CAP_FOWNER",
-    "CAP_MKNOD",
-    "CAP_NET_RAW",
-    "CAP_SETGID",
-    "CAP_SETUID",
-    "CAP_SETFCAP",
-    "CAP_SETPCAP",
-    "CAP_NET_BIND_SERVICE",
-    "CAP_SYS_CHROOT",
-    "CAP_KILL",
-    "CAP_AUDIT_WRITE"
-   ],
+   "capabilities": "default",
    "cwd": "/srv",
    "env": ["PATH=/opt/venv/bin:/usr/bin:/bin","HF_HOME=/models"],
    "env_from": {"HOSTNAME":"hostname"},
-   "images": [
-    "registry.example.com/ml/serve:1.8@sha256:b056eaa1",
-    "registry.example.com/ml/serve@sha256:b056eaa1"
-   ],
-   "mounts": [
-    {"destination":"/models","options":["rbind","rprivate","ro"],"source":"/run/kata-containers/shared/containers/$(sandbox)/rootfs/local/models","type_":"bind"},
-    {"destination":"/tmp","options":["rbind","rprivate","rw"],"source":"/run/kata-containers/sandbox/ephemeral/tmp","type_":"bind"},
-    {"destination":"/casemate","options":["rbind","rprivate","ro"],"source":"/run/kata-containers/sandbox/ephemeral/casemate","type_":"bind"},
-    {"destination":"/etc/hostname","options":["rbind","rprivate","rw"],"source":"/run/kata-containers/shared/containers/$(cid)-$(rand)-hostname","type_":"bind"},
-    {"destination":"/etc/resolv.conf","options":["rbind","rprivate","rw"],"source":"/run/kata-containers/shared/containers/$(cid)-$(rand)-resolv.conf","type_":"bind"}
-   ],
+   "image": "registry.example.com/ml/serve:1.8@sha256:b056eaa1",
+   "mounts": [["/models","local","models","ro"],["/tmp","memory","tmp","rw"],["/casemate","memory","casemate","ro"],["/dev/termination-log","copied","termination-log","rw"]],
    "no_new_privileges": false,
    "readonly_root": false,
-   "storages": [
-    {"driver":"local","fstype":"local","mount_point":"/run/kata-containers/shared/containers/$(sandbox)/rootfs/local/models","options":["mode=0777"],"source":"local"},
-    {"driver":"ephemeral","fstype":"tmpfs","mount_point":"/run/kata-containers/sandbox/ephemeral/tmp","options":[],"source":"tmpfs"},
-    {"driver":"ephemeral","fstype":"tmpfs","mount_point":"/run/kata-containers/sandbox/ephemeral/casemate","options":[],"source":"tmpfs"}
-   ],
    "terminal": false,
-   "type": "container",
-   "user": {"AdditionalGids":[1500],"GID":1500,"UID":1500}
+   "user": [1500,1500,[1500]]
   }
  },
  "copies": {"files":["hostname","hosts","resolv.conf","termination-log"],"trees":["podinfo"]},
@@ -104,42 +45,10 @@ policy_data := {
  "hostname_is_fixed": false,
  "logs": true,
  "namespace": "default",
- "pause": {
-  "annotations": {},
-  "args": ["/pause"],
-  "capabilities": [
-   "CAP_CHOWN",
-   "CAP_DAC_OVERRIDE",
-   "CAP_FSETID",
-   "CAP_FOWNER",
-   "CAP_MKNOD",
-   "CAP_NET_RAW",
-   "CAP_SETGID",
-   "CAP_SETUID",
-   "CAP_SETFCAP",
-   "CAP_SETPCAP",
-   "CAP_NET_BIND_SERVICE",
-   "CAP_SYS_CHROOT",
-   "CAP_KILL",
-   "CAP_AUDIT_WRITE"
-  ],
-  "cwd": "/",
-  "env": ["PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"],
-  "env_from": {},
-  "mounts": [
-   {"destination":"/etc/resolv.conf","options":["rbind","ro","nosuid","nodev","noexec"],"source":"/run/kata-containers/shared/containers/$(cid)-$(rand)-resolv.conf","type_":"bind"}
-  ],
-  "no_new_privileges": true,
-  "readonly_root": true,
-  "storages": [],
-  "sysctl": {},
-  "terminal": false,
-  "type": "sandbox",
-  "user": {"AdditionalGids":[65535],"GID":65535,"UID":65535}
- },
  "pidns": false,
  "pod": "^summarise-[a-z0-9]{1,10}-[a-z0-9]{5}$",
- "sandbox_storages": [{"driver":"ephemeral","fstype":"tmpfs","mount_point":"/run/kata-containers/sandbox/shm","options":["noexec","nosuid","nodev","mode=1777","size=67108864"],"source":"shm"}],
  "services": ["KUBERNETES"],
- "signals": ["fetch-model","serve"]
+ "signals": ["fetch-model","serve"],
+ "sysctl": {},
+ "volume_options": {"local":["mode=0777"],"memory":[]}
 }

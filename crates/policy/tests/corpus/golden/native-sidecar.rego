@@ -15,132 +15,46 @@
 
 # Deployment/docs
 policy_data := {
+ "annotations": {},
  "containers": {
   "caddy": {
-   "annotations": {"io.kubernetes.cri.container-name":"caddy"},
    "args": ["/casemate/bin/launch","caddy","--","caddy","file-server","--root","/git/docs.git","--listen",":8080"],
-   "capabilities": [
-    "CAP_CHOWN",
-    "CAP_DAC_OVERRIDE",
-    "CAP_FSETID",
-    "CAP_FOWNER",
-    "CAP_MKNOD",
-    "CAP_NET_RAW",
-    "CAP_SETGID",
-    "CAP_SETUID",
-    "CAP_SETFCAP",
-    "CAP_SETPCAP",
-    "CAP_NET_BIND_SERVICE",
-    "CAP_SYS_CHROOT",
-    "CAP_KILL",
-    "CAP_AUDIT_WRITE"
-   ],
+   "capabilities": "default",
    "cwd": "/srv",
    "env": ["PATH=/usr/bin:/bin","XDG_CONFIG_HOME=/config","XDG_DATA_HOME=/data"],
    "env_from": {"HOSTNAME":"hostname"},
-   "images": [
-    "docker.io/library/caddy:2@sha256:8b96e46b",
-    "docker.io/library/caddy@sha256:8b96e46b"
-   ],
-   "mounts": [
-    {"destination":"/git","options":["rbind","rprivate","ro"],"source":"/run/kata-containers/shared/containers/$(sandbox)/rootfs/local/content","type_":"bind"},
-    {"destination":"/casemate","options":["rbind","rprivate","ro"],"source":"/run/kata-containers/sandbox/ephemeral/casemate","type_":"bind"},
-    {"destination":"/etc/hostname","options":["rbind","rprivate","rw"],"source":"/run/kata-containers/shared/containers/$(cid)-$(rand)-hostname","type_":"bind"},
-    {"destination":"/etc/resolv.conf","options":["rbind","rprivate","rw"],"source":"/run/kata-containers/shared/containers/$(cid)-$(rand)-resolv.conf","type_":"bind"}
-   ],
+   "image": "docker.io/library/caddy:2@sha256:8b96e46b",
+   "mounts": [["/git","local","content","ro"],["/casemate","memory","casemate","ro"],["/dev/termination-log","copied","termination-log","rw"]],
    "no_new_privileges": false,
    "readonly_root": false,
-   "storages": [
-    {"driver":"local","fstype":"local","mount_point":"/run/kata-containers/shared/containers/$(sandbox)/rootfs/local/content","options":["mode=0777"],"source":"local"},
-    {"driver":"ephemeral","fstype":"tmpfs","mount_point":"/run/kata-containers/sandbox/ephemeral/casemate","options":[],"source":"tmpfs"}
-   ],
    "terminal": false,
-   "type": "container",
-   "user": {"AdditionalGids":[0],"GID":0,"UID":0}
+   "user": [0,0,[0]]
   },
   "git-sync": {
-   "annotations": {"io.kubernetes.cri.container-name":"git-sync"},
    "args": ["/casemate/bin/launch","git-sync","--","/git-sync","--repo=https://git.example.com/docs.git","--root=/git","--period=30s"],
-   "capabilities": [
-    "CAP_CHOWN",
-    "CAP_DAC_OVERRIDE",
-    "CAP_FSETID",
-    "CAP_FOWNER",
-    "CAP_MKNOD",
-    "CAP_NET_RAW",
-    "CAP_SETGID",
-    "CAP_SETUID",
-    "CAP_SETFCAP",
-    "CAP_SETPCAP",
-    "CAP_NET_BIND_SERVICE",
-    "CAP_SYS_CHROOT",
-    "CAP_KILL",
-    "CAP_AUDIT_WRITE"
-   ],
+   "capabilities": "default",
    "cwd": "/tmp",
    "env": ["PATH=/bin:/usr/bin","HOME=/tmp"],
    "env_from": {"HOSTNAME":"hostname"},
-   "images": [
-    "registry.k8s.io/git-sync/git-sync:v4.2.4@sha256:2f51458a",
-    "registry.k8s.io/git-sync/git-sync@sha256:2f51458a"
-   ],
-   "mounts": [
-    {"destination":"/git","options":["rbind","rprivate","rw"],"source":"/run/kata-containers/shared/containers/$(sandbox)/rootfs/local/content","type_":"bind"},
-    {"destination":"/casemate","options":["rbind","rprivate","ro"],"source":"/run/kata-containers/sandbox/ephemeral/casemate","type_":"bind"},
-    {"destination":"/etc/hostname","options":["rbind","rprivate","rw"],"source":"/run/kata-containers/shared/containers/$(cid)-$(rand)-hostname","type_":"bind"},
-    {"destination":"/etc/resolv.conf","options":["rbind","rprivate","rw"],"source":"/run/kata-containers/shared/containers/$(cid)-$(rand)-resolv.conf","type_":"bind"}
-   ],
+   "image": "registry.k8s.io/git-sync/git-sync:v4.2.4@sha256:2f51458a",
+   "mounts": [["/git","local","content","rw"],["/casemate","memory","casemate","ro"],["/dev/termination-log","copied","termination-log","rw"]],
    "no_new_privileges": false,
    "readonly_root": false,
-   "storages": [
-    {"driver":"local","fstype":"local","mount_point":"/run/kata-containers/shared/containers/$(sandbox)/rootfs/local/content","options":["mode=0777"],"source":"local"},
-    {"driver":"ephemeral","fstype":"tmpfs","mount_point":"/run/kata-containers/sandbox/ephemeral/casemate","options":[],"source":"tmpfs"}
-   ],
    "terminal": false,
-   "type": "container",
-   "user": {"AdditionalGids":[65533],"GID":65533,"UID":65533}
+   "user": [65533,65533,[65533]]
   },
   "warm-up": {
-   "annotations": {"io.kubernetes.cri.container-name":"warm-up"},
    "args": ["/casemate/bin/launch","warm-up","--","sh","-c","until [ -e /git/docs.git ]; do sleep 1; done"],
-   "capabilities": [
-    "CAP_CHOWN",
-    "CAP_DAC_OVERRIDE",
-    "CAP_FSETID",
-    "CAP_FOWNER",
-    "CAP_MKNOD",
-    "CAP_NET_RAW",
-    "CAP_SETGID",
-    "CAP_SETUID",
-    "CAP_SETFCAP",
-    "CAP_SETPCAP",
-    "CAP_NET_BIND_SERVICE",
-    "CAP_SYS_CHROOT",
-    "CAP_KILL",
-    "CAP_AUDIT_WRITE"
-   ],
+   "capabilities": "default",
    "cwd": "/",
    "env": ["PATH=/bin"],
    "env_from": {"HOSTNAME":"hostname"},
-   "images": [
-    "docker.io/library/busybox:1.36@sha256:231568d3",
-    "docker.io/library/busybox@sha256:231568d3"
-   ],
-   "mounts": [
-    {"destination":"/git","options":["rbind","rprivate","ro"],"source":"/run/kata-containers/shared/containers/$(sandbox)/rootfs/local/content","type_":"bind"},
-    {"destination":"/casemate","options":["rbind","rprivate","ro"],"source":"/run/kata-containers/sandbox/ephemeral/casemate","type_":"bind"},
-    {"destination":"/etc/hostname","options":["rbind","rprivate","rw"],"source":"/run/kata-containers/shared/containers/$(cid)-$(rand)-hostname","type_":"bind"},
-    {"destination":"/etc/resolv.conf","options":["rbind","rprivate","rw"],"source":"/run/kata-containers/shared/containers/$(cid)-$(rand)-resolv.conf","type_":"bind"}
-   ],
+   "image": "docker.io/library/busybox:1.36@sha256:231568d3",
+   "mounts": [["/git","local","content","ro"],["/casemate","memory","casemate","ro"],["/dev/termination-log","copied","termination-log","rw"]],
    "no_new_privileges": false,
    "readonly_root": false,
-   "storages": [
-    {"driver":"local","fstype":"local","mount_point":"/run/kata-containers/shared/containers/$(sandbox)/rootfs/local/content","options":["mode=0777"],"source":"local"},
-    {"driver":"ephemeral","fstype":"tmpfs","mount_point":"/run/kata-containers/sandbox/ephemeral/casemate","options":[],"source":"tmpfs"}
-   ],
    "terminal": false,
-   "type": "container",
-   "user": {"AdditionalGids":[0],"GID":0,"UID":0}
+   "user": [0,0,[0]]
   }
  },
  "copies": {"files":["hostname","hosts","resolv.conf","termination-log"],"trees":["podinfo"]},
@@ -148,42 +62,10 @@ policy_data := {
  "hostname_is_fixed": false,
  "logs": true,
  "namespace": "default",
- "pause": {
-  "annotations": {},
-  "args": ["/pause"],
-  "capabilities": [
-   "CAP_CHOWN",
-   "CAP_DAC_OVERRIDE",
-   "CAP_FSETID",
-   "CAP_FOWNER",
-   "CAP_MKNOD",
-   "CAP_NET_RAW",
-   "CAP_SETGID",
-   "CAP_SETUID",
-   "CAP_SETFCAP",
-   "CAP_SETPCAP",
-   "CAP_NET_BIND_SERVICE",
-   "CAP_SYS_CHROOT",
-   "CAP_KILL",
-   "CAP_AUDIT_WRITE"
-  ],
-  "cwd": "/",
-  "env": ["PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"],
-  "env_from": {},
-  "mounts": [
-   {"destination":"/etc/resolv.conf","options":["rbind","ro","nosuid","nodev","noexec"],"source":"/run/kata-containers/shared/containers/$(cid)-$(rand)-resolv.conf","type_":"bind"}
-  ],
-  "no_new_privileges": true,
-  "readonly_root": true,
-  "storages": [],
-  "sysctl": {},
-  "terminal": false,
-  "type": "sandbox",
-  "user": {"AdditionalGids":[65535],"GID":65535,"UID":65535}
- },
  "pidns": false,
  "pod": "^docs-[a-z0-9]{1,10}-[a-z0-9]{5}$",
- "sandbox_storages": [{"driver":"ephemeral","fstype":"tmpfs","mount_point":"/run/kata-containers/sandbox/shm","options":["noexec","nosuid","nodev","mode=1777","size=67108864"],"source":"shm"}],
  "services": ["KUBERNETES"],
- "signals": ["git-sync","warm-up","caddy"]
+ "signals": ["git-sync","warm-up","caddy"],
+ "sysctl": {},
+ "volume_options": {"local":["mode=0777"],"memory":[]}
 }

@@ -10,26 +10,11 @@
 
 # StatefulSet/billing-db
 policy_data := {
+ "annotations": {},
  "containers": {
   "postgres": {
-   "annotations": {"io.kubernetes.cri.container-name":"postgres"},
    "args": ["/casemate/bin/launch","postgres","--","docker-entrypoint.sh","-c","config_file=/etc/postgresql/postgresql.conf"],
-   "capabilities": [
-    "CAP_CHOWN",
-    "CAP_DAC_OVERRIDE",
-    "CAP_FSETID",
-    "CAP_FOWNER",
-    "CAP_MKNOD",
-    "CAP_NET_RAW",
-    "CAP_SETGID",
-    "CAP_SETUID",
-    "CAP_SETFCAP",
-    "CAP_SETPCAP",
-    "CAP_NET_BIND_SERVICE",
-    "CAP_SYS_CHROOT",
-    "CAP_KILL",
-    "CAP_AUDIT_WRITE"
-   ],
+   "capabilities": "default",
    "cwd": "/",
    "env": [
     "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin:/usr/lib/postgresql/16/bin",
@@ -39,28 +24,18 @@ policy_data := {
     "POSTGRES_PASSWORD_FILE=/casemate/secrets/billing-db-password"
    ],
    "env_from": {"HOSTNAME":"hostname"},
-   "images": [
-    "docker.io/library/postgres:16@sha256:91be8d7a",
-    "docker.io/library/postgres@sha256:91be8d7a"
-   ],
+   "image": "docker.io/library/postgres:16@sha256:91be8d7a",
    "mounts": [
-    {"destination":"/casemate","options":["rbind","rprivate","ro"],"source":"/run/kata-containers/sandbox/ephemeral/casemate","type_":"bind"},
-    {"destination":"/etc/postgresql","options":["rbind","rprivate","ro"],"source":"/run/kata-containers/sandbox/ephemeral/casemate-files-config","type_":"bind"},
-    {"destination":"/etc/hostname","options":["rbind","rprivate","rw"],"source":"/run/kata-containers/shared/containers/$(cid)-$(rand)-hostname","type_":"bind"},
-    {"destination":"/etc/resolv.conf","options":["rbind","rprivate","rw"],"source":"/run/kata-containers/shared/containers/$(cid)-$(rand)-resolv.conf","type_":"bind"},
-    {"destination":"/var/run/postgresql","options":["rbind","rprivate","rw"],"source":"/run/kata-containers/sandbox/ephemeral/shm","type_":"bind"},
-    {"destination":"/var/lib/postgresql/data","options":["rbind","rprivate","rw"],"source":"/run/kata-containers/shared/containers/$(cid)-$(rand)-data","type_":"bind"}
+    ["/casemate","memory","casemate","ro"],
+    ["/etc/postgresql","memory","casemate-files-config","ro"],
+    ["/dev/termination-log","copied","termination-log","rw"],
+    ["/var/run/postgresql","memory","shm","rw"],
+    ["/var/lib/postgresql/data","copied","data","rw"]
    ],
    "no_new_privileges": false,
    "readonly_root": false,
-   "storages": [
-    {"driver":"ephemeral","fstype":"tmpfs","mount_point":"/run/kata-containers/sandbox/ephemeral/casemate-files-config","options":["fsgid=999"],"source":"tmpfs"},
-    {"driver":"ephemeral","fstype":"tmpfs","mount_point":"/run/kata-containers/sandbox/ephemeral/shm","options":["fsgid=999"],"source":"tmpfs"},
-    {"driver":"ephemeral","fstype":"tmpfs","mount_point":"/run/kata-containers/sandbox/ephemeral/casemate","options":["fsgid=999"],"source":"tmpfs"}
-   ],
    "terminal": false,
-   "type": "container",
-   "user": {"AdditionalGids":[0,999],"GID":0,"UID":0}
+   "user": [0,0,[0,999]]
   }
  },
  "copies": {"files":["hostname","hosts","resolv.conf","termination-log"],"trees":["config","podinfo"]},
@@ -68,42 +43,10 @@ policy_data := {
  "hostname_is_fixed": false,
  "logs": true,
  "namespace": "default",
- "pause": {
-  "annotations": {},
-  "args": ["/pause"],
-  "capabilities": [
-   "CAP_CHOWN",
-   "CAP_DAC_OVERRIDE",
-   "CAP_FSETID",
-   "CAP_FOWNER",
-   "CAP_MKNOD",
-   "CAP_NET_RAW",
-   "CAP_SETGID",
-   "CAP_SETUID",
-   "CAP_SETFCAP",
-   "CAP_SETPCAP",
-   "CAP_NET_BIND_SERVICE",
-   "CAP_SYS_CHROOT",
-   "CAP_KILL",
-   "CAP_AUDIT_WRITE"
-  ],
-  "cwd": "/",
-  "env": ["PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"],
-  "env_from": {},
-  "mounts": [
-   {"destination":"/etc/resolv.conf","options":["rbind","ro","nosuid","nodev","noexec"],"source":"/run/kata-containers/shared/containers/$(cid)-$(rand)-resolv.conf","type_":"bind"}
-  ],
-  "no_new_privileges": true,
-  "readonly_root": true,
-  "storages": [],
-  "sysctl": {},
-  "terminal": false,
-  "type": "sandbox",
-  "user": {"AdditionalGids":[65535],"GID":65535,"UID":65535}
- },
  "pidns": false,
  "pod": "^billing-db-[0-9]{1,6}$",
- "sandbox_storages": [{"driver":"ephemeral","fstype":"tmpfs","mount_point":"/run/kata-containers/sandbox/shm","options":["noexec","nosuid","nodev","mode=1777","size=67108864"],"source":"shm"}],
  "services": ["KUBERNETES"],
- "signals": ["postgres"]
+ "signals": ["postgres"],
+ "sysctl": {},
+ "volume_options": {"memory":["fsgid=999"]}
 }

@@ -18,99 +18,43 @@
 
 # StatefulSet/redis-node
 policy_data := {
+ "annotations": {},
  "containers": {
   "redis": {
-   "annotations": {"io.kubernetes.cri.container-name":"redis"},
    "args": ["/casemate/bin/launch","redis","--","/bin/sh","/opt/scripts/start-node.sh"],
-   "capabilities": [
-    "CAP_CHOWN",
-    "CAP_DAC_OVERRIDE",
-    "CAP_FSETID",
-    "CAP_FOWNER",
-    "CAP_MKNOD",
-    "CAP_NET_RAW",
-    "CAP_SETGID",
-    "CAP_SETUID",
-    "CAP_SETFCAP",
-    "CAP_SETPCAP",
-    "CAP_NET_BIND_SERVICE",
-    "CAP_SYS_CHROOT",
-    "CAP_KILL",
-    "CAP_AUDIT_WRITE"
-   ],
+   "capabilities": "default",
    "cwd": "/data",
    "env": ["PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"],
    "env_from": {"HOSTNAME":"hostname"},
-   "images": [
-    "docker.io/library/redis:7.2-bookworm@sha256:b3e0b242",
-    "docker.io/library/redis@sha256:b3e0b242"
-   ],
+   "image": "docker.io/library/redis:7.2-bookworm@sha256:b3e0b242",
    "mounts": [
-    {"destination":"/data","options":["rbind","rprivate","rw"],"source":"/run/kata-containers/shared/containers/$(cid)-$(rand)-data","type_":"bind"},
-    {"destination":"/casemate","options":["rbind","rprivate","ro"],"source":"/run/kata-containers/sandbox/ephemeral/casemate","type_":"bind"},
-    {"destination":"/opt/scripts","options":["rbind","rprivate","ro"],"source":"/run/kata-containers/sandbox/ephemeral/casemate-files-scripts","type_":"bind"},
-    {"destination":"/etc/hostname","options":["rbind","rprivate","rw"],"source":"/run/kata-containers/shared/containers/$(cid)-$(rand)-hostname","type_":"bind"},
-    {"destination":"/etc/resolv.conf","options":["rbind","rprivate","rw"],"source":"/run/kata-containers/shared/containers/$(cid)-$(rand)-resolv.conf","type_":"bind"}
+    ["/data","copied","data","rw"],
+    ["/casemate","memory","casemate","ro"],
+    ["/opt/scripts","memory","casemate-files-scripts","ro"],
+    ["/dev/termination-log","copied","termination-log","rw"]
    ],
    "no_new_privileges": false,
    "readonly_root": false,
-   "storages": [
-    {"driver":"ephemeral","fstype":"tmpfs","mount_point":"/run/kata-containers/sandbox/ephemeral/casemate-files-scripts","options":["fsgid=1001"],"source":"tmpfs"},
-    {"driver":"ephemeral","fstype":"tmpfs","mount_point":"/run/kata-containers/sandbox/ephemeral/casemate","options":["fsgid=1001"],"source":"tmpfs"}
-   ],
    "terminal": false,
-   "type": "container",
-   "user": {"AdditionalGids":[0,1001],"GID":0,"UID":0}
+   "user": [0,0,[0,1001]]
   },
   "sentinel": {
-   "annotations": {"io.kubernetes.cri.container-name":"sentinel"},
    "args": ["/casemate/bin/launch","sentinel","--","redis-sentinel","/opt/sentinel/sentinel.conf"],
-   "capabilities": [
-    "CAP_CHOWN",
-    "CAP_DAC_OVERRIDE",
-    "CAP_FSETID",
-    "CAP_FOWNER",
-    "CAP_MKNOD",
-    "CAP_NET_RAW",
-    "CAP_SETGID",
-    "CAP_SETUID",
-    "CAP_SETFCAP",
-    "CAP_SETPCAP",
-    "CAP_NET_BIND_SERVICE",
-    "CAP_SYS_CHROOT",
-    "CAP_KILL",
-    "CAP_AUDIT_WRITE"
-   ],
+   "capabilities": "default",
    "cwd": "/data",
    "env": ["PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"],
    "env_from": {"HOSTNAME":"hostname"},
-   "images": [
-    "docker.io/library/redis:7.2-bookworm@sha256:b3e0b242",
-    "docker.io/library/redis@sha256:b3e0b242"
-   ],
+   "image": "docker.io/library/redis:7.2-bookworm@sha256:b3e0b242",
    "mounts": [
-    {"destination":"/data","options":["rbind","rprivate","rw"],"source":"/run/kata-containers/shared/containers/$(sandbox)/rootfs/local/sentinel-data","type_":"bind"},
-    {"destination":"/casemate","options":["rbind","rprivate","ro"],"source":"/run/kata-containers/sandbox/ephemeral/casemate","type_":"bind"},
-    {"destination":"/opt/sentinel","options":["rbind","rprivate","ro"],"source":"/run/kata-containers/sandbox/ephemeral/casemate-files-sentinel-conf","type_":"bind"},
-    {"destination":"/etc/hostname","options":["rbind","rprivate","rw"],"source":"/run/kata-containers/shared/containers/$(cid)-$(rand)-hostname","type_":"bind"},
-    {"destination":"/etc/resolv.conf","options":["rbind","rprivate","rw"],"source":"/run/kata-containers/shared/containers/$(cid)-$(rand)-resolv.conf","type_":"bind"}
+    ["/data","local","sentinel-data","rw"],
+    ["/casemate","memory","casemate","ro"],
+    ["/opt/sentinel","memory","casemate-files-sentinel-conf","ro"],
+    ["/dev/termination-log","copied","termination-log","rw"]
    ],
    "no_new_privileges": false,
    "readonly_root": false,
-   "storages": [
-    {"driver":"ephemeral","fstype":"tmpfs","mount_point":"/run/kata-containers/sandbox/ephemeral/casemate-files-sentinel-conf","options":["fsgid=1001"],"source":"tmpfs"},
-    {
-     "driver": "local",
-     "fstype": "local",
-     "mount_point": "/run/kata-containers/shared/containers/$(sandbox)/rootfs/local/sentinel-data",
-     "options": ["mode=0777","fsgid=1001"],
-     "source": "local"
-    },
-    {"driver":"ephemeral","fstype":"tmpfs","mount_point":"/run/kata-containers/sandbox/ephemeral/casemate","options":["fsgid=1001"],"source":"tmpfs"}
-   ],
    "terminal": false,
-   "type": "container",
-   "user": {"AdditionalGids":[0,1001],"GID":0,"UID":0}
+   "user": [0,0,[0,1001]]
   }
  },
  "copies": {"files":["hostname","hosts","resolv.conf","termination-log"],"trees":["podinfo","scripts","sentinel-conf"]},
@@ -118,42 +62,10 @@ policy_data := {
  "hostname_is_fixed": false,
  "logs": true,
  "namespace": "default",
- "pause": {
-  "annotations": {},
-  "args": ["/pause"],
-  "capabilities": [
-   "CAP_CHOWN",
-   "CAP_DAC_OVERRIDE",
-   "CAP_FSETID",
-   "CAP_FOWNER",
-   "CAP_MKNOD",
-   "CAP_NET_RAW",
-   "CAP_SETGID",
-   "CAP_SETUID",
-   "CAP_SETFCAP",
-   "CAP_SETPCAP",
-   "CAP_NET_BIND_SERVICE",
-   "CAP_SYS_CHROOT",
-   "CAP_KILL",
-   "CAP_AUDIT_WRITE"
-  ],
-  "cwd": "/",
-  "env": ["PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"],
-  "env_from": {},
-  "mounts": [
-   {"destination":"/etc/resolv.conf","options":["rbind","ro","nosuid","nodev","noexec"],"source":"/run/kata-containers/shared/containers/$(cid)-$(rand)-resolv.conf","type_":"bind"}
-  ],
-  "no_new_privileges": true,
-  "readonly_root": true,
-  "storages": [],
-  "sysctl": {},
-  "terminal": false,
-  "type": "sandbox",
-  "user": {"AdditionalGids":[65535],"GID":65535,"UID":65535}
- },
  "pidns": false,
  "pod": "^redis-node-[0-9]{1,6}$",
- "sandbox_storages": [{"driver":"ephemeral","fstype":"tmpfs","mount_point":"/run/kata-containers/sandbox/shm","options":["noexec","nosuid","nodev","mode=1777","size=67108864"],"source":"shm"}],
  "services": ["KUBERNETES"],
- "signals": ["redis","sentinel"]
+ "signals": ["redis","sentinel"],
+ "sysctl": {},
+ "volume_options": {"local":["mode=0777","fsgid=1001"],"memory":["fsgid=1001"]}
 }
