@@ -14,133 +14,39 @@
 
 # Pod/volumes
 policy_data := {
+ "annotations": {},
  "containers": {
   "kafka": {
-   "annotations": {"io.kubernetes.cri.container-name":"kafka"},
    "args": ["/casemate/bin/launch","kafka","--","/etc/kafka/docker/run"],
-   "capabilities": [
-    "CAP_CHOWN",
-    "CAP_DAC_OVERRIDE",
-    "CAP_FSETID",
-    "CAP_FOWNER",
-    "CAP_MKNOD",
-    "CAP_NET_RAW",
-    "CAP_SETGID",
-    "CAP_SETUID",
-    "CAP_SETFCAP",
-    "CAP_SETPCAP",
-    "CAP_NET_BIND_SERVICE",
-    "CAP_SYS_CHROOT",
-    "CAP_KILL",
-    "CAP_AUDIT_WRITE"
-   ],
+   "capabilities": "default",
    "cwd": "/",
    "env": ["PATH=/opt/java/bin:/usr/bin:/bin"],
    "env_from": {"HOSTNAME":"hostname"},
-   "images": [
-    "docker.io/apache/kafka:3.8.0@sha256:4f8b301a",
-    "docker.io/apache/kafka@sha256:4f8b301a"
-   ],
+   "image": "docker.io/apache/kafka:3.8.0@sha256:4f8b301a",
    "mounts": [
-    {"destination":"/casemate","options":["rbind","rprivate","ro"],"source":"/run/kata-containers/sandbox/ephemeral/casemate","type_":"bind"},
-    {"destination":"/etc/hostname","options":["rbind","rprivate","rw"],"source":"/run/kata-containers/shared/containers/$(cid)-$(rand)-hostname","type_":"bind"},
-    {"destination":"/etc/resolv.conf","options":["rbind","rprivate","rw"],"source":"/run/kata-containers/shared/containers/$(cid)-$(rand)-resolv.conf","type_":"bind"},
-    {
-     "destination": "/etc/kafka/secrets",
-     "options": ["rbind","rprivate","rw"],
-     "source": "/run/kata-containers/shared/containers/$(sandbox)/rootfs/local/casemate-image-volume-2",
-     "type_": "bind"
-    },
-    {
-     "destination": "/mnt/shared/config",
-     "options": ["rbind","rprivate","rw"],
-     "source": "/run/kata-containers/shared/containers/$(sandbox)/rootfs/local/casemate-image-volume-3",
-     "type_": "bind"
-    },
-    {
-     "destination": "/var/lib/kafka/data",
-     "options": ["rbind","rprivate","rw"],
-     "source": "/run/kata-containers/shared/containers/$(sandbox)/rootfs/local/casemate-image-volume-4",
-     "type_": "bind"
-    }
+    ["/casemate","memory","casemate","ro"],
+    ["/dev/termination-log","copied","termination-log","rw"],
+    ["/etc/kafka/secrets","local","casemate-image-volume-2","rw"],
+    ["/mnt/shared/config","local","casemate-image-volume-3","rw"],
+    ["/var/lib/kafka/data","local","casemate-image-volume-4","rw"]
    ],
    "no_new_privileges": false,
    "readonly_root": false,
-   "storages": [
-    {
-     "driver": "local",
-     "fstype": "local",
-     "mount_point": "/run/kata-containers/shared/containers/$(sandbox)/rootfs/local/casemate-image-volume-2",
-     "options": ["mode=0777"],
-     "source": "local"
-    },
-    {
-     "driver": "local",
-     "fstype": "local",
-     "mount_point": "/run/kata-containers/shared/containers/$(sandbox)/rootfs/local/casemate-image-volume-3",
-     "options": ["mode=0777"],
-     "source": "local"
-    },
-    {
-     "driver": "local",
-     "fstype": "local",
-     "mount_point": "/run/kata-containers/shared/containers/$(sandbox)/rootfs/local/casemate-image-volume-4",
-     "options": ["mode=0777"],
-     "source": "local"
-    },
-    {"driver":"ephemeral","fstype":"tmpfs","mount_point":"/run/kata-containers/sandbox/ephemeral/casemate","options":[],"source":"tmpfs"}
-   ],
    "terminal": false,
-   "type": "container",
-   "user": {"AdditionalGids":[1000],"GID":1000,"UID":1000}
+   "user": [1000,1000,[1000]]
   },
   "redis": {
-   "annotations": {"io.kubernetes.cri.container-name":"redis"},
    "args": ["/casemate/bin/launch","redis","--","docker-entrypoint.sh","redis-server"],
-   "capabilities": [
-    "CAP_CHOWN",
-    "CAP_DAC_OVERRIDE",
-    "CAP_FSETID",
-    "CAP_FOWNER",
-    "CAP_MKNOD",
-    "CAP_NET_RAW",
-    "CAP_SETGID",
-    "CAP_SETUID",
-    "CAP_SETFCAP",
-    "CAP_SETPCAP",
-    "CAP_NET_BIND_SERVICE",
-    "CAP_SYS_CHROOT",
-    "CAP_KILL",
-    "CAP_AUDIT_WRITE"
-   ],
+   "capabilities": "default",
    "cwd": "/data",
    "env": ["PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"],
    "env_from": {"HOSTNAME":"hostname"},
-   "images": [
-    "docker.io/library/redis:7.2-bookworm@sha256:b3e0b242",
-    "docker.io/library/redis@sha256:b3e0b242"
-   ],
-   "mounts": [
-    {"destination":"/data","options":["rbind","rprivate","rw"],"source":"/run/kata-containers/shared/containers/$(sandbox)/rootfs/local/casemate-image-volume-1","type_":"bind"},
-    {"destination":"/casemate","options":["rbind","rprivate","ro"],"source":"/run/kata-containers/sandbox/ephemeral/casemate","type_":"bind"},
-    {"destination":"/etc/hostname","options":["rbind","rprivate","rw"],"source":"/run/kata-containers/shared/containers/$(cid)-$(rand)-hostname","type_":"bind"},
-    {"destination":"/etc/resolv.conf","options":["rbind","rprivate","rw"],"source":"/run/kata-containers/shared/containers/$(cid)-$(rand)-resolv.conf","type_":"bind"}
-   ],
+   "image": "docker.io/library/redis:7.2-bookworm@sha256:b3e0b242",
+   "mounts": [["/data","local","casemate-image-volume-1","rw"],["/casemate","memory","casemate","ro"],["/dev/termination-log","copied","termination-log","rw"]],
    "no_new_privileges": false,
    "readonly_root": false,
-   "storages": [
-    {
-     "driver": "local",
-     "fstype": "local",
-     "mount_point": "/run/kata-containers/shared/containers/$(sandbox)/rootfs/local/casemate-image-volume-1",
-     "options": ["mode=0777"],
-     "source": "local"
-    },
-    {"driver":"ephemeral","fstype":"tmpfs","mount_point":"/run/kata-containers/sandbox/ephemeral/casemate","options":[],"source":"tmpfs"}
-   ],
    "terminal": false,
-   "type": "container",
-   "user": {"AdditionalGids":[0],"GID":0,"UID":0}
+   "user": [0,0,[0]]
   }
  },
  "copies": {"files":["hostname","hosts","resolv.conf","termination-log"],"trees":["podinfo"]},
@@ -148,42 +54,10 @@ policy_data := {
  "hostname_is_fixed": false,
  "logs": true,
  "namespace": "default",
- "pause": {
-  "annotations": {},
-  "args": ["/pause"],
-  "capabilities": [
-   "CAP_CHOWN",
-   "CAP_DAC_OVERRIDE",
-   "CAP_FSETID",
-   "CAP_FOWNER",
-   "CAP_MKNOD",
-   "CAP_NET_RAW",
-   "CAP_SETGID",
-   "CAP_SETUID",
-   "CAP_SETFCAP",
-   "CAP_SETPCAP",
-   "CAP_NET_BIND_SERVICE",
-   "CAP_SYS_CHROOT",
-   "CAP_KILL",
-   "CAP_AUDIT_WRITE"
-  ],
-  "cwd": "/",
-  "env": ["PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"],
-  "env_from": {},
-  "mounts": [
-   {"destination":"/etc/resolv.conf","options":["rbind","ro","nosuid","nodev","noexec"],"source":"/run/kata-containers/shared/containers/$(cid)-$(rand)-resolv.conf","type_":"bind"}
-  ],
-  "no_new_privileges": true,
-  "readonly_root": true,
-  "storages": [],
-  "sysctl": {},
-  "terminal": false,
-  "type": "sandbox",
-  "user": {"AdditionalGids":[65535],"GID":65535,"UID":65535}
- },
  "pidns": false,
  "pod": "^volumes$",
- "sandbox_storages": [{"driver":"ephemeral","fstype":"tmpfs","mount_point":"/run/kata-containers/sandbox/shm","options":["noexec","nosuid","nodev","mode=1777","size=67108864"],"source":"shm"}],
  "services": ["KUBERNETES"],
- "signals": ["redis","kafka"]
+ "signals": ["redis","kafka"],
+ "sysctl": {},
+ "volume_options": {"local":["mode=0777"],"memory":[]}
 }
