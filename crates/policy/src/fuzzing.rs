@@ -19,8 +19,11 @@ mod replay;
 #[cfg(test)]
 mod seeds;
 
+/// A name, and what is done with bytes.
+type Target = (&'static str, fn(&[u8]));
+
 /// Name of each target, which is that of its folder in `fuzz/corpus`, and what it does with bytes. Nothing may panic.
-pub const TARGETS: [(&str, fn(&[u8])); 8] = [
+pub const TARGETS: [Target; 8] = [
     ("policy-yaml", yaml_files),
     ("policy-image-documents", images::fuzzing::documents),
     ("policy-image-config", image_config),
@@ -70,7 +73,9 @@ fn change(value: &mut Value, count: &mut usize) {
             }
         }
         Value::Array(items) => {
-            items.iter_mut().for_each(|value| change(value, count));
+            for value in items.iter_mut() {
+                change(value, count);
+            }
             match *count % 4 {
                 0 => items.insert(0, json!("first # one")),
                 1 => items.push(json!({"name": "last", "value": "\n"})),

@@ -15,9 +15,9 @@ const HOOKS: [&str; 2] = ["postStart", "preStop"];
 pub fn probe_command(container: &Value, probe: &str) -> Option<Vec<String>> {
     let command = command(&container[probe])?;
     let value = |name: &str| -> Result<Option<String>, Infallible> {
-        let variables = container["env"].as_array().into_iter().flatten();
+        let mut variables = container["env"].as_array().into_iter().flatten();
         // Of two variables of one name the later one counts.
-        let found = variables.filter(|variable| variable["name"].as_str() == Some(name)).last();
+        let found = variables.rfind(|variable| variable["name"].as_str() == Some(name));
         Ok(found.map(|variable| variable["value"].as_str().unwrap_or_default().to_owned()))
     };
     let expanded = command.iter().map(|argument| expand(argument, value)).collect::<Result<_, _>>();
