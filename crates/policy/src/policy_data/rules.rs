@@ -23,7 +23,10 @@ const FRAGMENTS: [Fragment; 13] = [
     Fragment { text: include_str!("../rules/network.rego"), is_used: |_| true },
     Fragment {
         text: include_str!("../rules/values.rego"),
-        is_used: |data| containers(data).any(|container| takes_from_cluster(&container["env_from"])),
+        is_used: |data| {
+            containers(data)
+                .any(|container| takes_from_cluster(&container["env_from"]) || !container["args_from"].is_null())
+        },
     },
     Fragment {
         text: include_str!("../rules/trees.rego"),
