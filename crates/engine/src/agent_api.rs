@@ -13,7 +13,8 @@
 //! | `CopyFileRequest` (+ `data`) | writes a file, directory or link below `/run/kata-containers/shared/containers` | `{}` |
 //! | `CreateContainerRequest` | pulls the image, mounts its root and storages, writes the OCI bundle | `{}` |
 //! | `StartContainerRequest` | starts the process | `{}` |
-//! | `WaitProcessRequest` | waits for its end | `{"status":0,"out_of_memory":false}` |
+//! | `ExecProcessRequest` | runs a command in a container; what it writes goes nowhere | `{}` |
+//! | `WaitProcessRequest` | waits for its end, or for that of the command `exec_id` | `{"status":0,"out_of_memory":false}` |
 //! | `ReadStreamRequest` | waits for output; standard output and error are one stream | `{"data":"<base64>","eof":false}` |
 //! | `SignalProcessRequest` | sends a signal | `{}` |
 //! | `RemoveContainerRequest` | forgets a container that has ended | `{}` |

@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 
 use crate::images::ImageConfig;
 use crate::request::{
-    self, COPIED_PREFIX, DEFAULT_CAPABILITIES, MARK, PodInstance, RequestError, SERVICE_ACCOUNT, VolumeKind,
+    self, COPIED_PREFIX, DEFAULT_CAPABILITIES, MARK, PodInstance, RequestError, SERVICE_ACCOUNT, VolumeKind, commands,
     container_request, gpus_of, is_passed_on, mount_volume, mounted_file, pause_request, pod_pattern,
     symbolic_container_id, volume_kind,
 };
@@ -15,7 +15,7 @@ mod rules;
 
 #[cfg(test)]
 pub(crate) use rules::embedded_rules;
-pub(crate) use rules::{VALUES, all_rules, is_never_allowed, read_values, readable_rules, render};
+pub(crate) use rules::{VALUES, all_rules, is_refused_without_rule, read_values, readable_rules, render};
 
 /// Whether the policies of platform `local` let the host read what containers write. Without it `casemate logs` shows
 /// nothing.
@@ -105,7 +105,10 @@ pub(crate) fn policy_data(inputs: &PolicyInputs<'_>) -> Result<Value, RequestErr
         if gpus > 0 {
             record["gpus"] = json!(gpus);
         }
-        if let Some(exec) = inputs.openings.exec.get(&name).filter(|exec| *signalled && !exec.is_empty()) {
+        // What the kubelet runs for probes and hooks, and what was opened besides.
+        let mut exec = inputs.openings.exec.get(&name).cloned().unwrap_or_default();
+        exec.extend(commands(container).into_iter().filter(|command| !exec.contains(command)).collect::<Vec<_>>());
+        if *signalled && !exec.is_empty() {
             record["exec"] = json!(exec);
         }
         if containers.insert(name.clone(), record).is_some() {
@@ -155,6 +158,42 @@ fn template(value: &Value) -> Value {
         }
     }
     Value::String(out)
+}
+
+/// What the rules compare a variable with whose value the cluster knows: a kind of value, or a pattern where there is
+/// text around it. `None` for text alone.
+fn of_cluster(value: &str) -> Option<Value> {
+    let kind = value.strip_prefix(MARK).and_then(|rest| rest.strip_suffix(MARK));
+    match kind.filter(|kind| !kind.contains(MARK)) {
+        Some(kind) => Some(json!(kind)),
+        None => pattern(value),
+    }
+}
+
+/// Letters that mean something to a pattern. Older engines refuse a backslash before any other.
+const PATTERN_LETTERS: &str = r"\.+*?()|[]{}^$#&-~";
+
+/// The pattern of text with values of the cluster in it: `^--ip=$(ip)$`, in which the rules replace what is in brackets.
+/// Letters that mean something to a pattern are escaped, so that no `$(` is left of what the user wrote.
+fn pattern(text: &str) -> Option<Value> {
+    if !text.contains(MARK) {
+        return None;
+    }
+    let mut out = String::from("^");
+    for (index, part) in text.split(MARK).enumerate() {
+        if index % 2 == 1 {
+            out.push_str(&format!("$({part})"));
+            continue;
+        }
+        for letter in part.chars() {
+            if PATTERN_LETTERS.contains(letter) {
+                out.push('\\');
+            }
+            out.push(letter);
+        }
+    }
+    out.push('$');
+    Some(Value::String(out))
 }
 
 /// The base names of what the host copies into the guest for a pod.
@@ -219,12 +258,17 @@ fn record(request: &Value) -> Value {
     let (mut env, mut env_from) = (Vec::new(), Map::new());
     for variable in process["Env"].as_array().into_iter().flatten().filter_map(Value::as_str) {
         let (name, value) = variable.split_once('=').unwrap_or((variable, ""));
-        if value.contains(MARK) {
-            env_from.insert(name.to_owned(), json!(value.trim_matches(MARK)));
-        } else {
-            env.push(variable);
+        match of_cluster(value) {
+            Some(from) => drop(env_from.insert(name.to_owned(), from)),
+            None => env.push(variable),
         }
     }
+    let arguments = process["Args"].as_array().into_iter().flatten();
+    let args: Vec<_> = arguments.clone().map(template).collect();
+    let args_from: Map<_, _> = arguments
+        .enumerate()
+        .filter_map(|(index, argument)| Some((index.to_string(), pattern(argument.as_str()?)?)))
+        .collect();
     let capabilities: Vec<_> =
         process["Capabilities"]["Bounding"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
     let capabilities = if capabilities == DEFAULT_CAPABILITIES {
@@ -233,9 +277,9 @@ fn record(request: &Value) -> Value {
         json!(capabilities.iter().map(|name| name.strip_prefix("CAP_").unwrap_or(name)).collect::<Vec<_>>())
     };
     let user = &process["User"];
-    json!({
+    let mut record = json!({
         "image": oci["Annotations"][IMAGE_NAME],
-        "args": process["Args"],
+        "args": args,
         "env": env,
         "env_from": env_from,
         "cwd": process["Cwd"],
@@ -245,7 +289,11 @@ fn record(request: &Value) -> Value {
         "terminal": process["Terminal"],
         "readonly_root": oci["Root"]["Readonly"],
         "mounts": [],
-    })
+    });
+    if !args_from.is_empty() {
+        record["args_from"] = Value::Object(args_from);
+    }
+    record
 }
 
 /// A type of volume that the rules know by name: where it lies, and driver and source of the storage that the agent

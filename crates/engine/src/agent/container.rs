@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use rustix::fs::{CWD, Mode, OFlags};
 use rustix::mount::{MountFlags, OpenTreeFlags, UnmountFlags, mount, open_tree, unmount};
 use rustix::process::{Pid, PidfdFlags, Signal, WaitId, WaitIdOptions};
+use serde_json::{Value, json};
 use tokio::sync::{oneshot, watch};
 
 use crate::agent_api::AgentError;
@@ -16,7 +17,7 @@ use crate::process::PATH;
 
 use super::guest::{BUNDLES, IMAGES, VOLUMES};
 use super::output::Output;
-use super::request::{CreateContainer, is_id};
+use super::request::{Command, CreateContainer, is_id};
 use super::resolve::{self, by_fd};
 use super::{guest, image, oci, storage};
 
@@ -51,6 +52,8 @@ pub(super) struct Container {
     root: String,
     cgroup: String,
     argv0: String,
+    /// Those of its process, which a command in it has, too.
+    capabilities: Value,
     pinned: usize,
     has_root: bool,
     /// The pause container has no process here: the namespaces that it would hold are held by the agent.
@@ -69,7 +72,7 @@ pub(super) struct Pod<'a> {
     pub(super) mounted: &'a Mutex<Vec<String>>,
 }
 
-fn failed(what: &str, error: &dyn std::fmt::Display) -> AgentError {
+pub(super) fn failed(what: &str, error: &dyn std::fmt::Display) -> AgentError {
     AgentError::failed(format!("{what}: {error}"))
 }
 
@@ -89,6 +92,7 @@ impl Container {
             root: request.oci.root.path.clone(),
             cgroup: format!("{}/{}", pod.cgroup, request.container_id),
             argv0: request.oci.process.args.first().cloned().unwrap_or_default(),
+            capabilities: Value::Null,
             pinned: 0,
             has_root: false,
             pause: oci::is_pause(&request.oci),
@@ -139,6 +143,7 @@ impl Container {
             }
         }
         let config = oci::config(request, &self.bundle, pod.hostname, pod.cgroup, pod.capabilities)?;
+        self.capabilities = config["process"]["capabilities"].clone();
         let file = format!("{}/config.json", self.bundle);
         std::fs::write(&file, config.to_string()).map_err(|error| failed(&file, &error))
     }
@@ -310,6 +315,40 @@ impl Container {
             && matches!(*self.state.lock().unwrap_or_else(PoisonError::into_inner), State::Starting | State::Running(_))
     }
 
+    /// The process of a command in this container, as runc takes it. Its capabilities are the container's.
+    pub(super) fn command(&self, process: &Command) -> Result<Value, AgentError> {
+        if self.pause || !self.is_live() {
+            return Err(AgentError::failed("container_id: the container does not run"));
+        }
+        if process.terminal {
+            return Err(AgentError::failed("process.Terminal: not supported by the local engine"));
+        }
+        if process.args.first().is_none_or(String::is_empty) {
+            return Err(AgentError::failed("process.Args: empty"));
+        }
+        Ok(json!({
+            "terminal": false,
+            "user": {
+                "uid": process.user.uid,
+                "gid": process.user.gid,
+                "additionalGids": process.user.additional_gids,
+            },
+            "args": process.args,
+            "env": process.env,
+            "cwd": process.cwd,
+            "capabilities": self.capabilities,
+            "noNewPrivileges": process.no_new_privileges,
+        }))
+    }
+
+    pub(super) fn id(&self) -> &str {
+        &self.id
+    }
+
+    pub(super) fn bundle(&self) -> &str {
+        &self.bundle
+    }
+
     /// Sends a signal to the process.
     pub(super) fn signal(&self, number: u32) -> Result<(), AgentError> {
         let what = "signal";
@@ -360,14 +399,14 @@ impl Container {
     }
 }
 
-fn runc() -> tokio::process::Command {
+pub(super) fn runc() -> tokio::process::Command {
     let mut command = tokio::process::Command::new("runc");
     command.env_clear().env("PATH", PATH).args(["--root", RUNC_ROOT]);
     command
 }
 
 /// The last error in runc's log.
-fn last_error(log: &str) -> String {
+pub(super) fn last_error(log: &str) -> String {
     let messages = log.lines().filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok());
     let mut errors = messages.filter(|entry| entry["level"] == "error");
     errors

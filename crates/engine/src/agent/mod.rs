@@ -8,6 +8,7 @@
 mod container;
 mod device;
 mod evidence;
+mod exec;
 mod files;
 mod guest;
 mod image;

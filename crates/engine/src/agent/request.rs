@@ -145,6 +145,28 @@ pub(super) struct Cpu {
     pub(super) period: u64,
 }
 
+/// A command in a container. It names no capabilities: it has those of the container.
+#[derive(Debug, Deserialize)]
+pub(super) struct ExecProcess {
+    pub(super) container_id: String,
+    pub(super) exec_id: String,
+    pub(super) process: Command,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub(super) struct Command {
+    #[serde(default)]
+    pub(super) terminal: bool,
+    pub(super) user: User,
+    pub(super) args: Vec<String>,
+    #[serde(default)]
+    pub(super) env: Vec<String>,
+    pub(super) cwd: String,
+    #[serde(default)]
+    pub(super) no_new_privileges: bool,
+}
+
 /// A request that names a container and perhaps a process in it.
 #[derive(Debug, Deserialize)]
 pub(super) struct OfContainer {
@@ -156,6 +178,8 @@ pub(super) struct OfContainer {
 #[derive(Debug, Deserialize)]
 pub(super) struct Signal {
     pub(super) container_id: String,
+    #[serde(default)]
+    pub(super) exec_id: String,
     pub(super) signal: u32,
 }
 

@@ -15,8 +15,9 @@ use crate::agent_api::{AgentError, AgentErrorCode, Call, Reply};
 use crate::frame::{self, FrameError};
 
 use super::container::{Container, Pod};
+use super::exec::Execs;
 use super::guest::Guest;
-use super::request::{CopyFile, CreateContainer, CreateSandbox, OfContainer, ReadStream, Signal, is_id};
+use super::request::{CopyFile, CreateContainer, CreateSandbox, ExecProcess, OfContainer, ReadStream, Signal, is_id};
 use super::{files, oci, storage};
 
 /// LIMIT: a shim holds three connections for each container (requests, wait, output), and a pod has some dozen at most.
@@ -30,6 +31,7 @@ pub(super) struct Agent {
     hostname: Mutex<String>,
     mounted: Mutex<Vec<String>>,
     containers: Mutex<BTreeMap<String, Slot>>,
+    execs: Execs,
     out_of_memory: watch::Sender<Option<String>>,
 }
 
@@ -78,6 +80,11 @@ fn parse<T: DeserializeOwned>(request: Value) -> Result<T, AgentError> {
     serde_json::from_value(request).map_err(|error| AgentError::malformed(error.to_string()))
 }
 
+/// Whether a request means a command, and not the container's own process.
+fn is_exec(container: &str, exec: &str) -> bool {
+    !exec.is_empty() && exec != container
+}
+
 impl Agent {
     pub(super) fn new(guest: Guest, policy: PolicyEngine) -> Self {
         Self {
@@ -87,6 +94,7 @@ impl Agent {
             hostname: Mutex::default(),
             mounted: Mutex::default(),
             containers: Mutex::default(),
+            execs: Execs::default(),
             out_of_memory: watch::Sender::new(None),
         }
     }
@@ -109,8 +117,19 @@ impl Agent {
             }
             "CreateContainerRequest" => self.create_container(&parse(call.request)?, &call.shared).await,
             "StartContainerRequest" => self.start_container(&parse(call.request)?).await,
+            "ExecProcessRequest" => {
+                let request: ExecProcess = parse(call.request)?;
+                let container = self.container(&request.container_id)?;
+                self.execs.start(&container, &request).await.map(|()| json!({}))
+            }
             "WaitProcessRequest" => {
-                let exit = self.process(&parse(call.request)?)?.wait().await;
+                let request: OfContainer = parse(call.request)?;
+                if is_exec(&request.container_id, &request.exec_id) {
+                    let status = self.execs.get(&request.container_id, &request.exec_id)?.wait().await;
+                    self.execs.forget(&request.container_id, &request.exec_id);
+                    return Ok(json!({"status": status, "out_of_memory": false}));
+                }
+                let exit = self.container(&request.container_id)?.wait().await;
                 Ok(json!({"status": exit.status, "out_of_memory": exit.out_of_memory}))
             }
             "ReadStreamRequest" => {
@@ -122,6 +141,10 @@ impl Agent {
             }
             "SignalProcessRequest" => {
                 let request: Signal = parse(call.request)?;
+                if is_exec(&request.container_id, &request.exec_id) {
+                    let exec = self.execs.get(&request.container_id, &request.exec_id)?;
+                    return exec.signal(request.signal).map(|()| json!({}));
+                }
                 self.container(&request.container_id)?.signal(request.signal).map(|()| json!({}))
             }
             "RemoveContainerRequest" => {
@@ -180,14 +203,6 @@ impl Agent {
             Some(Slot::Made(container)) => Ok(Arc::clone(container)),
             _ => Err(AgentError::failed("container_id: there is no such container")),
         }
-    }
-
-    /// The container of a request that names a process; only the container's first one is known here.
-    fn process(&self, request: &OfContainer) -> Result<Arc<Container>, AgentError> {
-        if !request.exec_id.is_empty() && request.exec_id != request.container_id {
-            return Err(AgentError::failed("exec_id: there is no such process"));
-        }
-        self.container(&request.container_id)
     }
 
     fn create_sandbox(&self, request: &CreateSandbox) -> Result<Value, AgentError> {
@@ -277,6 +292,7 @@ impl Agent {
         // Unknown: its creation failed, and the policy has forgotten it by now.
         if let Some(Slot::Made(container)) = lock(&self.containers).remove(&request.container_id) {
             container.clear();
+            self.execs.forget_all(&request.container_id);
         }
     }
 

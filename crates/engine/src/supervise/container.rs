@@ -14,6 +14,7 @@ use crate::shim;
 
 use super::backoff::BackOff;
 use super::engine::random_hex;
+use super::exec;
 use super::pod::{Sandbox, describe};
 use super::probe::{EAGER, Probe};
 use super::status::State;
@@ -140,6 +141,8 @@ impl Run {
         let calls =
             shim::container_calls(&self.sandbox.pod.template, &self.spec, &image, &self.sandbox.instance, id, &content)
                 .map_err(|error| config(error.to_string()))?;
+        let created = calls.iter().find(|call| call.ep == "CreateContainerRequest").map(|call| call.request.clone());
+        self.sandbox.pod.set_created(self.index, created);
         let mut connection =
             self.sandbox.agent.connect().await.map_err(|error| agent_trouble("CreateContainerError", &error))?;
         for call in &calls {
@@ -201,10 +204,11 @@ impl Run {
         tokio::pin!(end);
         let unhealthy = tokio::select! {
             answer = &mut end => return ended(answer).await,
-            reason = self.probes() => reason,
+            reason = self.care() => reason,
         };
         self.event("Unhealthy", &format!("container `{}` is to be started again: {unhealthy}", self.name()));
         self.update(|container| container.ready = false);
+        self.sandbox.pod.before_stop(&self.sandbox.agent, self.index, self.sandbox.pod.grace()).await;
         for (signal, patience) in [(TERMINATE, self.sandbox.pod.grace()), (KILL, Duration::MAX)] {
             let request = json!({"container_id": id, "exec_id": id, "signal": signal});
             if let Err(error) = self.sandbox.agent.call(&Call::new("SignalProcessRequest", request)).await {
@@ -240,6 +244,20 @@ impl Run {
         }
     }
 
+    /// Does what the container's `postStart` says, then makes its probes; returns why it must be started again.
+    async fn care(&self) -> String {
+        let pod = &self.sandbox.pod;
+        if let Some(created) = pod.created(self.index) {
+            let ip = pod.state().ip.map(Into::into);
+            // The kubelet sets a hook no time.
+            let done = exec::hook(&self.sandbox.agent, &created, &self.spec, "postStart", ip, Duration::MAX);
+            if let Err(reason) = done.await {
+                return format!("postStart: {reason}");
+            }
+        }
+        self.probes().await
+    }
+
     /// Makes the container's probes; returns when one says that it must be started again, and why.
     async fn probes(&self) -> String {
         if let Some(probe) = Probe::of(&self.spec, "startupProbe") {
@@ -271,6 +289,10 @@ impl Run {
     }
 
     async fn make(&self, probe: &Probe) -> Result<(), String> {
+        if let Some((argv, timeout)) = probe.command() {
+            let created = self.sandbox.pod.created(self.index).ok_or("the container is not there")?;
+            return exec::run(&self.sandbox.agent, &created, argv, timeout).await;
+        }
         let ip = self.sandbox.pod.state().ip;
         match ip {
             Some(ip) => probe.make(ip.into()).await,

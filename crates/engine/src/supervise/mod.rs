@@ -7,6 +7,7 @@
 mod backoff;
 mod container;
 mod engine;
+mod exec;
 mod images;
 mod link;
 mod network;

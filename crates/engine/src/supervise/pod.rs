@@ -1,5 +1,6 @@
 //! One pod: its machine, its sandbox, its containers in their order, and its end.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -18,6 +19,7 @@ use crate::tee_api;
 use super::backoff::BackOff;
 use super::container::{self, Fate};
 use super::engine::{Engine, random_hex};
+use super::exec;
 use super::link::{self, Agent};
 use super::network::{self, PodNetwork};
 use super::objects::Workload;
@@ -43,6 +45,7 @@ pub(super) struct Pod {
     gone: watch::Sender<bool>,
     /// Somebody killed it on purpose: no reason to wait before it is started again.
     killed: AtomicBool,
+    created: Mutex<BTreeMap<usize, Value>>,
 }
 
 /// What became of a pod's machine.
@@ -93,6 +96,33 @@ impl Pod {
             stop: watch::Sender::new(None),
             gone: watch::Sender::new(false),
             killed: AtomicBool::new(false),
+            created: Mutex::default(),
+        }
+    }
+
+    /// The request that created a container, for the commands that run in it.
+    pub(super) fn created(&self, index: usize) -> Option<Value> {
+        self.created.lock().unwrap_or_else(PoisonError::into_inner).get(&index).cloned()
+    }
+
+    /// Keeps the request that created a container.
+    pub(super) fn set_created(&self, index: usize, request: Option<Value>) {
+        let mut all = self.created.lock().unwrap_or_else(PoisonError::into_inner);
+        match request {
+            Some(request) => drop(all.insert(index, request)),
+            None => drop(all.remove(&index)),
+        }
+    }
+
+    /// Does what a container's `preStop` says. Whatever comes of it, the container is stopped.
+    pub(super) async fn before_stop(&self, agent: &Agent, index: usize, patience: Duration) {
+        let Some(created) = self.created(index) else { return };
+        let spec = &self.template["spec"];
+        let containers = ["initContainers", "containers"].into_iter().filter_map(|field| spec[field].as_array());
+        let Some(container) = containers.flatten().nth(index) else { return };
+        let ip = self.state().ip.map(Into::into);
+        if let Err(reason) = exec::hook(agent, &created, container, "preStop", ip, patience).await {
+            tracing::warn!("pod {}: preStop of container {}: {reason}", self.name, container["name"]);
         }
     }
 
@@ -231,7 +261,7 @@ async fn machine(engine: &Arc<Engine>, pod: &Arc<Pod>, network: Result<PodNetwor
         Ok(network) => network,
         Err(error) => return failed("CreatePodSandboxError", error.to_string()),
     };
-    let mut volumes = std::collections::BTreeMap::new();
+    let mut volumes = BTreeMap::new();
     for (volume, claim) in volumes::claims(&pod.template) {
         let folder = engine.paths.volume(&claim);
         if let Err(error) = std::fs::create_dir_all(&folder) {
@@ -363,7 +393,7 @@ pub(super) fn describe(error: &CallError) -> String {
 }
 
 /// Lets the containers end: SIGTERM, and as long as the grace period allows. Then the machine is taken away.
-async fn shut_down(engine: &Engine, pod: &Pod, grace: Duration) {
+async fn shut_down(engine: &Engine, pod: &Arc<Pod>, grace: Duration) {
     const TERMINATE: u32 = 15;
     let agent = pod.agent.lock().unwrap_or_else(PoisonError::into_inner).clone();
     let Some(agent) = agent.filter(|_| !grace.is_zero()) else { return };
@@ -371,20 +401,23 @@ async fn shut_down(engine: &Engine, pod: &Pod, grace: Duration) {
         .state()
         .containers
         .iter()
-        .filter(|container| !container.init && container.state == State::Running)
-        .filter_map(|container| container.id.clone())
+        .enumerate()
+        .filter(|(_, container)| !container.init && container.state == State::Running)
+        .filter_map(|(index, container)| Some((index, container.id.clone()?)))
         .collect();
     engine.event(&format!("pod/{}", pod.name), "Killing", "stopping its containers");
     let mut ends = JoinSet::new();
-    for id in running {
-        let signal = json!({"container_id": id, "exec_id": id, "signal": TERMINATE});
-        let signalled = agent.call(&Call::new("SignalProcessRequest", signal)).await;
-        // Where the policy denies it, nothing would happen however long one waits.
-        if signalled.is_ok() {
-            let agent = agent.clone();
-            let wait = Call::new("WaitProcessRequest", json!({"container_id": id, "exec_id": id}));
-            ends.spawn(async move { agent.call(&wait).await.map(drop) });
-        }
+    for (index, id) in running {
+        let (pod, agent) = (Arc::clone(pod), agent.clone());
+        ends.spawn(async move {
+            pod.before_stop(&agent, index, grace).await;
+            let signal = json!({"container_id": id, "exec_id": id, "signal": TERMINATE});
+            // Where the policy denies it, nothing would happen however long one waits.
+            if agent.call(&Call::new("SignalProcessRequest", signal)).await.is_ok() {
+                let wait = Call::new("WaitProcessRequest", json!({"container_id": id, "exec_id": id}));
+                let _ = agent.call(&wait).await;
+            }
+        });
     }
     let _ = tokio::time::timeout(grace, async { while ends.join_next().await.is_some() {} }).await;
 }

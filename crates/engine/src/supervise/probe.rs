@@ -11,6 +11,7 @@ use std::time::Duration;
 use http_body_util::{BodyExt as _, Empty, Limited};
 use hyper::{Request, header};
 use hyper_util::rt::TokioIo;
+use policy::request::probe_command;
 use serde_json::Value;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
@@ -35,7 +36,8 @@ pub(super) struct Probe {
 enum Action {
     Http { port: u16, path: String, https: bool, headers: Vec<(String, String)> },
     Tcp { port: u16 },
-    Unsupported(&'static str),
+    Exec { argv: Vec<String> },
+    Nothing,
 }
 
 impl Probe {
@@ -47,7 +49,10 @@ impl Probe {
         };
         let seconds = |field: &str, default: u32| Duration::from_secs(number(field, default).into());
         Some(Self {
-            action: action(probe, container),
+            action: match probe_command(container, name) {
+                Some(argv) => Action::Exec { argv },
+                None => action(probe, container),
+            },
             initial_delay: seconds("initialDelaySeconds", 0),
             period: seconds("periodSeconds", 10).max(Duration::from_secs(1)),
             timeout: seconds("timeoutSeconds", 1).max(Duration::from_secs(1)),
@@ -56,12 +61,27 @@ impl Probe {
         })
     }
 
+    /// The `httpGet` of a hook, which the kubelet makes like a probe.
+    pub(super) fn of_hook(container: &Value, hook: &Value, timeout: Duration) -> Option<Self> {
+        let action = Some(action(hook, container)).filter(|action| matches!(action, Action::Http { .. }))?;
+        let (initial_delay, period) = (Duration::ZERO, Duration::ZERO);
+        Some(Self { action, initial_delay, period, timeout, failure_threshold: 1, success_threshold: 1 })
+    }
+
+    /// The command that the probe runs, and for how long.
+    pub(super) fn command(&self) -> Option<(&[String], Duration)> {
+        match &self.action {
+            Action::Exec { argv } => Some((argv, self.timeout)),
+            _ => None,
+        }
+    }
+
     /// How long the first success may take.
     pub(super) fn patience(&self) -> Duration {
         self.initial_delay + self.period * self.failure_threshold
     }
 
-    /// Makes the probe once.
+    /// Makes the probe once, if it reaches a port.
     pub(super) async fn make(&self, ip: IpAddr) -> Result<(), String> {
         let attempt = async {
             match &self.action {
@@ -69,7 +89,7 @@ impl Probe {
                     TcpStream::connect((ip, *port)).await.map(drop).map_err(|error| error.to_string())
                 }
                 Action::Http { port, path, https, headers } => http(ip, *port, path, *https, headers).await,
-                Action::Unsupported(what) => Err(format!("{what} probes cannot be made: the policy allows no exec")),
+                Action::Exec { .. } | Action::Nothing => Err("the probe names no port".into()),
             }
         };
         let seconds = self.timeout.as_secs();
@@ -92,7 +112,7 @@ fn action(probe: &Value, container: &Value) -> Action {
     if let Some(port) = port(&probe["tcpSocket"]).or_else(|| port(&probe["grpc"])) {
         return Action::Tcp { port };
     }
-    Action::Unsupported(if probe.get("exec").is_some() { "exec" } else { "these" })
+    Action::Nothing
 }
 
 /// A port by its number or by the name of a container's port.
@@ -257,14 +277,29 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_closed_port_and_an_exec_probe_fail() {
+    async fn a_closed_port_and_a_probe_without_one_fail() {
         let listener = std::net::TcpListener::bind((LOCAL, 0)).unwrap();
         let port = listener.local_addr().unwrap().port();
         assert!(probe(json!({"tcpSocket": {"port": port}})).make(LOCAL).await.is_ok());
         drop(listener);
         assert!(probe(json!({"tcpSocket": {"port": port}})).make(LOCAL).await.is_err());
-        let error = probe(json!({"exec": {"command": ["true"]}})).make(LOCAL).await.unwrap_err();
-        assert!(error.contains("the policy allows no exec"));
+        let exec = probe(json!({"exec": {"command": ["true", "x"]}, "timeoutSeconds": 3}));
+        assert_eq!(exec.command(), Some((&["true".to_owned(), "x".to_owned()][..], Duration::from_secs(3))));
+        for nothing in [exec, probe(json!({})), probe(json!({"exec": {"command": []}}))] {
+            assert!(nothing.make(LOCAL).await.unwrap_err().contains("names no port"));
+        }
+        assert_eq!(probe(json!({"tcpSocket": {"port": port}})).command(), None);
+    }
+
+    #[tokio::test]
+    async fn a_hook_asks_like_a_probe() {
+        let port = server("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok").await;
+        let second = Duration::from_secs(1);
+        let hook = Probe::of_hook(&json!({}), &json!({"httpGet": {"port": port}}), second).unwrap();
+        assert_eq!(hook.make(LOCAL).await, Ok(()));
+        for other in [json!({"sleep": {"seconds": 1}}), json!({"exec": {"command": ["x"]}}), json!(null)] {
+            assert!(Probe::of_hook(&json!({}), &other, second).is_none());
+        }
     }
 
     #[test]

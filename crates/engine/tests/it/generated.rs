@@ -41,19 +41,41 @@ spec:
         - name: POD
           valueFrom:
             fieldRef: {{fieldPath: metadata.name}}
+        - {{name: IP, valueFrom: {{fieldRef: {{fieldPath: status.podIP}}}}}}
+        - {{name: URL, value: "http://$(POD)@$(IP):8080/"}}
+        - {{name: FROM_TEXT, value: text}}
         ports:
         - name: http
           containerPort: 8080
+        startupProbe:
+          exec: {{command: [/it, guest, write, /scratch/$(FROM_TEXT), probed]}}
         readinessProbe:
           tcpSocket: {{port: http}}
+        lifecycle:
+          postStart:
+            exec: {{command: [/it, guest, write, /scratch/started, $(FROM_TEXT)]}}
+          preStop:
+            exec: {{command: [/it, guest, write, /claim/stopped, "yes"]}}
         resources:
           limits: {{memory: 256Mi}}
         volumeMounts:
         - name: config
           mountPath: /config
+        - {{name: config, mountPath: /etc/one.txt, subPath: greeting}}
+        - {{name: all, mountPath: /all}}
+        - {{name: token, mountPath: /token}}
+        - {{name: scratch, mountPath: /scratch}}
+        - {{name: claim, mountPath: /claim}}
       volumes:
       - name: config
         configMap: {{name: config}}
+      - name: all
+        projected: {{sources: [{{configMap: {{name: config, items: [{{key: greeting, path: a/b}}]}}}}]}}
+      - name: token
+        projected: {{sources: [{{serviceAccountToken: {{path: token}}}}]}}
+      - {{name: scratch, emptyDir: {{}}}}
+      - name: claim
+        ephemeral: {{volumeClaimTemplate: {{spec: {{accessModes: [ReadWriteOnce]}}}}}}
 ---
 apiVersion: v1
 kind: ConfigMap
@@ -137,6 +159,14 @@ fn generated_resources_run_under_their_own_policy() {
     // Through the initializer, as the rewired volume has it.
     assert_eq!(get(&format!("{ip}:80/file?/config/greeting")), "hello");
     assert!(get(&format!("{ip}:80/write?/config/greeting")).starts_with("ERROR"));
+    // One file as the host copied it, and files of a projected volume as the initializer wrote them.
+    assert_eq!(get(&format!("{ip}:80/file?/etc/one.txt")), "hello");
+    assert_eq!(get(&format!("{ip}:80/file?/all/a/b")), "hello");
+    assert!(get(&format!("{ip}:80/file?/token/token")).contains("no-api-server"));
+    // What a probe and a hook ran, and what only the cluster knows inside of text.
+    assert_eq!(get(&format!("{ip}:80/file?/scratch/text")), "probed");
+    assert_eq!(get(&format!("{ip}:80/file?/scratch/started")), "$(FROM_TEXT)");
+    assert!(get(&format!("{ip}:80/env")).contains("URL=http://web-"));
     // The Coordinator, whose volume outlives it.
     assert!(work.paths().volume("coordinator-store").join("started").exists());
     engine::kill_pod(work.path(), "coordinator-0").unwrap();
@@ -150,6 +180,20 @@ fn generated_resources_run_under_their_own_policy() {
         Err(engine::agent_api::CallError::Refused(error)) => assert_eq!(error.code, AgentErrorCode::Denied),
         other => panic!("{other:?}"),
     }
+    // The host runs no other command, and none in the mesh.
+    let main = web.containers.iter().find(|container| container.name == "main").unwrap();
+    for (container, command) in [(main, ["/it", "guest", "say", "x"]), (mesh, ["/it", "guest", "say", "x"])] {
+        let process = json!({"Terminal": false, "User": {"UID": 0, "GID": 0, "AdditionalGids": [0], "Username": ""},
+            "Args": command, "Env": [], "Cwd": "/", "NoNewPrivileges": false});
+        let request = json!({"container_id": container.id, "exec_id": "e1", "process": process});
+        match agent.call(&engine::agent_api::Call::new("ExecProcessRequest", request)) {
+            Err(engine::agent_api::CallError::Refused(error)) => assert_eq!(error.code, AgentErrorCode::Denied),
+            other => panic!("{other:?}"),
+        }
+    }
     engine::scale(work.path(), "web", 3).unwrap();
     work.must_be_ready();
+    let claim = work.paths().volume(&format!("{}-claim", web.name));
+    engine::scale(work.path(), "web", 0).unwrap();
+    eventually("the hook ran before the pod ended", || claim.join("stopped").exists());
 }

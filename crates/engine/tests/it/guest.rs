@@ -52,7 +52,10 @@ pub(crate) fn stand_in(program: &str, args: &[OsString]) -> Option<ExitCode> {
         }
         ("/casemate-pod", ["initializer"]) => Some(initialize()),
         ("/casemate-pod", ["mesh"]) => Some(http(9102)),
-        ("/casemate/bin/launch", ["--", program, rest @ ..] | [_, "--", program, rest @ ..]) => {
+        // What comes before the dashes is the launcher's own.
+        ("/casemate/bin/launch", words) => {
+            let command = words.iter().position(|word| *word == "--").and_then(|end| words.get(end + 1..));
+            let Some([program, rest @ ..]) = command else { return Some(ExitCode::from(2)) };
             let error = std::os::unix::process::CommandExt::exec(std::process::Command::new(program).args(rest));
             println!("{program}: {error}");
             Some(ExitCode::FAILURE)
@@ -64,19 +67,28 @@ pub(crate) fn stand_in(program: &str, args: &[OsString]) -> Option<ExitCode> {
 fn initialize() -> ExitCode {
     assert!(!std::fs::read_to_string("/casemate-in/podinfo/initdata").unwrap().is_empty());
     for volume in std::fs::read_dir("/casemate-in/files").unwrap().flatten() {
-        for file in std::fs::read_dir(volume.path()).unwrap().flatten() {
-            let name = file.file_name();
-            if !name.to_string_lossy().starts_with("..") {
-                let to = std::path::Path::new("/casemate-files").join(volume.file_name()).join(name);
-                std::fs::copy(file.path(), to).unwrap();
-            }
-        }
+        copy_files(&volume.path(), &std::path::Path::new("/casemate-files").join(volume.file_name()));
     }
     let evidence = get("127.0.0.1:8006/aa/evidence?encoding=base64&runtime_data=");
     assert!(evidence.contains("not 64 bytes"), "{evidence}");
     std::fs::create_dir_all("/casemate/bin").unwrap();
     std::fs::copy("/casemate-launch", "/casemate/bin/launch").unwrap();
     ExitCode::SUCCESS
+}
+
+fn copy_files(from: &std::path::Path, to: &std::path::Path) {
+    for file in std::fs::read_dir(from).unwrap().flatten() {
+        let (name, to) = (file.file_name(), to.join(file.file_name()));
+        if name.to_string_lossy().starts_with("..") {
+            continue;
+        }
+        if file.path().is_dir() {
+            std::fs::create_dir(&to).unwrap();
+            copy_files(&file.path(), &to);
+        } else {
+            std::fs::copy(file.path(), to).unwrap();
+        }
+    }
 }
 
 /// A server whose paths show what a process sees of its container.

@@ -200,10 +200,11 @@ fn process(differ: &mut Differ, state: &Map<String, Value>, rules: &Rules, given
         return differ.say("OCI.Process: missing");
     }
     let record = &rules.expected.record;
-    let fields = [("Terminal", "terminal"), ("Args", "args"), ("Cwd", "cwd"), ("NoNewPrivileges", "no_new_privileges")];
+    let fields = [("Terminal", "terminal"), ("Cwd", "cwd"), ("NoNewPrivileges", "no_new_privileges")];
     for (field, name) in fields {
         differ.equal(&format!("OCI.Process.{field}"), &given[field], &record[name]);
     }
+    arguments(differ, state, rules, record, &given["Args"]);
     user(differ, "OCI.Process.User", &record["user"], &given["User"]);
     let sets = ["Bounding", "Effective", "Permitted"];
     for set in sets {
@@ -220,6 +221,31 @@ fn process(differ: &mut Differ, state: &Map<String, Value>, rules: &Rules, given
         ["Terminal", "User", "Args", "Env", "Cwd", "Capabilities", "NoNewPrivileges", "ApparmorProfile", "OOMScoreAdj"];
     differ.empty_besides("OCI.Process", given, &known);
     environment(differ, "OCI.Process.Env", state, rules, record, &given["Env"]);
+}
+
+/// Arguments that hold values of the cluster are compared with their patterns, all others with what is written.
+fn arguments(differ: &mut Differ, state: &Map<String, Value>, rules: &Rules, record: &Value, given: &Value) {
+    let mut wanted = record["args"].clone();
+    for (index, pattern) in record["args_from"].as_object().into_iter().flatten() {
+        let Some((index, pattern)) = index.parse::<usize>().ok().zip(pattern.as_str()) else { continue };
+        let (Some(wanted), Some(given)) = (wanted.get_mut(index), given.get(index)) else { continue };
+        let fits = given.as_str().is_some_and(|given| matches(&with_values(pattern, state, rules), given));
+        *wanted = if fits { given.clone() } else { json!(pattern) };
+    }
+    differ.equal("OCI.Process.Args", given, &wanted);
+}
+
+/// What the rules make of a pattern with `$(ip)` and its like in it.
+fn with_values(pattern: &str, state: &Map<String, Value>, rules: &Rules) -> String {
+    let ip = rules.ip.as_str().unwrap_or_default();
+    let kept = |key: &str| state.get(key).and_then(Value::as_str).unwrap_or_default().replace('.', "\\.");
+    pattern
+        .replace("$(hostname)", &kept("hostname"))
+        .replace("$(pod-name)", &kept("pod"))
+        .replace("$(pod-uid)", &kept("uid"))
+        .replace("$(node-name)", "[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?")
+        .replace("$(ips)", &format!("{ip}(,{ip})?"))
+        .replace("$(ip)", ip)
 }
 
 /// `wanted` is user, group, and all groups.
@@ -270,6 +296,11 @@ fn environment(
                 "pod-name" => kept("pod"),
                 "pod-uid" => kept("uid"),
                 "ip" if matches(&format!("^{ip}$"), &value) => {}
+                "ips" if matches(&format!("^{ip}(,{ip})?$"), &value) => {}
+                pattern if pattern.starts_with('^') && matches(&with_values(pattern, state, rules), &value) => {}
+                pattern if pattern.starts_with('^') => {
+                    differ.say(format!("{path}: got {value:?}, policy has `{pattern}`"));
+                }
                 "node-name" if matches("^[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?$", &value) => {}
                 kind => differ.say(format!("{path}: got {value:?}, policy has a value of kind `{kind}`")),
             }

@@ -194,7 +194,7 @@ fn from_services(pod: &Value, services: &BTreeMap<&str, &Value>) -> Result<Ports
     Ok(ports)
 }
 
-/// Makes the kubelet's probes fit the mesh. A port that only probes lead to ends TLS like any other: the host could
+/// Makes the kubelet's probes and hooks fit the mesh. A port that only probes lead to ends TLS like any other: the host could
 /// otherwise speak to it as it pleases.
 pub(super) fn rewrite_probes(pod: &mut Value, ports: &mut Ports) -> Result<(), PortError> {
     for list in ["initContainers", "containers"] {
@@ -202,16 +202,13 @@ pub(super) fn rewrite_probes(pod: &mut Value, ports: &mut Ports) -> Result<(), P
         for container in containers.into_iter().flatten() {
             let name = container["name"].as_str().unwrap_or_default().to_owned();
             let declared = container["ports"].as_array().cloned().unwrap_or_default();
-            if container["lifecycle"].as_object().is_some_and(|hooks| !hooks.is_empty()) {
-                let hint = "the policy lets the host start nothing inside a container; do it in the program itself";
-                return refuse(format!("spec.{list}.{name}.lifecycle"), "hooks are not supported", Some(hint));
-            }
-            for kind in ["startupProbe", "readinessProbe", "livenessProbe"] {
-                let path = format!("spec.{list}.{name}.{kind}");
-                let Some(probe) = container.get_mut(kind).and_then(Value::as_object_mut) else {
-                    continue;
-                };
-                rewrite_probe(probe, &declared, ports, &name, kind, &path)?;
+            for pointer in
+                ["/startupProbe", "/readinessProbe", "/livenessProbe", "/lifecycle/postStart", "/lifecycle/preStop"]
+            {
+                let path = format!("spec.{list}.{name}{}", pointer.replace('/', "."));
+                let kind = pointer.rsplit('/').next().unwrap_or_default();
+                let Some(action) = container.pointer_mut(pointer).and_then(Value::as_object_mut) else { continue };
+                rewrite_probe(action, &declared, ports, &name, kind, &path)?;
             }
         }
     }
@@ -230,10 +227,11 @@ fn rewrite_probe(
     kind: &str,
     path: &str,
 ) -> Result<(), PortError> {
+    // Commands and pauses reach no port.
     let Some(action) = ["httpGet", "tcpSocket", "grpc"].into_iter().find(|action| probe.contains_key(*action)) else {
-        let hint = "the policy lets the host start nothing inside a container; use `httpGet`, `tcpSocket` or `grpc`";
-        return refuse(path, "a probe that runs a command is not supported", Some(hint));
+        return Ok(());
     };
+    let is_hook = ["postStart", "preStop"].contains(&kind);
     let target = probe.get(action).map(|action| action["port"].clone()).unwrap_or_default();
     let Some(port) = port_number(&target, declared) else {
         return refuse(format!("{path}.{action}.port"), format!("{target} is not a port of this container"), None);
@@ -260,6 +258,9 @@ fn rewrite_probe(
         if let Some(action) = probe.get_mut(action) {
             action["scheme"] = json!("HTTPS");
         }
+    } else if is_hook {
+        let hint = "let the hook run a command, or let callers of the port come without a certificate";
+        return refuse(path, format!("port {port} wants a certificate, which the kubelet has not"), Some(hint));
     } else if action != "tcpSocket" {
         ports.notices.push(format!(
             "{kind} of container `{container}`: port {port} wants what the kubelet cannot offer, so the probe only connects"
@@ -400,13 +401,32 @@ mod tests {
     }
 
     #[test]
-    fn what_runs_a_command_in_a_container_is_refused() {
+    fn hooks_reach_ports_as_probes_do_and_commands_reach_none() {
+        let hooked = |hook: &Value, client_certificate: bool| {
+            let mut pod = pod(&http(), &Value::Null, &Value::Null);
+            pod["spec"]["containers"][0]["lifecycle"] = json!({ "preStop": hook });
+            let ingress = vec![Ingress { name: "http".into(), port: 8080, client_certificate }];
+            let mut ports = Ports { ingress, ..Ports::default() };
+            rewrite_probes(&mut pod, &mut ports)
+                .map(|()| (pod["spec"]["containers"][0]["lifecycle"]["preStop"].clone(), ports.ingress.len()))
+        };
+        let get = |port: u16| json!({"httpGet": {"path": "/drain", "port": port}});
+        let https = |port: u16| json!({"httpGet": {"path": "/drain", "port": port, "scheme": "HTTPS"}});
+        assert_eq!(hooked(&get(8080), false), Ok((https(8080), 1)));
+        assert_eq!(hooked(&get(9000), false), Ok((https(9000), 2)));
+        for hook in [json!({"exec": {"command": ["true"]}}), json!({"sleep": {"seconds": 5}})] {
+            assert_eq!(hooked(&hook, true), Ok((hook, 1)));
+        }
+        let error = hooked(&get(8080), true).unwrap_err();
+        assert_eq!(error.path, "spec.containers.c.lifecycle.preStop");
+        assert!(error.reason.contains("port 8080 wants a certificate"), "{error:?}");
         let mut exec = pod(&http(), &json!({"exec": {"command": ["true"]}}), &Value::Null);
-        assert!(rewrite_probes(&mut exec, &mut Ports::default()).unwrap_err().path.ends_with("c.readinessProbe"));
-        let mut hook = pod(&http(), &Value::Null, &Value::Null);
-        hook["spec"]["containers"][0]["lifecycle"] = json!({"preStop": {"exec": {"command": ["true"]}}});
-        assert!(rewrite_probes(&mut hook, &mut Ports::default()).unwrap_err().path.ends_with("c.lifecycle"));
-        let mut bad = pod(&http(), &json!({"httpGet": {"port": "nothing"}}), &Value::Null);
-        assert!(rewrite_probes(&mut bad, &mut Ports::default()).unwrap_err().path.ends_with("httpGet.port"));
+        let before = exec.clone();
+        rewrite_probes(&mut exec, &mut Ports::default()).unwrap();
+        assert_eq!(exec, before);
+        let mut bad = pod(&http(), &Value::Null, &Value::Null);
+        bad["spec"]["containers"][0]["lifecycle"] = json!({"postStart": {"httpGet": {"port": "nothing"}}});
+        let error = rewrite_probes(&mut bad, &mut Ports::default()).unwrap_err();
+        assert!(error.path.ends_with("c.lifecycle.postStart.httpGet.port"), "{error:?}");
     }
 }

@@ -7,7 +7,9 @@
 //!
 //! `pod` is a Pod object or a pod template: an object with `metadata` and `spec`.
 
+mod commands;
 mod devices;
+mod environment;
 mod mounts;
 mod names;
 mod process;
@@ -20,12 +22,14 @@ use serde_json::{Value, json};
 
 use crate::images::ImageConfig;
 
+pub(crate) use commands::commands;
+pub use commands::{exec_request, hook_command, probe_command};
 pub use devices::{MAX_GPUS, gpus_of};
+pub use environment::SERVICE_LINKS_DEFAULT;
 pub use mounts::COPIED_PREFIX;
 pub(crate) use mounts::{SERVICE_ACCOUNT, clean};
 pub use names::pod_name;
 pub(crate) use names::{GENERATED_JOB, GENERATED_POD, MAX_CRON_JOB, MAX_HOSTNAME, pod_pattern};
-pub use process::SERVICE_LINKS_DEFAULT;
 pub(crate) use process::argv;
 pub(crate) use quantity::Quantity;
 pub use volumes::{FileVolume, VolumeKind, mount_volume, mounted_file, volume_kind};
@@ -227,7 +231,7 @@ pub fn pause_request(pod: &Value, instance: &PodInstance) -> Value {
     let process = json!({
         "Terminal": false,
         "ConsoleSize": null,
-        "User": {"UID": 65535, "GID": 65535, "AdditionalGids": [65535], "Username": ""},
+        "User": process::pause_user(pod),
         "Args": ["/pause"],
         "Env": ["PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"],
         "Cwd": "/",

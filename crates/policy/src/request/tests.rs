@@ -229,7 +229,7 @@ fn what_the_policy_could_not_bind_is_refused() {
 }
 
 #[test]
-fn what_only_the_cluster_knows_stays_a_mark_or_is_refused() {
+fn what_only_the_cluster_knows_stays_a_mark() {
     let pod = json!({"spec": {}});
     let symbolic = PodInstance::symbolic("default", None);
     let of = |env: Value, args: Value| {
@@ -238,8 +238,111 @@ fn what_only_the_cluster_knows_stays_a_mark_or_is_refused() {
     };
     let ip = json!({"name": "IP", "valueFrom": {"fieldRef": {"fieldPath": "status.podIP"}}});
     assert!(of(json!([ip]), json!([])).is_ok());
-    assert!(of(json!([ip]), json!(["--listen=$(IP)"])).is_err());
-    assert!(of(json!([ip, {"name": "URL", "value": "http://$(IP)/"}]), json!([])).is_err());
+    let made = of(json!([ip, {"name": "URL", "value": "http://$(IP)/"}]), json!(["--listen=$(IP)"])).unwrap();
+    let process = &made["OCI"]["Process"];
+    let has = |list: &Value, text: &str| list.as_array().unwrap().iter().any(|item| item == text);
+    assert!(has(&process["Args"], "--listen=\u{1}ip\u{1}") && has(&process["Env"], "URL=http://\u{1}ip\u{1}/"));
+    for field in ["status.podIPs", "status.hostIPs"] {
+        let ips = json!([{"name": "IPS", "valueFrom": {"fieldRef": {"fieldPath": field}}}]);
+        assert!(has(&of(ips, json!([])).unwrap()["OCI"]["Process"]["Env"], "IPS=\u{1}ips\u{1}"));
+    }
+}
+
+#[test]
+fn the_pause_container_runs_as_the_pods_user() {
+    let user = |context: Value| {
+        let pod = json!({"metadata": {}, "spec": {"securityContext": context}});
+        let user = pause_request(&pod, &instance())["OCI"]["Process"]["User"].take();
+        (user["UID"].clone(), user["GID"].clone(), user["AdditionalGids"].clone())
+    };
+    for (context, uid, gid, groups) in [
+        (json!(null), 65535, 65535, json!([65535])),
+        (json!({"runAsUser": 1000}), 1000, 0, json!([0])),
+        (json!({"runAsUser": 1000, "runAsGroup": 7}), 1000, 7, json!([7])),
+        (json!({"fsGroup": 2000}), 65535, 65535, json!([65535, 2000])),
+        (
+            json!({"runAsUser": 1, "runAsGroup": 5, "supplementalGroups": [3, 5, 3], "fsGroup": 4}),
+            1,
+            5,
+            json!([5, 3, 4]),
+        ),
+    ] {
+        assert_eq!(user(context.clone()), (json!(uid), json!(gid), groups), "{context}");
+    }
+}
+
+#[test]
+fn groups_of_a_pod_are_those_of_all_its_containers() {
+    let groups = |context: Value| {
+        let pod = json!({"metadata": {}, "spec": {"securityContext": context}});
+        let container = json!({"name": "c", "image": "x", "command": ["x"]});
+        container_request(&pod, &container, &ImageConfig::default(), &instance(), "c")
+            .map(|request| request["OCI"]["Process"]["User"]["AdditionalGids"].clone())
+    };
+    for policy in [json!(null), json!("Merge"), json!("Strict")] {
+        let found =
+            groups(json!({"supplementalGroups": [7], "fsGroup": 9, "supplementalGroupsPolicy": policy})).unwrap();
+        for group in [0, 7, 9] {
+            assert!(found.as_array().unwrap().contains(&json!(group)), "{found}");
+        }
+    }
+    for (context, word) in [
+        (json!({"supplementalGroupsPolicy": "Loose"}), "`Loose` is neither"),
+        (json!({"runAsGroup": 7}), "a group of the pod without a user"),
+        (json!({"supplementalGroups": [-1]}), "not a group number"),
+        (json!({"fsGroup": 4_294_967_296_u64}), "not a group number"),
+    ] {
+        let error = groups(context).unwrap_err().to_string();
+        assert!(error.contains(word), "{error}");
+    }
+}
+
+#[test]
+fn the_group_of_a_volume_is_said_for_memory_and_directories() {
+    let pod = |group: Value| {
+        json!({"metadata": {}, "spec": {"securityContext": {"fsGroup": group},
+            "volumes": [{"name": "m", "emptyDir": {"medium": "Memory"}}, {"name": "d", "emptyDir": {}}]}})
+    };
+    let container = json!({"name": "c", "image": "x", "command": ["x"],
+        "volumeMounts": [{"name": "m", "mountPath": "/m"}, {"name": "d", "mountPath": "/d"}]});
+    let options = |group: Value| {
+        let made = container_request(&pod(group), &container, &ImageConfig::default(), &instance(), "c").unwrap();
+        (made["storages"][1]["options"].clone(), made["storages"][2]["options"].clone())
+    };
+    assert_eq!(options(json!(2000)), (json!(["fsgid=2000"]), json!(["mode=0777", "fsgid=2000"])));
+    assert_eq!(options(json!(null)), (json!([]), json!(["mode=0777"])));
+    assert_eq!(options(json!(0)), (json!([]), json!(["mode=0777"])));
+}
+
+#[test]
+fn a_volume_of_the_image_is_never_left_to_the_host() {
+    let image = ImageConfig { volumes: vec!["/data".into()], ..image() };
+    let made = |mounts: Value| {
+        let pod = json!({"metadata": {}, "spec": {"volumes": [{"name": "v", "emptyDir": {}}]}});
+        let container = json!({"name": "c", "image": "x", "command": ["x"], "volumeMounts": mounts});
+        container_request(&pod, &container, &image, &instance(), "c")
+    };
+    assert!(made(json!([{"name": "v", "mountPath": "/data/"}])).is_ok());
+    for mounts in
+        [json!(null), json!([{"name": "v", "mountPath": "/data/x"}]), json!([{"name": "v", "mountPath": "/dat"}])]
+    {
+        let error = made(mounts).unwrap_err().to_string();
+        assert!(error.contains("the image has a VOLUME `/data`"), "{error}");
+    }
+}
+
+#[test]
+fn the_token_is_mounted_unless_the_container_mounts_something_there() {
+    let destination = "/var/run/secrets/kubernetes.io/serviceaccount";
+    let pod = json!({"metadata": {}, "spec": {"automountServiceAccountToken": true, "volumes": [
+        {"name": "own", "projected": {"sources": [{"serviceAccountToken": {"path": "token"}}]}}]}});
+    for mounts in [json!([]), json!([{"name": "own", "mountPath": format!("{destination}/")}])] {
+        let container = json!({"name": "c", "image": "x", "command": ["x"], "volumeMounts": mounts});
+        let made = container_request(&pod, &container, &ImageConfig::default(), &instance(), "c").unwrap();
+        let all = made["OCI"]["Mounts"].as_array().unwrap();
+        let there = all.iter().filter(|mount| clean(mount["destination"].as_str().unwrap()) == destination);
+        assert_eq!(there.count(), 1);
+    }
 }
 
 #[test]

@@ -8,6 +8,7 @@ mod manifest;
 mod platforms;
 mod refusals;
 mod settings;
+mod workload;
 
 use std::path::Path;
 

@@ -68,19 +68,33 @@ pub(super) fn check_fields(context: &Context<'_>, pod: &Value) -> Result<(), Gen
             for field in ["seccompProfile", "appArmorProfile"] {
                 profile(context, &security[field], &format!("{path}.securityContext.{field}"))?;
             }
-            // Also where nothing is injected: the host would run the command, and the policy lets it run none.
-            if container["lifecycle"].as_object().is_some_and(|hooks| !hooks.is_empty()) {
-                let hint = "the policy lets the host start nothing inside a container; do it in the program itself";
-                return Err(context.refuse(&format!("{path}.lifecycle"), "hooks are not supported", Some(hint.into())));
-            }
-            for probe in ["startupProbe", "readinessProbe", "livenessProbe"] {
-                if !container[probe]["exec"].is_null() {
-                    let hint = "the policy lets the host start nothing inside a container; use `httpGet`, `tcpSocket` or \
-                                `grpc`";
-                    let reason = "a probe that runs a command is not supported";
-                    return Err(context.refuse(&format!("{path}.{probe}"), reason, Some(hint.into())));
-                }
-            }
+            actions(context, container, &path)?;
+        }
+    }
+    Ok(())
+}
+
+/// What the kubelet does to a container by probes and hooks: one thing each.
+fn actions(context: &Context<'_>, container: &Value, path: &str) -> Result<(), GenerateError> {
+    let refuse = |path: String, reason: &str, hint: &str| Err(context.refuse(&path, reason, Some(hint.to_owned())));
+    let probes = ["startupProbe", "readinessProbe", "livenessProbe"].map(|probe| (probe, &container[probe]));
+    let hooks = ["postStart", "preStop"].map(|hook| (hook, &container["lifecycle"][hook]));
+    let probes =
+        probes.into_iter().map(|(name, probe)| (name.to_owned(), probe, &["exec", "grpc", "httpGet", "tcpSocket"][..]));
+    let hooks =
+        hooks.into_iter().map(|(name, hook)| (format!("lifecycle.{name}"), hook, &["exec", "httpGet", "sleep"][..]));
+    for (name, action, known) in probes.chain(hooks).filter(|(_, action, _)| !action.is_null()) {
+        let path = format!("{path}.{name}");
+        if !known.contains(&"tcpSocket") && !action["tcpSocket"].is_null() {
+            let hint = "write `exec`, `httpGet` or `sleep`";
+            return refuse(format!("{path}.tcpSocket"), "Kubernetes does not connect for a hook", hint);
+        }
+        if known.iter().filter(|kind| !action[**kind].is_null()).count() != 1 {
+            return refuse(path, "it does not say one thing to do", &format!("write one of `{}`", known.join("`, `")));
+        }
+        let exec = &action["exec"];
+        if !exec.is_null() && exec["command"].as_array().is_none_or(Vec::is_empty) {
+            return refuse(format!("{path}.exec.command"), "no command", "write a list: `[\"/bin/check\"]`");
         }
     }
     Ok(())

@@ -9,7 +9,7 @@ use super::super::inject::{self, INITIALIZER, MESH};
 use super::check::below_the_hosts;
 use super::{Context, containers, list_annotation, string};
 use crate::images::ImageConfig;
-use crate::request::{PodInstance, VolumeKind, container_request, symbolic_container_id, volume_kind};
+use crate::request::{PodInstance, VolumeKind, commands, container_request, symbolic_container_id, volume_kind};
 
 /// Capabilities that a pod's containers may have though they endanger it: `NET_ADMIN,SYS_ADMIN`.
 pub const CAPABILITIES_ANNOTATION: &str = "casemate.dev/allow-capabilities";
@@ -88,6 +88,16 @@ pub(super) fn host_words(pod: &Value, injected: bool, notices: &mut Vec<String>)
                 }
             }
             _ => {}
+        }
+    }
+    for container in containers(pod) {
+        let commands = commands(container);
+        if !commands.is_empty() {
+            notices.push(format!(
+                "container `{}`: the host may run the commands of its probes and hooks in it at any time: {}",
+                string(&container["name"]),
+                commands.iter().map(|command| format!("`{}`", command.join(" "))).collect::<Vec<_>>().join(", ")
+            ));
         }
     }
     let default = |context: &Value| {
