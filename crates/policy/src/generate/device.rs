@@ -205,36 +205,27 @@ fn cdi(pod: &Value, wish: &Wish) -> Result<(), Fault> {
         }
         let text = value.as_str().unwrap_or_default();
         let mut indices = BTreeSet::new();
-        let mut all = false;
         for device in text.split(',').map(str::trim) {
             let (kind, index) = device.split_once('=').unwrap_or((device, ""));
             let class = kind.strip_prefix("nvidia.com/");
             let number = index.parse::<u16>().ok().filter(|number| number.to_string() == index);
             let fits = class.is_some_and(|class| ["gpu", "pgpu"].contains(&class) || is_model(class));
-            match (fits, index, number) {
-                (true, "all", _) => all = true,
-                (true, _, Some(number)) => {
-                    if !indices.insert(number) {
-                        return refuse(at, format!("`{device}` is there twice"), None);
-                    }
-                }
-                _ => {
-                    let reason = format!("`{device}` is not `nvidia.com/pgpu=0` or `nvidia.com/gpu=all`");
-                    return refuse(at, reason, None);
-                }
+            let Some(number) = number.filter(|_| fits) else {
+                let hint = "name each by its number, or leave the annotation out: the limits say how many there are";
+                return refuse(at, format!("`{device}` is not `nvidia.com/pgpu=0`"), Some(hint));
+            };
+            if !indices.insert(number) {
+                return refuse(at, format!("`{device}` is there twice"), None);
             }
-        }
-        if all && !indices.is_empty() {
-            return refuse(at, "`all` and single devices", Some("write one or the other"));
         }
         if wish.gpus == 0 {
             let hint = "add `nvidia.com/pgpu: 1` to the limits of the container that uses it: only that reserves a GPU";
             return refuse(at, "names GPUs, and no container has one in its limits", Some(hint));
         }
         let named = indices.len();
-        if !all && u32::try_from(named).ok() != Some(wish.gpus) {
+        if u32::try_from(named).ok() != Some(wish.gpus) {
             let reason = format!("names {named}, and the limits have {}", wish.gpus);
-            return refuse(at, reason, Some("write `nvidia.com/pgpu=all`, or leave the annotation out"));
+            return refuse(at, reason, Some("name as many, or leave the annotation out"));
         }
     }
     Ok(())
@@ -263,7 +254,6 @@ mod tests {
             (json!({"nvidia.com/pgpu": "8"}), json!({"nvidia.com/pgpu": 8}), all.clone(), None, 8),
             (json!({"nvidia.com/GH100_H100L_94GB": "1"}), json!({}), all.clone(), Some("nvidia.com/pgpu=0"), 1),
             (json!({"nvidia.com/pgpu": "2"}), json!({}), json!([]), Some("nvidia.com/gpu=1, nvidia.com/gpu=0"), 2),
-            (json!({"nvidia.com/pgpu": "2"}), json!({}), json!([]), Some("nvidia.com/gpu=all"), 2),
             (
                 json!({"nvidia.com/pgpu": 0}),
                 json!({}),
@@ -325,7 +315,13 @@ mod tests {
             ),
             (one.clone(), none.clone(), json!([]), Some("nvidia.com/pgpu=0,nvidia.com/pgpu=1"), "names 2"),
             (one.clone(), none.clone(), json!([]), Some("nvidia.com/pgpu=0,nvidia.com/pgpu=0"), "twice"),
-            (one.clone(), none.clone(), json!([]), Some("nvidia.com/pgpu=0,nvidia.com/gpu=all"), "`all` and single"),
+            (
+                one.clone(),
+                none.clone(),
+                json!([]),
+                Some("nvidia.com/pgpu=0,nvidia.com/gpu=all"),
+                "is not `nvidia.com/pgpu=0`",
+            ),
             (one.clone(), none.clone(), json!([]), Some("nvidia.com/pgpu=00"), "is not"),
             (one.clone(), none.clone(), json!([]), Some("amd.com/gpu=0"), "is not"),
             (one.clone(), none.clone(), json!([]), Some(""), "is not"),
