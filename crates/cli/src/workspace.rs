@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use protocol::Manifest;
+use protocol::manifest::ManifestError;
 
 use crate::failure::{Failure, Outcome};
 
@@ -58,8 +59,11 @@ pub(crate) fn read_input(path: &Path, hint: &str) -> Outcome<String> {
 /// Reads and checks a manifest; the text is what is signed and compared.
 pub(crate) fn read_manifest(path: &Path) -> Outcome<(String, Manifest)> {
     let text = read_input(path, "`casemate generate --reference-values local resources/` writes a manifest")?;
-    let manifest =
-        Manifest::parse(&text).map_err(|error| Failure::no(error).context(format!("`{}`", path.display())))?;
+    let manifest = Manifest::parse(&text).map_err(|error| {
+        let missing = matches!(error, ManifestError::MissingValues { .. });
+        let failure = Failure::no(error).context(format!("`{}`", path.display()));
+        if missing { failure.hint("`casemate generate` says how to get each of them") } else { failure }
+    })?;
     Ok((text, manifest))
 }
 

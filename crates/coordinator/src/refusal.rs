@@ -202,7 +202,11 @@ fn code(refusal: &Refusal) -> ErrorCode {
             HistoryError::Broken { .. } => ErrorCode::Conflict,
             HistoryError::NotSigned { .. } => ErrorCode::NotSigned,
             HistoryError::Manifest {
-                source: ManifestError::Json { .. } | ManifestError::TooLong { .. } | ManifestError::Invalid { .. },
+                source:
+                    ManifestError::Json { .. }
+                    | ManifestError::MissingValues { .. }
+                    | ManifestError::TooLong { .. }
+                    | ManifestError::Invalid { .. },
                 ..
             } => ErrorCode::Malformed,
             _ => ErrorCode::Malformed,

@@ -142,9 +142,9 @@ pub fn policy_with(values: &Value) -> String {
     crate::policy_data::render(values)
 }
 
-/// The rules of this release, written to be read.
-pub fn rules_text() -> &'static str {
-    crate::policy_data::RULES
+/// The rules of this release, written to be read: all of them, of which a pod has those that its values use.
+pub fn rules_text() -> String {
+    crate::policy_data::all_rules()
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@ use regorus::utils::limits::{ExecutionTimerConfig, PolicyLengthConfig};
 use serde_json::{Map, Value, json};
 
 use crate::explain;
+use crate::policy_data::is_never_allowed;
 
 /// LIMIT: a request with a few hundred variables and mounts is under 100 KiB; the agent's own limit for a message is
 /// 4 MiB (gRPC's default), which a policy has no reason to read through.
@@ -107,8 +108,12 @@ impl PolicyEngine {
             Ok(regorus::Value::Undefined) => Value::Null,
             Ok(answer) => serde_json::to_value(&answer).map_err(|error| undecided(error.to_string()))?,
             Err(error) if error.to_string() == NO_SUCH_RULE => {
-                let reasons = vec![format!("the policy has no rule for `{endpoint}`")];
-                return Ok(Decision { allowed: false, reasons });
+                let reason = if is_never_allowed(endpoint) {
+                    format!("{endpoint} is never allowed")
+                } else {
+                    format!("the policy has no rule for `{endpoint}`")
+                };
+                return Ok(Decision { allowed: false, reasons: vec![reason] });
             }
             Err(error) => return Err(undecided(error.to_string())),
         };
@@ -125,13 +130,15 @@ impl PolicyEngine {
         }
         let rules = explain::Rules {
             data: self.constant("policy_data"),
+            expected: self.expected(request),
+            annotation_patterns: self.constant("annotation_patterns"),
+            shm_storage: self.constant("shm_storage"),
             masked_paths: self.constant("masked_paths"),
             masked_paths_of_newer_hosts: self.constant("masked_paths_of_newer_hosts"),
             readonly_paths: self.constant("readonly_paths"),
             namespaces: self.constant("namespaces"),
             sysctls_of_newer_hosts: self.constant("sysctls_of_newer_hosts"),
             service_variables: self.constant("service_variables"),
-            cgroup_options_of_newer_hosts: self.constant("cgroup_options_of_newer_hosts"),
             copy_dir_modes: self.constant("copy_dir_modes"),
             network: self.constant("network"),
             ip: self.constant("ip"),
@@ -148,6 +155,30 @@ impl PolicyEngine {
     fn constant(&mut self, name: &str) -> Value {
         let value = self.engine.eval_rule(format!("data.agent_policy.{name}"));
         value.ok().and_then(|value| serde_json::to_value(value).ok()).unwrap_or_default()
+    }
+
+    /// What the rules make of the record of the container that a request names.
+    fn expected(&mut self, request: &Value) -> explain::Expected {
+        let annotation = |name: &str| &request["OCI"]["Annotations"][format!("io.kubernetes.cri.{name}")];
+        let record = match annotation("container-type").as_str() {
+            Some("sandbox") => "data.agent_policy.pause".to_owned(),
+            Some("container") => {
+                // JSON's way to write text is Rego's, too.
+                format!("data.agent_policy.policy_data.containers[{}]", annotation("container-name"))
+            }
+            _ => return explain::Expected::default(),
+        };
+        let mut of_record = |function: &str| self.query(&format!("data.agent_policy.{function}({record})"));
+        let [mounts, storages, capabilities, images] =
+            ["mounts_of", "storages_of", "capabilities_of", "images_of"].map(&mut of_record);
+        explain::Expected { record: self.query(&record), mounts, storages, capabilities, images }
+    }
+
+    fn query(&mut self, query: &str) -> Value {
+        let results = self.engine.eval_query(query.to_owned(), false).ok();
+        let first = results.and_then(|results| results.result.into_iter().next());
+        let value = first.and_then(|result| result.expressions.into_iter().next());
+        value.and_then(|expression| serde_json::to_value(expression.value).ok()).unwrap_or_default()
     }
 
     /// Applies a JSON patch below `/pstate`; the rules use `add` and `remove` of whole members.

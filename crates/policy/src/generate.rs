@@ -3,7 +3,9 @@
 //! Everything is computed in memory first. The order matters once: the Coordinator's policy comes before all others,
 //! because its identity is part of their initdata.
 
+mod contrast;
 mod coordinator;
+mod device;
 mod error;
 mod files;
 mod ingress;
@@ -11,14 +13,20 @@ mod inject;
 mod input;
 mod kinds;
 mod manifest;
+mod memory;
+mod outputs;
+mod platform;
+mod reference;
+mod resolve;
 mod schema;
 mod settings;
 mod source;
+mod values;
 mod workload;
 mod write;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use protocol::manifest::{PublicKey, Quorum, ReferenceValues, SoftwareReferenceValues};
 use protocol::{DeploymentId, Identity, Role};
@@ -30,18 +38,22 @@ pub use error::{GenerateError, Place};
 pub use ingress::{INGRESS_ANNOTATION, OPEN_PORTS_ANNOTATION};
 pub use inject::{ARGV_ANNOTATION, FILES_PREFIX, INITIALIZER, LAUNCHER, MESH, PODINFO_VOLUME, SHARED_VOLUME};
 pub use kinds::RUNTIME_CLASS;
-pub use manifest::MANIFEST_FILE;
-pub use settings::{SETTINGS_FILE, Settings};
+pub use manifest::{MANIFEST_FILE, stored_quorums};
+pub use memory::{IMAGE_MEMORY_ANNOTATION, MEMORY_ANNOTATION, Resources, Share};
+pub use platform::{CLASS_ANNOTATION, PLATFORMS, Platform, Tee, check_platforms};
+pub use settings::{Commands, SETTINGS_FILE, Settings};
 pub use source::STDIN;
+pub use values::Missing;
 pub use workload::{CAPABILITIES_ANNOTATION, NAMES_ANNOTATION, SECRETS_ANNOTATION, SKIP_ANNOTATION};
 
-use crate::images::{Ask, Registry, RegistryError, ResolvedImage};
-use crate::yaml;
+use crate::images::{Registry, ResolvedImage};
 use input::{Inputs, Object};
+use resolve::Images;
+use settings::Stored;
 use write::Output;
 
 /// What to generate from, and for whom.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct GenerateOptions {
     /// YAML files, directories of them, or `-` for standard input.
     pub paths: Vec<PathBuf>,
@@ -51,8 +63,8 @@ pub struct GenerateOptions {
     pub namespace: Option<String>,
     /// The work folder: `manifest.json` and `settings.json` lie in it.
     pub workspace: PathBuf,
-    /// `local`; further platforms follow.
-    pub platform: String,
+    /// Platforms by name ([`PLATFORMS`]), and files with reference values: whatever holds a `/` or ends in `.json`.
+    pub platforms: Vec<String>,
     /// Reference values of the local engine.
     pub software: Option<SoftwareReferenceValues>,
     /// Keys of the owners. None given: those of the manifest that is there; a new one needs at least one. Others than
@@ -68,6 +80,8 @@ pub struct GenerateOptions {
     pub pod_image: Option<String>,
     /// Inject nothing into any pod.
     pub skip_initializer: bool,
+    /// Images are kept in the guests' memory: write how much that is.
+    pub image_memory: bool,
     /// Write the YAML here and leave the originals alone.
     pub output: Option<PathBuf>,
     /// Write nothing; say whether the files are up to date.
@@ -87,6 +101,11 @@ pub struct Report {
     pub up_to_date: bool,
     /// What the user should know, one sentence each.
     pub notices: Vec<String>,
+    /// Reference values that are still missing, with how to get each. Until they are there, no Coordinator takes the
+    /// manifest.
+    pub missing: Vec<Missing>,
+    /// Whether the manifest is for the software TEE: INSECURE.
+    pub insecure: bool,
     /// What becomes of standard input, for standard output.
     #[serde(skip)]
     pub stdout: Option<String>,
@@ -107,6 +126,12 @@ pub struct WorkloadReport {
     pub images: Vec<(String, String)>,
     /// Secrets that it may read.
     pub secrets: Vec<String>,
+    /// The platforms that it is for; none for the local engine.
+    pub platforms: Vec<String>,
+    /// How many GPUs its guest has.
+    pub gpus: u32,
+    /// Memory and CPUs of its guest.
+    pub resources: Resources,
     /// What the user should know.
     pub notices: Vec<String>,
 }
@@ -116,52 +141,15 @@ struct Frame {
     deployment_id: DeploymentId,
     owners: Quorum,
     reference_values: ReferenceValues,
+    /// The platforms that pods may be for.
+    platforms: Vec<platform::Chosen>,
     pod_image: ResolvedImage,
     skip_initializer: bool,
+    image_memory: bool,
     /// Names of the workloads whose callers the manifest lists.
     called: BTreeSet<String>,
     /// Identity and namespace of the Coordinator, once its policy is made.
     coordinator: Option<(Identity, String)>,
-}
-
-/// Images that were resolved in this run.
-struct Images<'a> {
-    registry: &'a Registry,
-    known: BTreeMap<String, Result<ResolvedImage, RegistryError>>,
-}
-
-impl<'a> Images<'a> {
-    fn of(registry: &'a Registry) -> Self {
-        Self { registry, known: BTreeMap::new() }
-    }
-
-    /// Resolves the images of many pods at a time. What fails is said when its container is looked at.
-    async fn fetch(&mut self, inputs: &Inputs, pods: &[(Object, Role)]) {
-        let mut wanted: BTreeMap<String, Ask> = BTreeMap::new();
-        for pod in pods.iter().filter_map(|(object, _)| pod_of(inputs, object)) {
-            let lists = ["initContainers", "containers"].map(|list| pod["spec"][list].as_array());
-            for container in lists.into_iter().flatten().flatten() {
-                let Some(reference) = container["image"].as_str() else { continue };
-                let ask = Ask::for_container(&pod["spec"], container);
-                let known = wanted.entry(reference.to_owned()).or_insert(ask);
-                known.users |= ask.users;
-            }
-        }
-        let names: Vec<_> = wanted.keys().cloned().collect();
-        for (name, image) in names.into_iter().zip(self.registry.resolve_all(wanted).await) {
-            self.known.insert(name, image);
-        }
-    }
-
-    async fn resolve(&mut self, reference: &str) -> Result<ResolvedImage, RegistryError> {
-        if let Some(image) = self.known.get(reference) {
-            return image.clone();
-        }
-        let image = self.registry.resolve(reference).await?;
-        self.known.insert(reference.to_owned(), Ok(image.clone()));
-        self.known.insert(image.reference_with_digest.clone(), Ok(image.clone()));
-        Ok(image)
-    }
 }
 
 /// Makes the deployment under `options.paths` confidential, with the images that `registry` finds. All files are
@@ -169,17 +157,15 @@ impl<'a> Images<'a> {
 pub async fn generate(options: &GenerateOptions, registry: &Registry) -> Result<Report, GenerateError> {
     let settings_path = options.workspace.join(SETTINGS_FILE);
     let manifest_path = options.workspace.join(MANIFEST_FILE);
-    let stored_settings = Settings::load(&settings_path)?;
-    let settings = stored_settings.clone().unwrap_or_else(|| {
-        let defaults = Settings::default();
-        // The image of the first run is the image of the next.
-        Settings { pod_image: options.pod_image.clone().unwrap_or(defaults.pod_image), ..defaults }
-    });
     let old = manifest::load(&manifest_path)?;
+    let mut reference = reference::of(options, old.as_ref(), &manifest_path)?;
+    let stored = Stored::load(&settings_path, options.pod_image.as_ref(), reference.local)?;
+    let settings = &stored.settings;
+    let of_old = old.as_ref().map(|old| &old.manifest);
     let given = manifest::Given { keys: &options.owner_keys, threshold: options.owner_threshold };
-    let owners = manifest::quorum(&manifest_path, "owners", given, old.as_ref().map(|old| &old.owners))?;
+    let owners = manifest::quorum(&manifest_path, "owners", given, of_old.map(|old| &old.owners))?;
     let given = manifest::Given { keys: &options.holder_keys, threshold: options.holder_threshold };
-    let holders = old.as_ref().map(|old| &old.seed_share_holders);
+    let holders = of_old.map(|old| &old.seed_share_holders);
     let seed_share_holders = manifest::quorum(&manifest_path, "seed_share_holders", given, holders)?;
     let namespace = options.namespace.as_deref().unwrap_or("default");
     if !input::is_object_name(namespace) {
@@ -197,24 +183,40 @@ pub async fn generate(options: &GenerateOptions, registry: &Registry) -> Result<
     let pod_image = images.resolve(pod_image).await;
     let pod_image = pod_image
         .map_err(|source| GenerateError::PodImage { file: settings_path.clone(), source: Box::new(source) })?;
-    let deployment_id = match &old {
+    let deployment_id = match of_old {
         Some(old) => old.deployment_id,
         None => random_id()?,
     };
     let mut frame = Frame {
         deployment_id,
         owners,
-        reference_values: reference_values(options, old.as_ref())?,
+        reference_values: reference.complete.clone(),
+        platforms: reference.chosen(),
         pod_image,
         skip_initializer: options.skip_initializer,
-        called: manifest::called(old.as_ref()),
+        image_memory: options.image_memory,
+        called: manifest::called(of_old),
         coordinator: None,
     };
 
+    let foreign = |(object, _): &&(Object, Role)| pod_of(&inputs, object).is_some_and(contrast::is_coordinator);
+    if let Some((object, _)) = pods.iter().find(foreign) {
+        let fault = contrast::foreign_coordinator();
+        return Err(GenerateError::Resource {
+            place: inputs.place(object, "metadata"),
+            resource: object.title(),
+            reason: fault.reason,
+            hint: fault.hint,
+        });
+    }
     if !pods.iter().any(|(_, role)| *role == Role::Coordinator) {
         let namespace = pods.first().map_or("default", |(object, _)| object.namespace.as_str()).to_owned();
-        let resources = coordinator::resources(&namespace, &frame.pod_image.reference_with_digest);
-        inputs.add_new(coordinator_file(options), resources)?;
+        let mut resources = coordinator::resources(&namespace, &frame.pod_image.reference_with_digest);
+        let spec = resources.first_mut().and_then(|set| set.pointer_mut("/spec/template/spec/runtimeClassName"));
+        if let Some((place, class)) = spec.zip(platform::class_of_coordinator(&frame.platforms)) {
+            *place = Value::from(class);
+        }
+        inputs.add_new(outputs::coordinator_file(options), resources)?;
         pods = confidential(&inputs);
     }
     // The Coordinator first; the sort is stable, so all others stay in the order of their files.
@@ -242,7 +244,13 @@ pub async fn generate(options: &GenerateOptions, registry: &Registry) -> Result<
         }
     }
 
-    images.fetch(&inputs, &pods).await;
+    let mut openings = stored.openings(&settings_path, &inputs, &pods)?.into_iter();
+    let weighed = |pod: &Value| options.image_memory || workload::weighs_images(pod);
+    images.fetch(&inputs, &pods, weighed).await;
+    if pods.iter().filter_map(|(object, _)| pod_of(&inputs, object)).any(weighed) {
+        let weighed = images.weigh(&frame.pod_image.reference_with_digest).await;
+        weighed.map_err(|source| GenerateError::PodImage { file: settings_path.clone(), source: Box::new(source) })?;
+    }
     let mut services: BTreeMap<&str, BTreeMap<&str, &Value>> = BTreeMap::new();
     for (object, _) in &pods {
         services.entry(&object.namespace).or_insert_with(|| inputs.of_kind("Service", &object.namespace));
@@ -253,7 +261,8 @@ pub async fn generate(options: &GenerateOptions, registry: &Registry) -> Result<
     let mut made_pods = Vec::new();
     for (object, role) in &pods {
         let services = services.get(object.namespace.as_str()).unwrap_or(&none);
-        let made = workload::make(&inputs, object, *role, &frame, services, &mut images).await?;
+        let openings = openings.next().unwrap_or_default();
+        let made = workload::make(&inputs, object, *role, &frame, services, openings, &mut images).await?;
         if *role == Role::Coordinator {
             frame.coordinator = Some((made.report.identity, object.namespace.clone()));
         }
@@ -267,12 +276,27 @@ pub async fn generate(options: &GenerateOptions, registry: &Registry) -> Result<
         }
     }
 
-    let lease_seconds = old.as_ref().map_or(settings.lease_seconds, |old| old.lease_seconds);
-    let Frame { owners, reference_values, .. } = frame;
-    let manifest_frame = manifest::Frame { deployment_id, reference_values, owners, seed_share_holders, lease_seconds };
+    let cpus = workloads.iter().map(|workload: &WorkloadReport| workload.resources.cpus).collect();
+    if let Some(values) = &mut reference.values {
+        values.add_templates(&reference.named, one_count(&workloads));
+    }
+    let missing = reference.values.as_ref().map_or_else(Vec::new, |values| values.missing(&cpus));
+    let lease_seconds = of_old.map_or(settings.lease_seconds, |old| old.lease_seconds);
+    let Frame { owners, reference_values, platforms, .. } = frame;
+    let platforms = platforms.into_iter().filter(|_| !reference.local).map(|platform| platform.name).collect();
+    let manifest_frame =
+        manifest::Frame { deployment_id, reference_values, owners, seed_share_holders, lease_seconds, platforms };
     let (manifest, mut notices) = manifest::merge(manifest_frame, old.as_ref(), entries);
-    let invalid = |source| GenerateError::Manifest { path: manifest_path.clone(), source };
-    manifest.validate().map_err(invalid)?;
+    let valid = if missing.is_empty() { manifest.validate() } else { manifest::validate_rest(&manifest) };
+    valid.map_err(|source| GenerateError::Manifest { path: manifest_path.clone(), source })?;
+    let gaps = reference.values.as_ref().filter(|_| !missing.is_empty());
+    let manifest_text = manifest::to_text(&manifest, gaps);
+    notices.extend(reference.values.iter().flat_map(|values| values.notices.clone()));
+    if reference.local && settings.logs.is_none() {
+        let file = settings_path.display();
+        notices
+            .push(format!("logs are closed to the host: `\"logs\": true` in `{file}` opens them for `casemate logs`"));
+    }
     notices.extend(plain_pods(&inputs));
     if options.namespace.is_none() && pods.iter().any(|(object, _)| !object.namespace_given) {
         notices.push(
@@ -281,11 +305,11 @@ pub async fn generate(options: &GenerateOptions, registry: &Registry) -> Result<
         );
     }
 
-    let mut outputs = vec![Output { path: manifest_path.clone(), content: manifest.to_text() }];
-    if stored_settings.is_none() {
-        outputs.push(Output { path: settings_path, content: settings.to_text() });
+    let mut outputs = vec![Output { path: manifest_path, content: manifest_text }];
+    if stored.is_new {
+        outputs.push(Output { path: settings_path, content: stored.to_text() });
     }
-    let mut resources = yaml_outputs(&inputs, options, &mut notices)?;
+    let mut resources = outputs::yaml_outputs(&inputs, options, &mut notices)?;
     let stdout = resources.iter().position(|output| output.path.as_os_str() == source::STDIN_NAME);
     let stdout = stdout.map(|index| resources.swap_remove(index).content);
     outputs.extend(resources);
@@ -303,7 +327,8 @@ pub async fn generate(options: &GenerateOptions, registry: &Registry) -> Result<
         }
     }
     notices.extend(registry.notice());
-    Ok(Report { deployment_id, workloads, changed, up_to_date, notices, stdout })
+    let insecure = reference.local;
+    Ok(Report { deployment_id, workloads, changed, up_to_date, notices, missing, insecure, stdout })
 }
 
 /// The pods that are to be confidential, with their roles.
@@ -339,18 +364,10 @@ fn plain_pods(inputs: &Inputs) -> Vec<String> {
     inputs.objects.iter().filter(plain).map(notice).collect()
 }
 
-fn reference_values(
-    options: &GenerateOptions,
-    old: Option<&protocol::Manifest>,
-) -> Result<ReferenceValues, GenerateError> {
-    if options.platform != "local" {
-        return Err(GenerateError::Platform { name: options.platform.clone() });
-    }
-    match (&options.software, old) {
-        (Some(software), _) => Ok(ReferenceValues::software(software.clone())),
-        (None, Some(old)) => Ok(old.reference_values.clone()),
-        (None, None) => Err(GenerateError::NoReferenceValues { name: options.platform.clone() }),
-    }
+/// The number of GPUs that every pod with GPUs asks for, if it is one.
+fn one_count(workloads: &[WorkloadReport]) -> Option<u32> {
+    let counts: BTreeSet<u32> = workloads.iter().map(|workload| workload.gpus).filter(|gpus| *gpus > 0).collect();
+    if counts.len() == 1 { counts.first().copied() } else { None }
 }
 
 fn random_id() -> Result<DeploymentId, GenerateError> {
@@ -359,75 +376,6 @@ fn random_id() -> Result<DeploymentId, GenerateError> {
     let read = std::fs::File::open("/dev/urandom").and_then(|mut file| file.read_exact(&mut bytes));
     read.map_err(|source| GenerateError::Random { source })?;
     Ok(DeploymentId::from_bytes(bytes))
-}
-
-/// Where the Coordinator's resources go: the first directory among the paths, or that of the first file; with standard
-/// input alone, to standard output.
-fn coordinator_file(options: &GenerateOptions) -> PathBuf {
-    if let Some(directory) = options.paths.iter().find(|path| path.is_dir()) {
-        return directory.join(COORDINATOR_FILE);
-    }
-    let file = options.paths.iter().find(|path| path.as_os_str() != STDIN);
-    match file {
-        None => PathBuf::from(source::STDIN_NAME),
-        Some(file) => file.parent().unwrap_or(Path::new(".")).join(COORDINATOR_FILE),
-    }
-}
-
-/// The texts of all resource files, changed or not: under `--output` the unchanged ones are wanted, too.
-fn yaml_outputs(
-    inputs: &Inputs,
-    options: &GenerateOptions,
-    notices: &mut Vec<String>,
-) -> Result<Vec<Output>, GenerateError> {
-    let mut outputs: Vec<Output> = Vec::new();
-    let mut places: BTreeMap<PathBuf, &Path> = BTreeMap::new();
-    let originals: BTreeSet<_> = inputs.files.iter().filter_map(|file| file.path.canonicalize().ok()).collect();
-    for file in &inputs.files {
-        let content = match &file.text {
-            Some(text) => {
-                // Documents that were added to standard input have no place in its text.
-                let (old, added) = file.trees.split_at(file.documents.len().min(file.trees.len()));
-                let rewritten = yaml::rewrite(text, &file.documents, old);
-                if !rewritten.in_place {
-                    let file = file.path.display();
-                    notices.push(format!(
-                        "`{file}` was written anew, without its comments: it could not be edited in place"
-                    ));
-                }
-                let mut text = rewritten.text;
-                for tree in added {
-                    if !text.is_empty() && !text.ends_with('\n') {
-                        text.push('\n');
-                    }
-                    text.push_str("---\n");
-                    text.push_str(&yaml::emit_document(tree));
-                }
-                file.form.join(&text)
-            }
-            None => {
-                let documents: Vec<_> = file.trees.iter().map(yaml::emit_document).collect();
-                documents.join("---\n")
-            }
-        };
-        let path = match &options.output {
-            Some(directory) if file.path.as_os_str() != source::STDIN_NAME => directory.join(&file.relative),
-            _ => file.path.clone(),
-        };
-        if options.output.is_some() {
-            let hint = "give one directory that holds both, or another `--output`".to_owned();
-            if let Some(other) = places.insert(path.clone(), &file.path) {
-                let reason = format!("`{}` and `{}` would both be written here", other.display(), file.path.display());
-                return Err(GenerateError::File { path, reason, hint });
-            }
-            if path.canonicalize().is_ok_and(|path| originals.contains(&path)) {
-                let reason = "`--output` leaves the originals alone, and this is one of them".to_owned();
-                return Err(GenerateError::File { path, reason, hint: "choose another `--output`".into() });
-            }
-        }
-        outputs.push(Output { path, content });
-    }
-    Ok(outputs)
 }
 
 #[cfg(test)]

@@ -10,6 +10,8 @@
 //! This crate never starts anything and touches no network beyond the registry client. The decision on a request is
 //! always the Rego policy's; Rust code only explains it.
 
+#[cfg(test)]
+mod corpus;
 pub mod describe;
 pub mod evaluate;
 mod explain;

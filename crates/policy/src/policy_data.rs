@@ -6,13 +6,16 @@ use serde_json::{Map, Value, json};
 
 use crate::images::ImageConfig;
 use crate::request::{
-    self, COPIED_PREFIX, MARK, PodInstance, RequestError, SERVICE_ACCOUNT, VolumeKind, commands, container_request,
-    is_passed_on, mount_volume, mounted_file, pause_request, pod_pattern, sandbox_request, symbolic_container_id,
-    volume_kind,
+    self, COPIED_PREFIX, DEFAULT_CAPABILITIES, MARK, PodInstance, RequestError, SERVICE_ACCOUNT, VolumeKind, commands,
+    container_request, gpus_of, is_passed_on, mount_volume, mounted_file, pause_request, pod_pattern,
+    symbolic_container_id, volume_kind,
 };
 
-/// The rules, equal for all pods, as they are meant to be read.
-pub(crate) const RULES: &str = include_str!("rules.rego");
+mod rules;
+
+#[cfg(test)]
+pub(crate) use rules::embedded_rules;
+pub(crate) use rules::{VALUES, all_rules, is_never_allowed, read_values, readable_rules, render};
 
 /// Whether the policies of platform `local` let the host read what containers write. Without it `casemate logs` shows
 /// nothing.
@@ -31,6 +34,7 @@ pub(crate) struct Openings {
 
 impl Openings {
     /// Those of platform `local`.
+    #[cfg(test)]
     pub(crate) fn local() -> Self {
         Self { logs: LOCAL_OPENS_LOGS, ..Self::default() }
     }
@@ -71,60 +75,6 @@ pub(crate) fn policy(inputs: &PolicyInputs<'_>) -> Result<String, RequestError> 
     Ok(render(&policy_data(inputs)?))
 }
 
-/// The rules as they travel with each pod: the readable ones without comments, blank lines and margins. A decision is
-/// the same by either, and the hardware measures these.
-pub(crate) fn embedded_rules() -> String {
-    // No line of a text in quotes or backquotes ends in the rules, so that a line is code or comment as a whole.
-    let lines = RULES.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
-    lines.flat_map(|line| [line, "\n"]).collect()
-}
-
-/// The text of a policy. Objects have a line for each member, and lists of text stand on one line while they are short:
-/// that is how people read them.
-pub(crate) fn render(data: &Value) -> String {
-    let mut out = embedded_rules() + "policy_data := ";
-    write_value(&mut out, data, 0);
-    out.push('\n');
-    out
-}
-
-/// Short lines are good to read.
-/// LIMIT: regorus refuses lines beyond 1024 columns by default.
-const MAX_COLUMNS: usize = 180;
-
-fn write_value(out: &mut String, value: &Value, depth: usize) {
-    let (open, close, items): (_, _, Vec<(String, &Value)>) = match value {
-        Value::Object(fields) => {
-            ('{', '}', fields.iter().map(|(key, value)| (format!("{}: ", json!(key)), value)).collect())
-        }
-        Value::Array(items) => ('[', ']', items.iter().map(|item| (String::new(), item)).collect()),
-        value => return out.push_str(&value.to_string()),
-    };
-    if is_flat(value) && value.to_string().len() + depth <= MAX_COLUMNS {
-        return out.push_str(&value.to_string());
-    }
-    let margin = |depth: usize| " ".repeat(depth);
-    out.push_str(&format!("{open}\n"));
-    for (index, (key, item)) in items.iter().enumerate() {
-        out.push_str(&format!("{}{key}", margin(depth + 1)));
-        write_value(out, item, depth + 1);
-        out.push_str(if index + 1 < items.len() { ",\n" } else { "\n" });
-    }
-    out.push_str(&format!("{}{close}", margin(depth)));
-}
-
-/// Whether a value is good to read on one line: it holds no objects, and no lists but of plain values.
-fn is_flat(value: &Value) -> bool {
-    let plain = |value: &Value| !value.is_object() && !value.is_array();
-    match value {
-        Value::Object(fields) => {
-            fields.values().all(|value| plain(value) || value.as_array().is_some_and(|l| l.iter().all(plain)))
-        }
-        Value::Array(items) => items.iter().all(plain),
-        _ => true,
-    }
-}
-
 /// The data alone.
 pub(crate) fn policy_data(inputs: &PolicyInputs<'_>) -> Result<Value, RequestError> {
     let pod = inputs.pod;
@@ -137,11 +87,11 @@ pub(crate) fn policy_data(inputs: &PolicyInputs<'_>) -> Result<Value, RequestErr
     let mut copies = Copies::default();
     let mut sandboxed = instance.clone();
     sandboxed.sandbox_id.clone_from(&cid);
-    let pause_request = pause_request(pod, &sandboxed);
-    copies.add(pod, &Value::Null, &pause_request, &inputs.openings)?;
-    let mut pause = record(&pause_request, "sandbox", pod);
+    let pause = pause_request(pod, &sandboxed);
+    copies.add(pod, &Value::Null, &pause, &inputs.openings)?;
     let mut containers = Map::new();
     let mut signals = Vec::new();
+    let mut volumes = Volumes::default();
     for PolicyContainer { container, image, signals: signalled } in &inputs.containers {
         let request = container_request(pod, container, image, &instance, &cid)?;
         let name = container["name"].as_str().unwrap_or_default().to_owned();
@@ -149,7 +99,12 @@ pub(crate) fn policy_data(inputs: &PolicyInputs<'_>) -> Result<Value, RequestErr
             signals.push(name.clone());
         }
         copies.add(pod, container, &request, &inputs.openings)?;
-        let mut record = record(&request, "container", pod);
+        let mut record = record(&request);
+        record["mounts"] = json!(volumes.rows(&name, &request, &instance, &cid)?);
+        let gpus = gpus_of(container, pod)?;
+        if gpus > 0 {
+            record["gpus"] = json!(gpus);
+        }
         // What the kubelet runs for probes and hooks, and what was opened besides.
         let mut exec = inputs.openings.exec.get(&name).cloned().unwrap_or_default();
         exec.extend(commands(container).into_iter().filter(|command| !exec.contains(command)).collect::<Vec<_>>());
@@ -161,8 +116,6 @@ pub(crate) fn policy_data(inputs: &PolicyInputs<'_>) -> Result<Value, RequestErr
             return Err(RequestError::Invalid { path: format!("containers.{name}"), reason });
         }
     }
-    let mut of_containers = json!({"mounts": take_common_mounts(containers.values_mut().collect())});
-    let mounts = take_common_mounts(vec![&mut of_containers, &mut pause]);
     let pattern = pod_pattern(inputs.kind, inputs.name);
     let hostname = fixed_hostname.map_or_else(|| pattern.clone(), |name| format!("^{}$", escape(name)));
     let mut services = vec!["KUBERNETES".to_owned()];
@@ -171,21 +124,24 @@ pub(crate) fn policy_data(inputs: &PolicyInputs<'_>) -> Result<Value, RequestErr
         services.sort();
         services.dedup();
     }
-    let sandbox = sandbox_request(pod, &instance);
+    // What is passed on stands in the specification of every container of the pod. The initdata annotation cannot hold
+    // itself; what it says is bound by the hardware's field.
+    let annotations = pod["metadata"]["annotations"].as_object().into_iter().flatten();
+    let annotations = annotations.filter(|(key, _)| is_passed_on(key) && *key != protocol::initdata::ANNOTATION);
+    let annotations: Map<_, _> = annotations.map(|(key, value)| (key.clone(), value.clone())).collect();
     Ok(json!({
         "namespace": inputs.namespace,
         "pod": pattern,
         "hostname": hostname,
         "hostname_is_fixed": fixed_hostname.is_some(),
-        "pidns": sandbox["sandbox_pidns"],
-        "sandbox_storages": storages(&sandbox),
+        "pidns": pause["sandbox_pidns"],
         "services": services,
         "signals": signals,
         "logs": inputs.openings.logs,
         "copies": {"files": copies.files, "trees": copies.trees},
-        "mounts": mounts,
-        "container_mounts": of_containers["mounts"],
-        "pause": pause,
+        "annotations": annotations,
+        "sysctl": pause["OCI"]["Linux"]["Sysctl"],
+        "volume_options": volumes.options,
         "containers": containers,
     }))
 }
@@ -283,40 +239,20 @@ impl Copies {
     }
 }
 
-/// The spellings under which a host may name an image: that of the pod's YAML, and without the tag.
-fn image_names(reference: &str) -> Vec<String> {
-    let mut names = vec![reference.to_owned()];
-    if let Some((name, digest)) = reference.split_once('@') {
-        let (path, last) = name.rsplit_once('/').map_or((None, name), |(path, last)| (Some(path), last));
-        if let Some((last, _)) = last.split_once(':') {
-            let path = path.map(|path| format!("{path}/")).unwrap_or_default();
-            names.push(format!("{path}{last}@{digest}"));
-        }
-    }
-    names
-}
-
-/// The storages of a request but the image's, which the rules know for every container.
-fn storages(request: &Value) -> Vec<Value> {
-    let all = request["storages"].as_array().into_iter().flatten();
-    all.filter(|storage| storage["driver"] != json!("image_guest_pull"))
-        .map(|storage| {
-            json!({
-                "driver": storage["driver"],
-                "source": storage["source"],
-                "fstype": storage["fstype"],
-                "options": storage["options"],
-                "mount_point": template(&storage["mount_point"]),
-            })
-        })
-        .collect()
+/// The spelling of an image without its tag, where it has one. Older hosts name images so.
+pub(crate) fn without_tag(reference: &str) -> Option<String> {
+    let (name, digest) = reference.split_once('@')?;
+    let (path, last) = name.rsplit_once('/').map_or((None, name), |(path, last)| (Some(path), last));
+    let (last, _) = last.split_once(':')?;
+    let path = path.map(|path| format!("{path}/")).unwrap_or_default();
+    Some(format!("{path}{last}@{digest}"))
 }
 
 /// The annotation that names a container's image, and that the shim pulls by.
 const IMAGE_NAME: &str = "io.kubernetes.cri.image-name";
 
-/// What the rules compare of one request.
-fn record(request: &Value, kind: &str, pod: &Value) -> Value {
+/// What the rules compare of one request, mounts aside.
+fn record(request: &Value) -> Value {
     let oci = &request["OCI"];
     let process = &oci["Process"];
     let (mut env, mut env_from) = (Vec::new(), Map::new());
@@ -333,63 +269,134 @@ fn record(request: &Value, kind: &str, pod: &Value) -> Value {
         .enumerate()
         .filter_map(|(index, argument)| Some((index.to_string(), pattern(argument.as_str()?)?)))
         .collect();
-    let mut mounts = Vec::new();
-    for mount in oci["Mounts"].as_array().into_iter().flatten() {
-        let mut mount = mount.clone();
-        mount["source"] = template(&mount["source"]);
-        mounts.push(mount);
-    }
-    let mut annotations = Map::new();
-    // What is passed on stands in the specification of every container of the pod. The initdata annotation cannot hold
-    // itself; what it says is bound by the hardware's field.
-    let own = pod["metadata"]["annotations"].as_object().into_iter().flatten();
-    let own = own.filter(|(key, _)| is_passed_on(key) && *key != protocol::initdata::ANNOTATION);
-    annotations.extend(own.map(|(key, value)| (key.clone(), value.clone())));
-    if kind != "sandbox" {
-        let key = "io.kubernetes.cri.container-name";
-        annotations.insert(key.to_owned(), oci["Annotations"][key].clone());
-    }
+    let capabilities: Vec<_> =
+        process["Capabilities"]["Bounding"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+    let capabilities = if capabilities == DEFAULT_CAPABILITIES {
+        json!("default")
+    } else {
+        json!(capabilities.iter().map(|name| name.strip_prefix("CAP_").unwrap_or(name)).collect::<Vec<_>>())
+    };
     let user = &process["User"];
     let mut record = json!({
-        "type": kind,
-        "annotations": annotations,
+        "image": oci["Annotations"][IMAGE_NAME],
         "args": args,
         "env": env,
         "env_from": env_from,
         "cwd": process["Cwd"],
-        "user": {"UID": user["UID"], "GID": user["GID"], "AdditionalGids": user["AdditionalGids"]},
-        "capabilities": process["Capabilities"]["Bounding"],
+        "user": [user["UID"], user["GID"], user["AdditionalGids"]],
+        "capabilities": capabilities,
         "no_new_privileges": process["NoNewPrivileges"],
         "terminal": process["Terminal"],
         "readonly_root": oci["Root"]["Readonly"],
-        "mounts": mounts,
-        "storages": storages(request),
+        "mounts": [],
     });
     if !args_from.is_empty() {
         record["args_from"] = Value::Object(args_from);
     }
-    if kind == "sandbox" {
-        record["sysctl"] = oci["Linux"]["Sysctl"].clone();
-    } else {
-        record["images"] = json!(image_names(oci["Annotations"][IMAGE_NAME].as_str().unwrap_or_default()));
-    }
     record
 }
 
-/// Takes the mounts that all of several records have out of them, so that they are written once.
-fn take_common_mounts(records: Vec<&mut Value>) -> Vec<Value> {
-    let mounts = |record: &Value| record["mounts"].as_array().cloned().unwrap_or_default();
-    let mut common = records.first().map(|record| mounts(record)).unwrap_or_default();
-    for record in &records {
-        let own = mounts(record);
-        common.retain(|mount| own.contains(mount));
-    }
-    for record in records {
-        if let Some(mounts) = record["mounts"].as_array_mut() {
-            mounts.retain(|mount| !common.contains(mount));
+/// A type of volume that the rules know by name: where it lies, and driver and source of the storage that the agent
+/// makes there.
+pub(crate) struct VolumeType {
+    /// What the values call it.
+    pub(crate) name: &'static str,
+    /// What comes before the name of the volume in the source of a mount.
+    pub(crate) at: &'static str,
+    /// Nothing where there is no storage.
+    pub(crate) storage: Option<(&'static str, &'static str)>,
+}
+
+/// The types of volumes, as `volume_types` of the rules has them.
+pub(crate) const VOLUME_TYPES: [VolumeType; 3] = [
+    VolumeType { name: "memory", at: "/run/kata-containers/sandbox/ephemeral/", storage: Some(("ephemeral", "tmpfs")) },
+    VolumeType {
+        name: "local",
+        at: "/run/kata-containers/shared/containers/$(sandbox)/rootfs/local/",
+        storage: Some(("local", "local")),
+    },
+    VolumeType { name: "copied", at: "/run/kata-containers/shared/containers/$(cid)-$(rand)-", storage: None },
+];
+
+/// Mounts and storages in the short form of the rules.
+#[derive(Default)]
+struct Volumes {
+    /// The options of the storages of a type, which are the same for all of a pod.
+    options: BTreeMap<&'static str, Value>,
+}
+
+impl Volumes {
+    /// What a container mounts besides what each has.
+    fn rows(
+        &mut self,
+        name: &str,
+        request: &Value,
+        instance: &PodInstance,
+        cid: &str,
+    ) -> Result<Vec<Value>, RequestError> {
+        let unsupported = |what: String| RequestError::Unsupported { path: format!("containers.{name}"), what };
+        let list = |value: &Value| value.as_array().cloned().unwrap_or_default();
+        let everyones = mounts_of_everyone(request, instance, cid)?;
+        let mut storages = list(&request["storages"]);
+        storages.retain(|storage| storage["driver"] != json!("image_guest_pull"));
+        let mut rows = Vec::new();
+        for mount in list(&request["OCI"]["Mounts"]).iter().filter(|mount| !everyones.contains(mount)) {
+            let row = row(mount).ok_or_else(|| unsupported(format!("mount {}", mount["destination"])))?;
+            if let Some(index) = storages.iter().position(|storage| storage["mount_point"] == mount["source"]) {
+                let storage = storages.remove(index);
+                let of_type = VOLUME_TYPES.iter().find(|known| row[1] == *known.name && is_of(&storage, known));
+                let known =
+                    of_type.map(|of_type| self.options.entry(of_type.name).or_insert(storage["options"].clone()));
+                if known.is_none_or(|options| *options != storage["options"]) {
+                    return Err(unsupported(format!("the storage of mount {}", mount["destination"])));
+                }
+            }
+            rows.push(row);
+        }
+        // One that is mounted twice is one storage, and was taken with the first mount.
+        match storages.first() {
+            Some(storage) => Err(unsupported(format!("storage {} without a mount", storage["mount_point"]))),
+            None => Ok(rows),
         }
     }
-    common
+}
+
+fn is_of(storage: &Value, of_type: &VolumeType) -> bool {
+    of_type.storage.is_some_and(|(driver, source)| {
+        storage["driver"] == driver && storage["source"] == source && storage["fstype"] == source
+    })
+}
+
+/// What the rules mount for every container: what one has that asks for nothing.
+fn mounts_of_everyone(request: &Value, instance: &PodInstance, cid: &str) -> Result<Vec<Value>, RequestError> {
+    let plain = json!({
+        "name": "plain", "image": "plain", "command": ["/plain"], "terminationMessagePath": PLAIN_LOG,
+        "securityContext": {"readOnlyRootFilesystem": request["OCI"]["Root"]["Readonly"]},
+    });
+    let pod = json!({"spec": {"containers": [plain]}});
+    let request = container_request(&pod, &plain, &ImageConfig::default(), instance, cid)?;
+    let mut mounts = request["OCI"]["Mounts"].as_array().cloned().unwrap_or_default();
+    mounts.retain(|mount| mount["destination"] != json!(PLAIN_LOG));
+    Ok(mounts)
+}
+
+/// A path for last words at which nothing else is mounted: where a container writes them is its own.
+const PLAIN_LOG: &str = "/\u{1}";
+
+/// A mount in the short form of the rules. There is none for what the rules could not tell from something else.
+fn row(mount: &Value) -> Option<Value> {
+    let source = template(&mount["source"]);
+    let source = source.as_str()?;
+    let options: Vec<_> = mount["options"].as_array()?.iter().map(Value::as_str).collect::<Option<_>>()?;
+    let (destination, of_mount) = (&mount["destination"], &mount["type_"]);
+    if let ("bind", ["rbind", "rprivate", access]) = (of_mount.as_str()?, options.as_slice()) {
+        let named = |of_type: &VolumeType| Some((of_type.name, source.strip_prefix(of_type.at)?));
+        if let Some((of_type, name)) = VOLUME_TYPES.iter().find_map(named).filter(|(_, name)| !name.contains('/')) {
+            return Some(json!([destination, of_type, name, access]));
+        }
+    }
+    let is_plain = !source.contains("$(") && !options.iter().any(|option| option.contains(','));
+    is_plain.then(|| json!([destination, of_mount, source, options.join(",")]))
 }
 
 /// Names of Kubernetes objects hold letters, digits, `-` and `.`; only the dot means something to a pattern.
@@ -429,11 +436,12 @@ mod tests {
     #[test]
     fn no_line_is_too_long_for_the_engines_that_are_out_there() {
         // Kata's released agents hold revisions of regorus that refuse lines beyond 1024 columns.
-        assert!(RULES.lines().all(|line| line.len() <= 120), "{:?}", RULES.lines().find(|line| line.len() > 120));
+        let long = all_rules().lines().find(|line| line.len() > 120).map(str::to_owned);
+        assert_eq!(long, None);
         let long: Vec<_> = (0..1000).map(|number| format!("argument {number}")).collect();
         let data =
             json!({ "args": long, "mounts": [{"options": long.clone()}, {"options": ["ro"], "x": {"y": [[]]}}] });
-        assert!(render(&data).lines().all(|line| line.len() <= MAX_COLUMNS + 40));
+        assert!(render(&data).lines().all(|line| line.len() <= rules::MAX_COLUMNS + 40));
         let json = render(&data).split_once("policy_data := ").map(|(_, json)| json.to_owned()).unwrap();
         assert_eq!(serde_json::from_str::<Value>(&json).unwrap(), data);
     }
@@ -511,20 +519,68 @@ mod tests {
     }
 
     #[test]
-    fn an_image_is_known_with_and_without_its_tag() {
-        for (reference, names) in [
-            ("r.example:5000/a/b:1@sha256:00", vec!["r.example:5000/a/b:1@sha256:00", "r.example:5000/a/b@sha256:00"]),
-            ("b:1.2@sha256:00", vec!["b:1.2@sha256:00", "b@sha256:00"]),
-            ("r.example:5000/b@sha256:00", vec!["r.example:5000/b@sha256:00"]),
-            ("b@sha256:00", vec!["b@sha256:00"]),
-            ("b", vec!["b"]),
-            ("", vec![""]),
+    fn an_image_has_a_spelling_without_its_tag() {
+        for (reference, other) in [
+            ("r.example:5000/a/b:1@sha256:00", Some("r.example:5000/a/b@sha256:00")),
+            ("b:1.2@sha256:00", Some("b@sha256:00")),
+            ("r.example:5000/b@sha256:00", None),
+            ("b@sha256:00", None),
+            ("b", None),
+            ("", None),
         ] {
-            assert_eq!(image_names(reference), names, "{reference}");
+            assert_eq!(without_tag(reference).as_deref(), other, "{reference}");
+            // The rules find the same.
+            let policy = render(&data(&pod(), Openings::default()));
+            let mut engine = regorus::Engine::new();
+            engine.add_policy("policy".into(), policy).unwrap();
+            let query = format!("data.agent_policy.images_of({})", json!({"image": reference}));
+            let names = engine.eval_query(query, false).unwrap().result[0].expressions[0].value.clone();
+            let mut wanted: Vec<_> = [Some(reference), other].into_iter().flatten().collect();
+            wanted.sort_unstable();
+            assert_eq!(serde_json::to_value(&names).unwrap(), json!(wanted), "{reference}");
         }
-        assert_eq!(
-            data(&pod(), Openings::default())["containers"]["app"]["images"],
-            json!(["r.example:5000/a/b:1@sha256:00", "r.example:5000/a/b@sha256:00"])
-        );
+    }
+
+    /// What this module and `describe` know of the types of volumes is what the rules know.
+    #[test]
+    fn the_rules_have_the_same_types_of_volumes() {
+        let mut engine = regorus::Engine::new();
+        engine.add_policy("policy".into(), render(&data(&pod(), Openings::default()))).unwrap();
+        engine.add_data_json(r#"{"pstate": {"sandbox": "$(sandbox)"}}"#).unwrap();
+        engine.set_input_json("{}").unwrap();
+        let types = serde_json::to_value(engine.eval_rule("data.agent_policy.volume_types".into()).unwrap()).unwrap();
+        assert_eq!(types.as_object().unwrap().len(), VOLUME_TYPES.len());
+        for known in VOLUME_TYPES {
+            let at = types[known.name]["at"].as_str().unwrap();
+            if known.name == "copied" {
+                assert_eq!(at, "copied:");
+            } else {
+                assert_eq!(at, known.at);
+            }
+            let storage = known.storage.map(|(driver, source)| json!([driver, source, source]));
+            assert_eq!(types[known.name].get("storage"), storage.as_ref(), "{}", known.name);
+        }
+    }
+
+    /// Old engines refuse lines of 1024 columns.
+    #[test]
+    fn long_text_stands_on_several_lines() {
+        for long in ["x".repeat(5000), "\n\"\\ä".repeat(900), "concat(\"\", [\"a\"])".repeat(200)] {
+            let mut pod = pod();
+            pod["spec"]["containers"][0]["args"] = json!([long, "concat(\"\", ["]);
+            pod["spec"]["containers"][0]["env"] = json!([{"name": "LONG", "value": long}]);
+            let data = data(&pod, Openings::default());
+            let policy = render(&data);
+            assert!(policy.lines().all(|line| line.len() < 1000));
+            let (_, text) = policy.split_once("\npolicy_data := ").unwrap();
+            assert_eq!(read_values(text), Some(data.clone()));
+            let mut engine = regorus::Engine::new();
+            engine.add_policy("policy".into(), policy).unwrap();
+            let read = engine.eval_rule("data.agent_policy.policy_data".into()).unwrap();
+            assert_eq!(serde_json::to_value(read).unwrap(), data);
+        }
+        for text in ["{\"a\": concat(\"\", [\"x\"]", "{\"a\": concat(\"\", [1])}", "concat(\"\", ", "\"", ""] {
+            assert_eq!(read_values(text), None, "{text}");
+        }
     }
 }

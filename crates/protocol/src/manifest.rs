@@ -266,6 +266,12 @@ pub enum ManifestError {
         /// Its length.
         got: usize,
     },
+    /// Reference values that nobody has found out yet: `null` stands in their places.
+    #[error("manifest: {} reference values are still missing (null): {}", paths.len(), first_few(paths))]
+    MissingValues {
+        /// Their JSON paths.
+        paths: Vec<String>,
+    },
     /// A field holds what it may not.
     #[error("manifest `{path}`: {reason}")]
     Invalid {
@@ -274,6 +280,49 @@ pub enum ManifestError {
         /// Why.
         reason: String,
     },
+}
+
+/// LIMIT: a sentence that names more is not read to its end.
+const FEW: usize = 3;
+
+fn first_few(paths: &[String]) -> String {
+    let shown: Vec<_> = paths.iter().take(FEW).map(|path| format!("`{path}`")).collect();
+    let more = paths.len().saturating_sub(FEW);
+    let more = if more == 0 { String::new() } else { format!(" and {more} more") };
+    format!("{}{more}", shown.join(", "))
+}
+
+/// The places below `path` where `null` stands.
+fn nulls(value: &serde_json::Value, path: &str, found: &mut Vec<String>) {
+    match value {
+        serde_json::Value::Null => found.push(path.to_owned()),
+        serde_json::Value::Array(items) => {
+            items.iter().enumerate().for_each(|(index, item)| nulls(item, &format!("{path}[{index}]"), found));
+        }
+        serde_json::Value::Object(fields) => {
+            fields.iter().for_each(|(key, item)| nulls(item, &format!("{path}.{key}"), found));
+        }
+        _ => {}
+    }
+}
+
+/// What is wrong with a text that is no manifest: values that are missing are said by their names and not by the parser.
+fn unreadable(text: &str, error: &serde_json::Error) -> ManifestError {
+    let mut paths = Vec::new();
+    if let Ok(json) = serde_json::from_str::<serde_json::Value>(text)
+        && let Some(values) = json.get("reference_values").filter(|values| values.is_object())
+    {
+        nulls(values, "reference_values", &mut paths);
+    }
+    if !paths.is_empty() {
+        return ManifestError::MissingValues { paths };
+    }
+    ManifestError::Json {
+        line: error.line(),
+        column: error.column(),
+        // serde_json repeats the position at the end of its message.
+        reason: error.to_string().split(" at line ").next().unwrap_or_default().to_owned(),
+    }
 }
 
 /// LIMIT: leases shorter than this would have every sidecar renew more often than a quote can be made on a busy host.
@@ -287,12 +336,7 @@ impl Manifest {
         if text.len() > MAX_MANIFEST {
             return Err(ManifestError::TooLong { got: text.len() });
         }
-        let manifest: Self = serde_json::from_str(text).map_err(|error| ManifestError::Json {
-            line: error.line(),
-            column: error.column(),
-            // serde_json repeats the position at the end of its message.
-            reason: error.to_string().split(" at line ").next().unwrap_or_default().to_owned(),
-        })?;
+        let manifest: Self = serde_json::from_str(text).map_err(|error| unreadable(text, &error))?;
         manifest.validate()?;
         Ok(manifest)
     }
@@ -490,6 +534,24 @@ mod tests {
         assert_eq!(with(&["a"]), Ok(()));
         assert!(with(&[]).unwrap_err().to_string().contains("could run nowhere"));
         assert!(with(&["a", "c"]).unwrap_err().to_string().contains("no platform `c`"));
+    }
+
+    #[test]
+    fn a_value_that_is_missing_is_named_and_not_accepted() {
+        let text = on_hardware(&["metal-qemu-snp"]).to_text();
+        for (from, to, path) in [
+            ("\"chip_ids\": \"any\"", "\"chip_ids\": null", "`reference_values.snp[0].chip_ids`"),
+            ("\"microcode\": 0", "\"microcode\": null", "`reference_values.snp[0].tcb.reported.microcode`"),
+        ] {
+            assert!(text.contains(from), "{text}");
+            let error = Manifest::parse(&text.replace(from, to)).unwrap_err().to_string();
+            assert!(error.contains("still missing") && error.contains(path), "{error}");
+        }
+        let four = text.replace("\"microcode\": 0", "\"microcode\": null");
+        assert!(Manifest::parse(&four).unwrap_err().to_string().contains("4 reference values"));
+        // A null elsewhere is the parser's to refuse.
+        let error = Manifest::parse(&text.replace("\"lease_seconds\": 60", "\"lease_seconds\": null")).unwrap_err();
+        assert!(matches!(error, ManifestError::Json { .. }), "{error}");
     }
 
     #[test]

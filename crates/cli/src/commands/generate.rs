@@ -24,6 +24,7 @@ use crate::{Context, output};
 Examples:
   casemate generate --reference-values local resources/
   casemate generate --reference-values local --check resources/          exit 1 if not up to date
+  casemate generate --reference-values metal-qemu-snp --reference-values node-7.json resources/
   casemate generate --reference-values local --output generated/ resources/
   casemate generate --reference-values local --image-layout ghcr.io/me/app:1=oci:build/app.tar resources/
   helm template ./chart | casemate generate --reference-values local - | kubectl apply -f -"
@@ -35,9 +36,10 @@ pub(crate) struct GenerateArgs {
     /// The namespace of resources that name none [default: default]
     #[arg(short, long, value_name = "NAMESPACE")]
     namespace: Option<String>,
-    /// The platform whose reference values the manifest gets; `local` is the local engine, INSECURE
-    #[arg(long, value_name = "PLATFORM")]
-    reference_values: String,
+    /// A platform whose reference values the manifest gets (`casemate reference-values platforms` lists them; `local` is
+    /// the local engine, INSECURE), or a file of them, with a `/` or `.json` in its name; may be repeated
+    #[arg(long, value_name = "PLATFORM|FILE", required = true)]
+    reference_values: Vec<String>,
     /// Public or private key of a workload owner; may be repeated. The default is made when it is not there
     /// [default: workload-owner.pem in the work folder]
     #[arg(short = 'w', long, value_name = "FILE")]
@@ -58,6 +60,9 @@ pub(crate) struct GenerateArgs {
     /// Inject no initializer, launcher or mesh
     #[arg(long)]
     skip_initializer: bool,
+    /// Images are kept in the guests' memory: write how much each guest needs with them
+    #[arg(long)]
+    image_memory: bool,
     /// Write the resources there and leave the originals alone
     #[arg(short, long, value_name = "DIR")]
     output: Option<PathBuf>,
@@ -69,10 +74,7 @@ pub(crate) struct GenerateArgs {
 }
 
 pub(crate) async fn run(context: &Context, args: GenerateArgs) -> Outcome {
-    if args.reference_values != "local" {
-        return Err(Failure::refuse(format!("reference values for `{}` are not there yet", args.reference_values))
-            .hint("this release knows `local`, the local engine"));
-    }
+    policy::generate::check_platforms(&args.reference_values).map_err(failed)?;
     let piped = args.paths.iter().any(|path| path.as_os_str() == policy::generate::STDIN);
     if piped && args.output.is_some() {
         return Err(Failure::refuse("`-` writes to standard output, and `--output` to a folder")
@@ -121,10 +123,11 @@ async fn generate(
     let (owner_threshold, holder_threshold) = if is_new {
         (args.owner_threshold.unwrap_or(1), args.seedshare_threshold.unwrap_or(1))
     } else {
-        let (_, manifest) = crate::workspace::read_manifest(&manifest_path)?;
+        let stored = policy::generate::stored_quorums(&manifest_path).map_err(failed)?;
+        let (owners, holders) = stored.map_or((1, 1), |(owners, holders)| (owners.threshold, holders.threshold));
         (
-            keep_threshold("--owner-threshold", args.owner_threshold, manifest.owners.threshold)?,
-            keep_threshold("--seedshare-threshold", args.seedshare_threshold, manifest.seed_share_holders.threshold)?,
+            keep_threshold("--owner-threshold", args.owner_threshold, owners)?,
+            keep_threshold("--seedshare-threshold", args.seedshare_threshold, holders)?,
         )
     };
     let mut owner_keys = Vec::new();
@@ -139,16 +142,7 @@ async fn generate(
             holder_keys.push(fresh.holder(context, path, args.check)?);
         }
     }
-    // A check leaves no trace, not even the key that the engine makes on first use.
-    let identity = if args.check { engine::known_identity(dir) } else { engine::identity(dir).map(Some) };
-    let identity = identity.map_err(|error| {
-        let hint = error.hint();
-        Failure::could_not_tell(error).maybe_hint(hint)
-    })?;
-    let Some(identity) = identity else {
-        return Err(Failure::refuse("not up to date: the local engine has no key yet")
-            .hint("run `casemate generate` without `--check`"));
-    };
+    let software = if is_local(args) { Some(software(dir, args.check)?) } else { None };
     let stdin = if args.paths.iter().any(|path| path.as_os_str() == policy::generate::STDIN) {
         Some(read_stdin()?)
     } else {
@@ -159,14 +153,15 @@ async fn generate(
         stdin,
         namespace: args.namespace.clone(),
         workspace: dir.to_owned(),
-        platform: args.reference_values.clone(),
-        software: Some(SoftwareReferenceValues { root: identity.root, measurements: vec![identity.measurement] }),
+        platforms: args.reference_values.clone(),
+        software,
         owner_keys,
         owner_threshold,
         holder_keys,
         holder_threshold,
         pod_image: args.pod_image.clone(),
         skip_initializer: args.skip_initializer,
+        image_memory: args.image_memory,
         output: args.output.clone(),
         check: args.check,
     };
@@ -176,11 +171,31 @@ async fn generate(
     if let Some(bar) = &bar {
         bar.finish_and_clear();
     }
-    report.map_err(|error| {
+    report.map_err(failed)
+}
+
+fn failed(error: policy::GenerateError) -> Failure {
+    let hint = error.hint();
+    let failure = if error.could_not_tell() { Failure::could_not_tell(error) } else { Failure::no(error) };
+    failure.maybe_hint(hint)
+}
+
+fn is_local(args: &GenerateArgs) -> bool {
+    args.reference_values.iter().any(|name| name.eq_ignore_ascii_case("local"))
+}
+
+/// What the local engine starts. A check leaves no trace, not even the key that the engine makes on first use.
+fn software(dir: &Path, check: bool) -> Outcome<SoftwareReferenceValues> {
+    let identity = if check { engine::known_identity(dir) } else { engine::identity(dir).map(Some) };
+    let identity = identity.map_err(|error| {
         let hint = error.hint();
-        let failure = if error.could_not_tell() { Failure::could_not_tell(error) } else { Failure::no(error) };
-        failure.maybe_hint(hint)
-    })
+        Failure::could_not_tell(error).maybe_hint(hint)
+    })?;
+    let Some(identity) = identity else {
+        return Err(Failure::refuse("not up to date: the local engine has no key yet")
+            .hint("run `casemate generate` without `--check`"));
+    };
+    Ok(SoftwareReferenceValues { root: identity.root, measurements: vec![identity.measurement] })
 }
 
 /// LIMIT: more than `generate` takes of one file, so that its own limit is what the user reads about.
@@ -271,7 +286,6 @@ fn show(context: &Context, args: &GenerateArgs, report: &policy::Report, fresh: 
     if context.json {
         let mut object = serde_json::to_value(report).unwrap_or_default();
         object["keys_made"] = serde_json::json!(fresh.0);
-        object["insecure"] = true.into();
         output::result(&object.to_string());
         return;
     }
@@ -279,15 +293,21 @@ fn show(context: &Context, args: &GenerateArgs, report: &policy::Report, fresh: 
         .workloads
         .iter()
         .map(|workload| {
-            vec![
+            let mut row = vec![
                 workload.resource.clone(),
                 workload.identity.0.short(),
                 workload.secrets.join(","),
                 workload.file.display().to_string(),
-            ]
+            ];
+            // On the local engine there is nothing to choose from.
+            if !report.insecure {
+                row.push(workload.platforms.join(","));
+            }
+            row
         })
         .collect();
-    let table = output::table(&["RESOURCE", "IDENTITY", "SECRETS", "FILE"], &rows);
+    let header: &[&str] = &["RESOURCE", "IDENTITY", "SECRETS", "FILE", "PLATFORMS"];
+    let table = output::table(header.get(..if report.insecure { 4 } else { 5 }).unwrap_or(header), &rows);
     match &report.stdout {
         None => output::result(&table),
         // The resources are the result; what is said about them stands beside.
@@ -320,5 +340,33 @@ fn show(context: &Context, args: &GenerateArgs, report: &policy::Report, fresh: 
             output::say("everything was up to date");
         }
     }
-    output::say(output::INSECURE);
+    missing(report);
+    if report.insecure {
+        output::say(output::INSECURE);
+    }
+}
+
+/// What is still to be found out, each way with the values that it gives.
+fn missing(report: &policy::Report) {
+    if report.missing.is_empty() {
+        return;
+    }
+    let mut ways: Vec<(&str, Vec<&str>)> = Vec::new();
+    for missing in &report.missing {
+        match ways.iter_mut().find(|(how, _)| *how == missing.how) {
+            Some((_, paths)) => paths.push(&missing.path),
+            None => ways.push((&missing.how, vec![&missing.path])),
+        }
+    }
+    output::say(&format!(
+        "manifest.json lacks {} reference values, where it says `null`; `casemate set` takes it once they are there:",
+        report.missing.len()
+    ));
+    for (how, paths) in ways {
+        for path in paths {
+            output::say(&format!("  {path}"));
+        }
+        output::say(&format!("    {how}"));
+    }
+    output::say("write them there, or give the files with `--reference-values`, and run `casemate generate` again");
 }

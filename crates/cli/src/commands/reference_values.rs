@@ -2,6 +2,7 @@
 //! guest is started with, so that nobody has to find it by trial and error.
 
 mod launch;
+mod platforms;
 
 use std::path::{Path, PathBuf};
 
@@ -21,6 +22,7 @@ use crate::{Context, output};
 pub(crate) enum ReferenceValuesCommand {
     From(FromArgs),
     Snp(launch::SnpArgs),
+    Platforms(platforms::PlatformsArgs),
 }
 
 /// Write the reference values that would accept this Evidence and nothing else
@@ -73,6 +75,10 @@ pub(crate) async fn run(context: &Context, command: ReferenceValuesCommand) -> O
     match command {
         ReferenceValuesCommand::From(args) => from(context, &args).await,
         ReferenceValuesCommand::Snp(args) => launch::run(context, &args),
+        ReferenceValuesCommand::Platforms(_) => {
+            platforms::run(context);
+            Ok(())
+        }
     }
 }
 

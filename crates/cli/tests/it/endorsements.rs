@@ -33,14 +33,17 @@ fn serve(answers: Vec<(&'static str, Vec<u8>)>) -> String {
 /// What changes from run to run: ports, and digests of certificates that are made anew.
 fn steady(text: &str, base: &str) -> String {
     let text = text.replace(base.trim_start_matches("http://"), "SERVER");
-    text.lines()
-        .map(|line| {
-            let id = line.split(' ').next().unwrap_or_default();
-            let is_id = id.len() == 12 && id.bytes().all(|byte| byte.is_ascii_hexdigit());
-            let line = if is_id { line.replacen(id, "ID          ", 1) } else { line.to_owned() };
-            line + "\n"
-        })
-        .collect()
+    let line = |line: &str| {
+        let id = line.split(' ').next().unwrap_or_default();
+        if id.len() != 12 || !id.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+            return line.to_owned();
+        }
+        // The age is what the machine needed since.
+        let words: Vec<&str> = line.split("  ").filter(|word| !word.is_empty()).map(str::trim).collect();
+        format!("ID {}", words.get(2..).unwrap_or_default().join("  "))
+    };
+    let lines: Vec<String> = text.lines().map(line).collect();
+    lines.join("\n") + "\n"
 }
 
 fn run(dir: &Path, arguments: &[&str]) -> String {
@@ -73,8 +76,8 @@ fn from_a_service_to_a_machine_with_no_way_out() {
         exit 0
         --- stdout
         ID            AGE  GOOD UNTIL            STATE  WHAT
-        ID            0 s  2050-01-01T00:00:00Z  good   AMD's revocation list for vcek of Milan
-        ID            0 s  2050-01-01T00:00:00Z  good   the VCEK certificate of Milan chip a5a4a7a6a1a0
+        ID 2050-01-01T00:00:00Z  good  AMD's revocation list for vcek of Milan
+        ID 2050-01-01T00:00:00Z  good  the VCEK certificate of Milan chip a5a4a7a6a1a0
         --- stderr
         2 answers, 2 KiB in `./.casemate/endorsements`
     "#]]

@@ -61,17 +61,115 @@ fn a_folder_without_resources_is_named() {
 }
 
 #[test]
-fn a_platform_that_is_not_there_yet_says_so() {
+fn a_platform_that_is_not_known_says_what_was_meant() {
     check(
         &[],
-        &["generate", "--reference-values", "metal-qemu-snp", "r"],
+        &["generate", "--reference-values", "metal-qemu-snpp", "r"],
         expect![[r#"
         exit 1
         --- stdout
         --- stderr
-        error: reference values for `metal-qemu-snp` are not there yet
+        error: platform `metal-qemu-snpp`: not a platform
 
-        hint: this release knows `local`, the local engine
+        hint: did you mean `metal-qemu-snp`?
+    "#]],
+    );
+}
+
+#[test]
+fn a_platform_whose_pods_nothing_would_bind_says_why() {
+    check(
+        &[],
+        &["generate", "--reference-values", "gke-snp", "r"],
+        expect![[r#"
+        exit 1
+        --- stdout
+        --- stderr
+        error: platform `gke-snp`: the node is the TEE and its kubelet is inside: there is no initdata, and nothing would bind a pod to its policy
+
+        hint: `casemate reference-values platforms` lists those whose pods are guests of their own
+    "#]],
+    );
+}
+
+#[test]
+fn software_beside_hardware_is_refused() {
+    let arguments = ["generate", "--reference-values", "local", "--reference-values", "metal-qemu-tdx", "r"];
+    check(
+        &[],
+        &arguments,
+        expect![[r#"
+        exit 1
+        --- stdout
+        --- stderr
+        error: platform `local`: what accepts the software TEE may accept no hardware beside it (promise P8)
+
+        hint: generate for hardware in another work folder
+    "#]],
+    );
+}
+
+#[test]
+fn the_platforms_are_listed() {
+    check(
+        &[],
+        &["reference-values", "platforms"],
+        expect![[r#"
+        exit 0
+        --- stdout
+        PLATFORM            TEE         RUNTIME CLASS             WHAT IT IS
+        local               software    casemate                  the local engine on this machine, INSECURE
+        metal-qemu-snp      SEV-SNP     kata-qemu-snp             your own machines with AMD EPYC
+        metal-qemu-snp-gpu  SEV-SNP     kata-qemu-nvidia-gpu-snp  the same with NVIDIA GPUs
+        k3s-qemu-snp        SEV-SNP     kata-qemu-snp             k3s on machines with AMD EPYC
+        k3s-qemu-snp-gpu    SEV-SNP     kata-qemu-nvidia-gpu-snp  the same with NVIDIA GPUs
+        metal-qemu-tdx      TDX         kata-qemu-tdx             your own machines with Intel Xeon
+        metal-qemu-tdx-gpu  TDX         kata-qemu-nvidia-gpu-tdx  the same with NVIDIA GPUs
+        k3s-qemu-tdx        TDX         kata-qemu-tdx             k3s on machines with Intel Xeon
+        aks-clh-snp         SEV-SNP     kata-cc-isolation         Azure's preview, which has ended: for clusters that are left
+        metal-sgx           SGX         -                         enclaves in ordinary pods of your own machines
+        gke-snp             the node's  -                         Confidential GKE Nodes with SEV-SNP; `generate` makes nothing for it
+        gke-tdx             the node's  -                         Confidential GKE Nodes with TDX; `generate` makes nothing for it
+        gke-sev             the node's  -                         Confidential GKE Nodes with SEV; `generate` makes nothing for it
+        --- stderr
+    "#]],
+    );
+}
+
+#[test]
+fn a_manifest_with_gaps_is_refused_with_their_places() {
+    let values = "\"snp\": [{\"platform\": \"metal-qemu-snp\", \"product\": null, \"measurements\": null, \"chip_ids\": null, \"tcb\": null}]";
+    let begin = MANIFEST.find("\"software\"").expect("reference values");
+    let end = MANIFEST.find("  \"owners\"").expect("owners");
+    let text = format!("{}{values}\n  }},\n{}", &MANIFEST[..begin], &MANIFEST[end..]);
+    check(
+        &[("manifest.json", &text)],
+        &["set"],
+        expect![[r#"
+        exit 1
+        --- stdout
+        --- stderr
+        error: `./manifest.json`
+          caused by: manifest: 4 reference values are still missing (null): `reference_values.snp[0].product`, `reference_values.snp[0].measurements`, `reference_values.snp[0].chip_ids` and 1 more
+
+        hint: `casemate generate` says how to get each of them
+    "#]],
+    );
+}
+
+#[test]
+fn a_file_that_holds_no_reference_values_is_named() {
+    let arguments = ["generate", "--reference-values", "v.json", "r"];
+    check(
+        &[("v.json", "{\"snpp\": []}")],
+        &arguments,
+        expect![[r#"
+        exit 1
+        --- stdout
+        --- stderr
+        error: `v.json`: no reference values: unknown field `snpp`, expected one of `software`, `snp`, `tdx`, `sgx`, `devices` at line 1 column 7
+
+        hint: `casemate reference-values from EVIDENCE --platform NAME --output FILE` writes one
     "#]],
     );
 }

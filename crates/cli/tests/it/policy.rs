@@ -27,14 +27,8 @@ fn values() -> Value {
     serde_json::from_str(data).expect("JSON")
 }
 
-/// Earlier policies name the image in its storage and an annotation, later ones by itself.
 fn set_image(container: &mut Value, image: &str) {
-    if container.get("images").is_some() {
-        container["images"] = json!([image]);
-    } else {
-        container["storages"][0]["source"] = json!(image);
-        container["annotations"]["io.kubernetes.cri.image-name"] = json!(image);
-    }
+    container["image"] = json!(image);
 }
 
 fn settings() -> Settings {

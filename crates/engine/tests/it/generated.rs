@@ -110,7 +110,7 @@ fn generated() -> Work {
         stdin: None,
         namespace: None,
         workspace: work.path().to_owned(),
-        platform: "local".into(),
+        platforms: vec!["local".into()],
         software: Some(SoftwareReferenceValues { root: identity.root, measurements: vec![identity.measurement] }),
         owner_keys: key(),
         owner_threshold: 1,
@@ -120,6 +120,7 @@ fn generated() -> Work {
         skip_initializer: false,
         output: None,
         check: false,
+        ..GenerateOptions::default()
     };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime

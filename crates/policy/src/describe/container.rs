@@ -6,19 +6,20 @@ use protocol::initdata::Settings;
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::data::Fields;
+use super::data::{Constants, Fields};
 use super::{Access, DescribeError};
 use crate::generate::{FILES_PREFIX, INITIALIZER, LAUNCHER, SHARED_VOLUME};
+use crate::policy_data::{VOLUME_TYPES, without_tag};
 use crate::request::COPIED_PREFIX;
 
-/// Where volumes in guest memory lie.
-const MEMORY: &str = "/run/kata-containers/sandbox/ephemeral/";
-/// Where volumes on the guest's own disk lie.
-const LOCAL: &str = "/run/kata-containers/shared/containers/$(sandbox)/rootfs/local/";
-const ROOT: &str = "/run/kata-containers/$(cid)/rootfs";
 const SHM: &str = "/run/kata-containers/sandbox/shm";
-const IMAGE_NAME: &str = "io.kubernetes.cri.image-name";
-const CONTAINER_NAME: &str = "io.kubernetes.cri.container-name";
+
+/// What is not in the record of a container.
+pub(super) struct Frame<'a> {
+    pub(super) constants: &'a Constants,
+    pub(super) volume_options: &'a Value,
+    pub(super) annotations: &'a Value,
+}
 
 /// One container.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -47,6 +48,8 @@ pub struct Container {
     pub terminal: bool,
     /// Whether its root file system stays as it is.
     pub readonly_root: bool,
+    /// How many GPUs of the host it gets.
+    pub gpus: u64,
     /// Whether the host may signal it.
     pub signals: bool,
     /// Commands that the host may run in it, word for word.
@@ -57,8 +60,6 @@ pub struct Container {
     pub mounts: Vec<Mount>,
     /// Annotations that reach the agent with it.
     pub annotations: BTreeMap<String, Value>,
-    /// Storages that belong to no mount.
-    pub storages: Vec<Value>,
 }
 
 /// User and groups.
@@ -134,30 +135,21 @@ pub struct Mount {
 pub(super) fn read(
     name: &str,
     mut record: Fields,
-    shared: &[Value],
-    rules_name_pause: bool,
+    frame: &Frame<'_>,
     unknown: &mut BTreeMap<String, Value>,
 ) -> Result<Container, DescribeError> {
-    let path = if name == "pause" { name.to_owned() } else { format!("containers.{name}") };
+    let is_pause = name == "pause";
+    let path = if is_pause { name.to_owned() } else { format!("containers.{name}") };
     let wrong = |key: &str, expected| DescribeError::Field { path: format!("{path}.{key}"), expected };
-    let kind = record.text("type")?;
-    if kind != if name == "pause" { "sandbox" } else { "container" } {
-        unknown.insert(format!("{path}.type"), Value::String(kind));
-    }
-    let mut annotations: BTreeMap<String, Value> =
-        record.take("annotations", "an object")?.as_object().cloned().unwrap_or_default().into_iter().collect();
-    if annotations.get(CONTAINER_NAME).and_then(Value::as_str) == Some(name) {
-        annotations.remove(CONTAINER_NAME);
-    }
+    let annotations = frame.annotations.as_object().cloned().unwrap_or_default().into_iter().collect();
     let args = record.texts("args")?;
-    let mut user = Fields::new(&record.take("user", "an object")?, &format!("{path}.user"))?;
-    let number = |value: Option<Value>| value.and_then(|value| value.as_u64());
-    let uid = number(user.optional("UID")).ok_or_else(|| wrong("user.UID", "a number"))?;
-    let gid = number(user.optional("GID")).ok_or_else(|| wrong("user.GID", "a number"))?;
-    let groups = user.take("AdditionalGids", "a list")?;
-    let groups = groups.as_array().into_iter().flatten().map(Value::as_u64).collect::<Option<Vec<_>>>();
-    let groups = groups.ok_or_else(|| wrong("user.AdditionalGids", "a list of numbers"))?;
-    user.rest(unknown);
+    let user = record.take("user", "a list")?;
+    let number = |value: &Value| value.as_u64();
+    let groups = user[2].as_array().and_then(|groups| groups.iter().map(number).collect());
+    let user = match (user.as_array().map(Vec::len), number(&user[0]), number(&user[1]), groups) {
+        (Some(3), Some(uid), Some(gid), Some(groups)) => User { uid, gid, groups },
+        _ => return Err(wrong("user", "a user, a group and a list of groups")),
+    };
 
     let mut env = Vec::new();
     for variable in record.texts("env")? {
@@ -169,59 +161,47 @@ pub(super) fn read(
         env.push(Environment { name: name.clone(), value: None, from: Some(from) });
     }
 
-    let mut storages = record.take("storages", "a list")?.as_array().cloned().unwrap_or_default();
-    let is_image = |storage: &Value| storage["driver"] == "image_guest_pull" && storage["mount_point"] == ROOT;
-    let image = storages.iter().position(is_image).map(|index| {
-        let usual = json!({
-            "driver": "image_guest_pull", "source": storages[index]["source"], "fstype": "overlay", "options": [],
-            "mount_point": ROOT,
-        });
-        // One with anything else in it is named twice: as the image, and as what it is.
-        if storages[index] == usual { storages.remove(index) } else { storages[index].clone() }
-    });
-    let mut image = image.and_then(|image| image["source"].as_str().map(str::to_owned));
-    let mut image_also = Vec::new();
-    if let Some(images) = record.optional("images") {
-        let names = images.as_array().into_iter().flatten().map(|name| name.as_str().map(str::to_owned));
-        let names: Vec<_> = names.collect::<Option<_>>().ok_or_else(|| wrong("images", "a list of text"))?;
-        // The storage then stands for whichever of the names the host chose.
-        image = image.filter(|image| image != "$(image)");
-        image_also = names.into_iter().filter(|name| image.as_ref() != Some(name)).collect();
-        if image.is_none() && !image_also.is_empty() {
-            image = Some(image_also.remove(0));
-        }
-    } else if image.is_none() && name == "pause" && rules_name_pause {
-        image = Some(name.to_owned());
-    }
-    if image.as_deref().is_some_and(|image| annotations.get(IMAGE_NAME).and_then(Value::as_str) == Some(image)) {
-        annotations.remove(IMAGE_NAME);
-    }
+    let image = if is_pause { name.to_owned() } else { record.text("image")? };
+    let image_also = without_tag(&image).into_iter().collect();
+    let readonly_root = record.flag("readonly_root")?;
     let own = record.take("mounts", "a list")?;
+    let of_kubelet = &frame.constants.mounts_of_kubelet[usize::from(readonly_root)];
+    let of_kubelet = if is_pause { &Value::Null } else { of_kubelet };
     let mut mounts = Vec::new();
-    for mount in shared.iter().chain(own.as_array().into_iter().flatten()) {
-        mounts.push(read_mount(mount, &path, &mut storages, unknown)?);
+    for (index, row) in [&frame.constants.mounts_of_all, of_kubelet, &own].into_iter().flat_map(rows).enumerate() {
+        let mount = read_mount(row, frame.volume_options);
+        mounts.push(mount.ok_or_else(|| wrong(&format!("mounts[{index}]"), "a list of four texts"))?);
     }
+    let capabilities = match record.optional("capabilities") {
+        Some(Value::String(all)) if all == "default" => frame.constants.default_capabilities.clone(),
+        Some(names) => names,
+        None => Value::Null,
+    };
+    let capability = |name: &Value| name.as_str().map(|name| format!("CAP_{name}"));
+    let capabilities = capabilities.as_array().and_then(|names| names.iter().map(capability).collect());
 
+    let gpus =
+        record.optional("gpus").map_or(Some(0), |gpus| gpus.as_u64()).ok_or_else(|| wrong("gpus", "a number"))?;
     let (exec, exec_access) = read_exec(record.optional("exec"), &path, unknown);
     let container = Container {
         name: name.to_owned(),
-        image,
+        image: Some(image),
         image_also,
         launched: args.first().is_some_and(|first| first == LAUNCHER),
         args,
         cwd: record.text("cwd")?,
-        user: User { uid, gid, groups },
+        user,
         env,
-        capabilities: record.texts("capabilities")?,
+        capabilities: capabilities.ok_or_else(|| wrong("capabilities", "`default` or a list of text"))?,
         no_new_privileges: record.flag("no_new_privileges")?,
         terminal: record.flag("terminal")?,
-        readonly_root: record.flag("readonly_root")?,
+        readonly_root,
+        gpus,
         signals: false,
         exec,
         exec_access,
         mounts,
         annotations,
-        storages,
     };
     record.rest(unknown);
     Ok(container)
@@ -243,47 +223,51 @@ fn read_exec(value: Option<Value>, path: &str, unknown: &mut BTreeMap<String, Va
     }
 }
 
-fn read_mount(
-    mount: &Value,
-    path: &str,
-    storages: &mut Vec<Value>,
-    unknown: &mut BTreeMap<String, Value>,
-) -> Result<Mount, DescribeError> {
-    let mut fields = Fields::new(mount, &format!("{path}.mounts"))?;
-    let (destination, source) = (fields.text("destination")?, fields.text("source")?);
-    let (kind, options) = (fields.text("type_")?, fields.texts("options")?);
-    let mut rest = BTreeMap::new();
-    fields.rest(&mut rest);
-    unknown.extend(rest.into_iter().map(|(key, value)| (format!("{key} of {destination}"), value)));
-    let storage = storages.iter().position(|storage| storage["mount_point"] == source.as_str());
-    let storage = storage.map(|index| storages.remove(index));
-    let copied = source.strip_prefix(COPIED_PREFIX).and_then(|rest| rest.strip_prefix("$(cid)-$(rand)-"));
-    let in_memory = source.strip_prefix(MEMORY).filter(|name| !name.contains('/'));
-    let local = source.strip_prefix(LOCAL).filter(|name| !name.contains('/'));
-    let behind = |driver: &str, fstype: &str| {
-        storage.as_ref().is_some_and(|storage| storage["driver"] == driver && storage["fstype"] == fstype)
-    };
-    let (supplied_by, volume) = match (kind.as_str(), source.as_str()) {
-        ("proc", "proc") | ("devpts", "devpts") | ("mqueue", "mqueue") | ("sysfs", "sysfs") | ("cgroup", "cgroup") => {
-            (Supplier::Kernel, None)
-        }
-        ("tmpfs", "tmpfs") | ("bind", SHM) => (Supplier::Memory, None),
-        ("bind", _) if copied.is_some() => (Supplier::Host, copied),
-        ("bind", _) if in_memory.is_some() && behind("ephemeral", "tmpfs") => (Supplier::Memory, in_memory),
-        ("bind", _) if local.is_some() && behind("local", "local") => (Supplier::Guest, local),
-        _ => (Supplier::Unknown, None),
-    };
-    Ok(Mount {
-        destination,
+fn rows(list: &Value) -> impl Iterator<Item = &Value> {
+    list.as_array().into_iter().flatten()
+}
+
+/// Reads a mount as the rules write it: where, its type, its source or the name of its volume, its options.
+fn read_mount(row: &Value, volume_options: &Value) -> Option<Mount> {
+    let texts: Vec<_> = row.as_array()?.iter().map(Value::as_str).collect::<Option<_>>()?;
+    let [destination, of_mount, named, options] = texts.as_slice() else { return None };
+    let mount = |supplied_by, volume: Option<&str>, source: String, kind: &str, options: Vec<String>| Mount {
+        destination: (*destination).to_owned(),
         supplied_by,
         volume: volume.map(str::to_owned),
         read_only: options.iter().any(|option| option == "ro"),
         writers: Vec::new(),
-        kind,
-        options,
-        storage,
         source,
-    })
+        kind: kind.to_owned(),
+        options,
+        storage: None,
+    };
+    if let Some(of_type) = VOLUME_TYPES.iter().find(|known| known.name == *of_mount) {
+        let supplied_by = match of_type.name {
+            "memory" => Supplier::Memory,
+            "local" => Supplier::Guest,
+            _ => Supplier::Host,
+        };
+        let source = format!("{}{named}", of_type.at);
+        let storage = of_type.storage.map(|(driver, kind)| {
+            let options = &volume_options[of_type.name];
+            json!({"driver": driver, "source": kind, "fstype": kind, "options": options, "mount_point": source})
+        });
+        let options = ["rbind", "rprivate", options].map(str::to_owned).to_vec();
+        return Some(Mount { storage, ..mount(supplied_by, Some(named), source, "bind", options) });
+    }
+    let copied = named.strip_prefix("copied:");
+    let supplied_by = match (*of_mount, *named) {
+        ("proc", "proc") | ("devpts", "devpts") | ("mqueue", "mqueue") | ("sysfs", "sysfs") | ("cgroup", "cgroup") => {
+            Supplier::Kernel
+        }
+        ("tmpfs", "tmpfs") | ("bind", SHM) => Supplier::Memory,
+        ("bind", _) if copied.is_some() => Supplier::Host,
+        _ => Supplier::Unknown,
+    };
+    let source = copied.map_or_else(|| (*named).to_owned(), |name| format!("{COPIED_PREFIX}$(cid)-$(rand)-{name}"));
+    let options = options.split(',').map(str::to_owned).collect();
+    Some(mount(supplied_by, copied, source, of_mount, options))
 }
 
 /// What one container alone does not show: who else writes into what it reads.

@@ -10,7 +10,7 @@ use serde_json::{Map, Value};
 use super::container::{self, Container};
 use super::{Access, DescribeError, Policy, rules};
 use crate::PolicyEngine;
-use crate::request::{PodInstance, sandbox_request};
+use crate::policy_data::read_values;
 
 /// LIMIT: the same document as an agent takes; see `evaluate`.
 const MAX_POLICY: usize = protocol::initdata::MAX_DOCUMENT;
@@ -21,30 +21,22 @@ const MAX_TIME: Duration = Duration::from_secs(2);
 
 /// Reads a policy.
 pub(super) fn policy(rego: &str) -> Result<Policy, DescribeError> {
-    let values = values(rego)?;
+    let (values, constants) = values(rego)?;
     let (rules, requests) = rules::examine(rego, &values);
     let mut fields = Fields::new(&values, "")?;
     let mut unknown = BTreeMap::new();
-    let mut shared = fields.take("mounts", "a list")?.as_array().cloned().unwrap_or_default();
-    // Earlier policies have one list for all containers and name the pause image; later ones share a list with the
-    // pause container, and their rules name its image.
-    let of_containers = fields.optional("container_mounts");
-    let is_later = of_containers.is_some();
-    let of_pause = if is_later { shared.clone() } else { Vec::new() };
-    match of_containers {
-        None => {}
-        Some(Value::Array(mounts)) => shared.extend(mounts),
-        Some(_) => return Err(fields.wrong("container_mounts", "a list")),
-    }
-    let mut pause = Fields::new(&fields.take("pause", "an object")?, "pause")?;
-    let sysctls = pause.take("sysctl", "an object")?.as_object().cloned().unwrap_or_default();
-    let pause = container::read("pause", pause, &of_pause, is_later, &mut unknown)?;
+    let namespace = fields.text("namespace")?;
+    let volume_options = fields.take("volume_options", "an object")?;
+    let annotations = fields.take("annotations", "an object")?;
+    let frame = container::Frame { constants: &constants, volume_options: &volume_options, annotations: &annotations };
+    let sysctls = fields.take("sysctl", "an object")?.as_object().cloned().unwrap_or_default();
+    let pause = container::read("pause", Fields::new(&constants.pause, "pause")?, &frame, &mut unknown)?;
     let mut containers: Vec<Container> = Vec::new();
     let all = fields.take("containers", "an object")?;
     let all = all.as_object().ok_or(DescribeError::Field { path: "containers".into(), expected: "an object" })?;
     for (name, record) in all {
         let record = Fields::new(record, &format!("containers.{name}"))?;
-        containers.push(container::read(name, record, &shared, false, &mut unknown)?);
+        containers.push(container::read(name, record, &frame, &mut unknown)?);
     }
     let signals = fields.texts("signals")?;
     container::connect(&mut containers, &signals);
@@ -68,36 +60,13 @@ pub(super) fn policy(rego: &str) -> Result<Policy, DescribeError> {
         Some(access) => access,
         None => Access::Rules,
     };
-    let sandbox_storages = fields.take("sandbox_storages", "a list")?;
-    let usual = sandbox_request(&Value::Null, &PodInstance::default());
-    let usual = |storage: &Value| {
-        let mut all = usual["storages"].as_array().into_iter().flatten();
-        all.any(|known| {
-            storage.as_object().is_some_and(|fields| fields.iter().all(|(key, value)| known[key] == *value))
-        })
-    };
-    for (index, storage) in sandbox_storages.as_array().into_iter().flatten().enumerate() {
-        if !usual(storage) {
-            unknown.insert(format!("sandbox_storages[{index}]"), storage.clone());
-        }
-    }
-    let (host_files, host_folders) = match fields.optional("copies") {
-        Some(copies) if copies.is_object() => {
-            let mut copies = Fields::new(&copies, "copies")?;
-            let lists = (copies.texts("files")?, copies.texts("trees")?);
-            copies.rest(&mut unknown);
-            lists
-        }
-        Some(copies) => {
-            fields.members.insert("copies".into(), copies);
-            (fields.texts("copies")?, Vec::new())
-        }
-        None => return Err(fields.wrong("copies", "a list")),
-    };
+    let mut copies = Fields::new(&fields.take("copies", "an object")?, "copies")?;
+    let (host_files, host_folders) = (copies.texts("files")?, copies.texts("trees")?);
+    copies.rest(&mut unknown);
     let policy = Policy {
         rules,
         requests,
-        namespace: fields.text("namespace")?,
+        namespace,
         pod: fields.text("pod")?,
         hostname: fields.text("hostname")?,
         hostname_is_fixed: fields.flag("hostname_is_fixed")?,
@@ -116,8 +85,21 @@ pub(super) fn policy(rego: &str) -> Result<Policy, DescribeError> {
     Ok(Policy { unknown, ..policy })
 }
 
-/// The values. Where their text is JSON, its order of containers is kept: it is that of the pod.
-fn values(rego: &str) -> Result<Value, DescribeError> {
+/// What the rules hold for every pod.
+pub(super) struct Constants {
+    /// The record of the pause container.
+    pub(super) pause: Value,
+    /// Mounts of every container.
+    pub(super) mounts_of_all: Value,
+    /// Mounts of every container but the pause container: with a root file system that can be written, and without.
+    pub(super) mounts_of_kubelet: [Value; 2],
+    /// What `default` stands for.
+    pub(super) default_capabilities: Value,
+}
+
+/// The values, and what the rules add. Where the text of the values is ours, its order of containers is kept: it is
+/// that of the pod.
+fn values(rego: &str) -> Result<(Value, Constants), DescribeError> {
     let policy = |reason: String| DescribeError::Policy { reason };
     PolicyEngine::new(rego).map_err(|error| policy(error.to_string()))?;
     let mut engine = regorus::Engine::new();
@@ -129,14 +111,28 @@ fn values(rego: &str) -> Result<Value, DescribeError> {
     if let Some(check_interval) = NonZeroU32::new(64) {
         engine.set_execution_timer_config(ExecutionTimerConfig { limit: MAX_TIME, check_interval });
     }
+    engine.set_strict_builtin_errors(false);
     engine.add_policy("policy.rego".into(), rego.into()).map_err(|error| policy(error.to_string()))?;
     let value = engine.eval_rule("data.agent_policy.policy_data".into()).map_err(|_| DescribeError::NoData)?;
     let value = serde_json::to_value(&value).map_err(|error| policy(error.to_string()))?;
     if !value.is_object() {
         return Err(DescribeError::NoData);
     }
-    let written = rego.split_once("\npolicy_data := ").and_then(|(_, text)| serde_json::from_str::<Value>(text).ok());
-    Ok(written.filter(|written| *written == value).unwrap_or(value))
+    let mut query = |name: &str| -> Value {
+        let results = engine.eval_query(format!("data.agent_policy.{name}"), false).ok();
+        let first = results.and_then(|results| results.result.into_iter().next());
+        let first = first.and_then(|result| result.expressions.into_iter().next());
+        first.and_then(|expression| serde_json::to_value(expression.value).ok()).unwrap_or_default()
+    };
+    let of_kubelet = |readonly: bool| format!("mounts_of_kubelet({{\"image\": \"x\", \"readonly_root\": {readonly}}})");
+    let constants = Constants {
+        pause: query("pause"),
+        mounts_of_all: query("mounts_of_all"),
+        mounts_of_kubelet: [query(&of_kubelet(false)), query(&of_kubelet(true))],
+        default_capabilities: query("default_capabilities"),
+    };
+    let written = rules::split(rego).and_then(|(_, text)| read_values(text));
+    Ok((written.filter(|written| *written == value).unwrap_or(value), constants))
 }
 
 /// The members of an object, each of which must be taken or handed on.

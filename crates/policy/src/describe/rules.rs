@@ -4,8 +4,7 @@ use protocol::Digest;
 use serde::Serialize;
 use serde_json::Value;
 
-/// What stands between the rules and the values.
-const VALUES: &str = "\npolicy_data := ";
+use crate::policy_data::{VALUES, read_values, readable_rules, render};
 
 /// The rules of a policy.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -27,20 +26,25 @@ pub struct Endpoints {
     pub never: Vec<String>,
 }
 
+/// The rules of a policy, and the text of its values.
+pub(super) fn split(rego: &str) -> Option<(&str, &str)> {
+    let (rules, values) = rego.split_once(&format!("\n{VALUES}"))?;
+    Some((rules, values))
+}
+
 /// The text of the rules.
 pub(super) fn text(rego: &str) -> &str {
-    rego.split_once(VALUES).map_or(rego, |(rules, _)| rules)
+    split(rego).map_or(rego, |(rules, _)| rules)
 }
 
 /// Compares the rules of a policy with ours. `values` is what the policy's own engine says that its values are.
 pub(super) fn examine(rego: &str, values: &Value) -> (Rules, Endpoints) {
-    let ours = crate::policy_data::render(values);
-    let behind = rego.split_once(VALUES).map(|(_, values)| values);
+    let ours = render(values);
     // Behind the values another rule could stand: the text must be the values to its end.
-    let nothing_else = behind.is_some_and(|text| serde_json::from_str::<Value>(text).is_ok_and(|read| read == *values));
+    let nothing_else = split(rego).is_some_and(|(_, text)| read_values(text).is_some_and(|read| read == *values));
     let known = nothing_else && text(rego) == text(&ours);
     let rules = Rules { known, digest: Digest::of(text(rego).as_bytes()) };
-    let requests = if known { endpoints(crate::policy_data::RULES) } else { Endpoints::default() };
+    let requests = if known { endpoints(&readable_rules(values)) } else { Endpoints::default() };
     (rules, requests)
 }
 

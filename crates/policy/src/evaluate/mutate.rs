@@ -146,11 +146,21 @@ pub(crate) fn with_an_extra_field(request: &Value) -> Vec<Value> {
 
 /// Takes the requests of a pod's life one after the other, tries every change of each, and says how many there were.
 pub(crate) fn every_change_is_refused(policy: &str, life: &[(&'static str, Value)]) -> usize {
+    some_changes_are_refused(policy, life, &mut |_, _| true)
+}
+
+/// As [`every_change_is_refused`], of the fields that `choose` takes by step and JSON pointer.
+pub(crate) fn some_changes_are_refused(
+    policy: &str,
+    life: &[(&'static str, Value)],
+    choose: &mut dyn FnMut(usize, &str) -> bool,
+) -> usize {
     let (mut tried, mut failures) = (0, Vec::new());
     for (step, (endpoint, request)) in life.iter().enumerate() {
         let mut engine = engine_after(policy, life, step);
         let mut all = Vec::new();
         leaves(request, "", &mut all);
+        all.retain(|pointer| choose(step, pointer));
         let mut try_one = |changed: &Value, pointer: &str, what: &str| {
             tried += 1;
             let decision = engine.decide(endpoint, changed).unwrap();

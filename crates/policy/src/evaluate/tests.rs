@@ -3,6 +3,7 @@
 
 mod containers;
 mod copies;
+mod devices;
 mod endpoints;
 mod exec;
 mod network;
@@ -68,7 +69,10 @@ impl Rig {
     }
 
     fn with(openings: Openings) -> Self {
-        let resource = resource();
+        Self::of(&resource(), openings)
+    }
+
+    fn of(resource: &Value, openings: Openings) -> Self {
         let pod = resource["spec"]["template"].clone();
         let image = ImageConfig {
             env: vec!["LANG=C".into()],
@@ -77,14 +81,14 @@ impl Rig {
             ..ImageConfig::default()
         };
         let instance = PodInstance {
-            name: pod_name(&resource, 0),
+            name: pod_name(resource, 0),
             namespace: "default".into(),
             uid: "a03a12a9-f2d5-4b92-952c-c47f68f7b795".into(),
             sandbox_id: "a".repeat(64),
             node_name: "node-1".into(),
             host_ip: "192.168.0.1".into(),
             pod_ip: "10.0.0.7".into(),
-            hostname: pod_name(&resource, 0),
+            hostname: pod_name(resource, 0),
             service_env: vec![
                 ("KUBERNETES_SERVICE_HOST".into(), "10.0.0.1".into()),
                 ("KUBERNETES_PORT_443_TCP".into(), "tcp://10.0.0.1:443".into()),

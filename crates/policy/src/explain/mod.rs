@@ -2,8 +2,10 @@
 //! rules compared, and names each field that differs.
 
 mod copy;
+mod devices;
 mod differ;
 mod exec;
+mod mounts;
 mod network;
 mod other;
 
@@ -14,16 +16,28 @@ use differ::{Differ, matches};
 /// The values that the rules compare with.
 pub(crate) struct Rules {
     pub(crate) data: Value,
+    pub(crate) expected: Expected,
+    pub(crate) annotation_patterns: Value,
+    pub(crate) shm_storage: Value,
     pub(crate) masked_paths: Value,
     pub(crate) masked_paths_of_newer_hosts: Value,
     pub(crate) readonly_paths: Value,
     pub(crate) namespaces: Value,
     pub(crate) sysctls_of_newer_hosts: Value,
     pub(crate) service_variables: Value,
-    pub(crate) cgroup_options_of_newer_hosts: Value,
     pub(crate) copy_dir_modes: Value,
     pub(crate) network: Value,
     pub(crate) ip: Value,
+}
+
+/// What the rules make of the record of one container, in their short forms.
+#[derive(Default)]
+pub(crate) struct Expected {
+    pub(crate) record: Value,
+    pub(crate) mounts: Value,
+    pub(crate) storages: Value,
+    pub(crate) capabilities: Value,
+    pub(crate) images: Value,
 }
 
 /// LIMIT: a log line for each request; whoever needs more fixes the first twenty.
@@ -53,7 +67,7 @@ fn create_sandbox(differ: &mut Differ, rules: &Rules, state: &Map<String, Value>
     differ.id("sandbox_id", &request["sandbox_id"]);
     differ.pattern("hostname", &request["hostname"], &rules.data["hostname"]);
     differ.equal("sandbox_pidns", &request["sandbox_pidns"], &rules.data["pidns"]);
-    storages(differ, &rules.data["sandbox_storages"], &request["storages"], &|text| text.to_owned(), &Value::Null);
+    storages(differ, &json!([rules.shm_storage]), &request["storages"], &Value::Null);
     differ.empty_besides("", request, &["sandbox_id", "hostname", "dns", "sandbox_pidns", "storages"]);
 }
 
@@ -66,10 +80,8 @@ fn create_container(differ: &mut Differ, rules: &Rules, state: &Map<String, Valu
     let (type_key, name_key) = ("io.kubernetes.cri.container-type", "io.kubernetes.cri.container-name");
     let cid = request["container_id"].as_str().unwrap_or_default();
     let sandbox = state.get("sandbox").and_then(Value::as_str).unwrap_or_default();
-    let fill = |text: &str| text.replace("$(cid)", cid).replace("$(sandbox)", sandbox);
     match annotations[type_key].as_str() {
         Some("sandbox") => {
-            let record = &rules.data["pause"];
             if state.contains_key("pod") {
                 differ.say("the pause container is already live");
             }
@@ -87,17 +99,17 @@ fn create_container(differ: &mut Differ, rules: &Rules, state: &Map<String, Valu
             if rules.data["hostname_is_fixed"] != json!(true) && short.as_deref() != hostname.as_str() {
                 differ.equal(&path(name), &annotations[name], hostname);
             }
-            sysctls(differ, &record["sysctl"], &rules.sysctls_of_newer_hosts, &request["OCI"]["Linux"]["Sysctl"]);
-            container(differ, rules, state, request, record, &[], &fill);
+            sysctls(differ, &rules.data["sysctl"], &rules.sysctls_of_newer_hosts, &request["OCI"]["Linux"]["Sysctl"]);
+            container(differ, rules, state, request, "sandbox");
         }
         Some("container") => {
             let known = rules.data["containers"].as_object();
             let record = annotations[name_key].as_str().and_then(|name| known.and_then(|known| known.get(name)));
-            let Some(record) = record else {
+            if record.is_none() {
                 let names: Vec<_> = known.into_iter().flatten().map(|(name, _)| format!("{name:?}")).collect();
                 let got = differ::show(&annotations[name_key]);
                 return differ.say(format!("{}: got {got}, policy has {}", path(name_key), names.join(", ")));
-            };
+            }
             let name = annotations[name_key].as_str().unwrap_or_default();
             if state.contains_key(&format!("live:{name}")) {
                 differ.say(format!("container {name} is already live"));
@@ -113,8 +125,7 @@ fn create_container(differ: &mut Differ, rules: &Rules, state: &Map<String, Valu
             }
             differ.equal("OCI.Hostname", &request["OCI"]["Hostname"], &json!(""));
             differ.equal("OCI.Linux.Sysctl", &request["OCI"]["Linux"]["Sysctl"], &json!({}));
-            let shared = rules.data["container_mounts"].as_array().map(Vec::as_slice).unwrap_or_default();
-            container(differ, rules, state, request, record, shared, &fill);
+            container(differ, rules, state, request, "container");
         }
         _ => differ.say(format!(
             "{}: got {}, policy has \"sandbox\", \"container\"",
@@ -124,55 +135,34 @@ fn create_container(differ: &mut Differ, rules: &Rules, state: &Map<String, Valu
     }
 }
 
-fn container(
-    differ: &mut Differ,
-    rules: &Rules,
-    state: &Map<String, Value>,
-    request: &Value,
-    record: &Value,
-    shared_mounts: &[Value],
-    fill: &dyn Fn(&str) -> String,
-) {
+fn container(differ: &mut Differ, rules: &Rules, state: &Map<String, Value>, request: &Value, kind: &str) {
     let oci = &request["OCI"];
+    let expected = &rules.expected;
+    let cid = request["container_id"].as_str().unwrap_or_default();
     differ.id("container_id", &request["container_id"]);
     differ.equal("exec_id", &request["exec_id"], &request["container_id"]);
     differ.equal("sandbox_pidns", &request["sandbox_pidns"], &rules.data["pidns"]);
-    let known = ["container_id", "exec_id", "storages", "OCI", "sandbox_pidns", "stdout_port", "stderr_port"];
+    let mut known = vec!["container_id", "exec_id", "storages", "OCI", "sandbox_pidns", "stdout_port", "stderr_port"];
+    if !expected.record["gpus"].is_null() {
+        devices::reasons(differ, rules, request);
+        known.push("devices");
+    }
     differ.empty_besides("", request, &known);
-    let root = json!({"Path": fill("/run/kata-containers/$(cid)/rootfs"), "Readonly": record["readonly_root"]});
+    let root = format!("/run/kata-containers/{cid}/rootfs");
+    let root = json!({"Path": root, "Readonly": expected.record["readonly_root"]});
     differ.equal("OCI.Root", &oci["Root"], &root);
     differ.pattern("OCI.Version", &oci["Version"], &json!("^1\\.[0-9]+\\.[0-9]+(-rc\\.[0-9]+)?$"));
     let known = ["Version", "Process", "Root", "Hostname", "Mounts", "Annotations", "Linux"];
     differ.empty_besides("OCI", oci, &known);
-    annotations(differ, rules, state, record, &oci["Annotations"], fill);
-    process(differ, state, rules, record, &oci["Process"]);
-    let own = record["mounts"].as_array().into_iter().flatten();
-    let everyone = rules.data["mounts"].as_array().into_iter().flatten();
-    let mounts: Vec<&Value> = everyone.chain(shared_mounts).chain(own).collect();
-    differ::mounts(differ, &mounts, &oci["Mounts"], fill, &rules.cgroup_options_of_newer_hosts);
-    let root = json!({
-        "driver": "image_guest_pull",
-        "source": oci["Annotations"].get(IMAGE_NAME).unwrap_or(&json!("pause")),
-        "fstype": "overlay",
-        "options": [],
-        "mount_point": "/run/kata-containers/$(cid)/rootfs",
-    });
-    let others = record["storages"].as_array().into_iter().flatten().cloned();
-    let wanted = std::iter::once(root).chain(others).collect();
-    storages(differ, &wanted, &request["storages"], fill, &oci["Annotations"]);
-    linux(differ, rules, &oci["Linux"], request["container_id"].as_str().unwrap_or_default());
+    annotations(differ, rules, state, kind, &oci["Annotations"]);
+    process(differ, state, rules, &oci["Process"]);
+    mounts::mounts(differ, &mounts::wanted(&expected.mounts, cid), &oci["Mounts"]);
+    storages(differ, &expected.storages, &request["storages"], &oci["Annotations"]);
+    linux(differ, rules, &oci["Linux"], cid);
 }
 
-fn annotations(
-    differ: &mut Differ,
-    rules: &Rules,
-    state: &Map<String, Value>,
-    record: &Value,
-    given: &Value,
-    fill: &dyn Fn(&str) -> String,
-) {
-    let kind = record["type"].as_str().unwrap_or_default();
-    let mut required = record["annotations"].as_object().cloned().unwrap_or_default();
+fn annotations(differ: &mut Differ, rules: &Rules, state: &Map<String, Value>, kind: &str, given: &Value) {
+    let mut required = rules.data["annotations"].as_object().cloned().unwrap_or_default();
     required.insert("io.katacontainers.pkg.oci.container_type".into(), json!(format!("pod_{kind}")));
     let sandbox = state.get("sandbox").cloned().unwrap_or_default();
     required.insert("io.kubernetes.cri.sandbox-id".into(), sandbox);
@@ -180,44 +170,36 @@ fn annotations(
     for (key, value) in &required {
         differ.equal(&format!("OCI.Annotations.{key}"), &given[key.as_str()], value);
     }
-    if let Some(images) = record["images"].as_array() {
+    // Compared with the state and with the names of containers already.
+    let mut known =
+        vec!["io.kubernetes.cri.container-type", "io.kubernetes.cri.sandbox-name", "io.kubernetes.cri.sandbox-uid"];
+    if let Some(images) = rules.expected.images.as_array() {
         differ.one_of(&format!("OCI.Annotations.{IMAGE_NAME}"), &given[IMAGE_NAME], images);
-        // Known by now, whatever it says.
-        required.insert(IMAGE_NAME.into(), Value::Null);
+        known.extend([IMAGE_NAME, "io.kubernetes.cri.container-name"]);
     }
-    let cid = fill("$(cid)");
     for (key, value) in given.as_object().into_iter().flatten() {
         let path = format!("OCI.Annotations.{key}");
-        let pattern = match key.as_str() {
-            "io.kubernetes.cri.container-type" => continue,
-            // Compared with the state already.
-            "io.kubernetes.cri.sandbox-name" | "io.kubernetes.cri.sandbox-uid" => continue,
-            key if required.contains_key(key) => continue,
-            "io.katacontainers.config.hypervisor.cc_init_data" => "^[A-Za-z0-9+/=]*$".to_owned(),
-            "io.katacontainers.pkg.oci.bundle_path" => format!("^/run/([a-z0-9_.-]+/)*k8s\\.io/{cid}$"),
-            "io.kubernetes.cri.podsandbox.image-name" => "^[A-Za-z0-9_.:/@-]*$".to_owned(),
-            "io.kubernetes.cri.sandbox-cpu-period"
-            | "io.kubernetes.cri.sandbox-cpu-shares"
-            | "io.kubernetes.cri.sandbox-memory" => "^[0-9]+$".to_owned(),
-            "io.kubernetes.cri.sandbox-cpu-quota" => "^-?[0-9]+$".to_owned(),
-            "io.kubernetes.cri.sandbox-log-directory" => "^/var/log/pods/[A-Za-z0-9_.-]+$".to_owned(),
-            "nerdctl/network-namespace" => "^(/var)?/run/netns/[A-Za-z0-9-]+$".to_owned(),
-            _ => {
-                differ.unexpected(&path, value);
-                continue;
-            }
-        };
-        differ.pattern(&path, value, &json!(pattern));
+        if required.contains_key(key) || known.contains(&key.as_str()) {
+            continue;
+        }
+        if devices::is_annotation(&rules.expected.record, key) {
+            continue;
+        }
+        match &rules.annotation_patterns[key] {
+            Value::Null => differ.unexpected(&path, value),
+            pattern => differ.pattern(&path, value, pattern),
+        }
     }
 }
 
 /// The annotation that names a container's image.
 const IMAGE_NAME: &str = "io.kubernetes.cri.image-name";
 
-fn process(differ: &mut Differ, state: &Map<String, Value>, rules: &Rules, record: &Value, given: &Value) {
+fn process(differ: &mut Differ, state: &Map<String, Value>, rules: &Rules, given: &Value) {
     if !given.is_object() {
         return differ.say("OCI.Process: missing");
     }
+    let record = &rules.expected.record;
     let fields = [("Terminal", "terminal"), ("Cwd", "cwd"), ("NoNewPrivileges", "no_new_privileges")];
     for (field, name) in fields {
         differ.equal(&format!("OCI.Process.{field}"), &given[field], &record[name]);
@@ -227,7 +209,7 @@ fn process(differ: &mut Differ, state: &Map<String, Value>, rules: &Rules, recor
     let sets = ["Bounding", "Effective", "Permitted"];
     for set in sets {
         let path = format!("OCI.Process.Capabilities.{set}");
-        differ.same(&path, &given["Capabilities"][set], &record["capabilities"]);
+        differ.same(&path, &given["Capabilities"][set], &rules.expected.capabilities);
     }
     differ.empty_besides("OCI.Process.Capabilities", &given["Capabilities"], &sets);
     differ.pattern(
@@ -266,11 +248,11 @@ fn with_values(pattern: &str, state: &Map<String, Value>, rules: &Rules) -> Stri
         .replace("$(ip)", ip)
 }
 
+/// `wanted` is user, group, and all groups.
 fn user(differ: &mut Differ, at: &str, wanted: &Value, given: &Value) {
-    for field in ["UID", "GID"] {
-        differ.equal(&format!("{at}.{field}"), &given[field], &wanted[field]);
-    }
-    differ.same(&format!("{at}.AdditionalGids"), &given["AdditionalGids"], &wanted["AdditionalGids"]);
+    differ.equal(&format!("{at}.UID"), &given["UID"], &wanted[0]);
+    differ.equal(&format!("{at}.GID"), &given["GID"], &wanted[1]);
+    differ.same(&format!("{at}.AdditionalGids"), &given["AdditionalGids"], &wanted[2]);
     differ.empty_besides(at, given, &["UID", "GID", "AdditionalGids"]);
 }
 
@@ -333,9 +315,20 @@ fn environment(
     }
 }
 
-fn storages(differ: &mut Differ, wanted: &Value, given: &Value, fill: &dyn Fn(&str) -> String, annotations: &Value) {
+/// The storages of the rules, root file system first, as the agent gets them.
+fn wanted_storages(rows: &Value) -> Vec<Value> {
+    let fields = ["driver", "source", "fstype", "options", "mount_point"];
+    let storage = |row: &Value| -> Value {
+        fields.iter().enumerate().map(|(index, field)| ((*field).to_owned(), row[index].clone())).collect()
+    };
+    let mut storages: Vec<Value> = rows.as_array().into_iter().flatten().map(storage).collect();
+    storages.sort_by_key(|storage| storage["driver"] != "image_guest_pull");
+    storages
+}
+
+fn storages(differ: &mut Differ, wanted: &Value, given: &Value, annotations: &Value) {
     let Some(given) = given.as_array() else { return differ.say("storages: missing") };
-    let wanted: Vec<_> = wanted.as_array().into_iter().flatten().collect();
+    let wanted = wanted_storages(wanted);
     let mut taken = vec![false; wanted.len()];
     for (index, storage) in given.iter().enumerate() {
         let path = format!("storages[{index}]");
@@ -343,31 +336,29 @@ fn storages(differ: &mut Differ, wanted: &Value, given: &Value, fill: &dyn Fn(&s
             differ.say(format!("{path}: {layer}, which no policy allows yet: the guest pulls images itself"));
             continue;
         }
-        let point = storage["mount_point"].as_str().unwrap_or_default();
-        let at = |wanted: &&Value| wanted["mount_point"].as_str().map(fill).as_deref() == Some(point);
+        let point = &storage["mount_point"];
         // A storage at another place is compared with the one that would have stood there.
-        let found = wanted.iter().position(at).or_else(|| (index < wanted.len()).then_some(index));
-        let Some((policy, taken)) = found.and_then(|found| Some((*wanted.get(found)?, taken.get_mut(found)?))) else {
+        let found = wanted.iter().position(|wanted| wanted["mount_point"] == *point);
+        let found = found.or_else(|| (index < wanted.len()).then_some(index));
+        let Some((policy, taken)) = found.and_then(|found| Some((wanted.get(found)?, taken.get_mut(found)?))) else {
             differ.unexpected(&path, storage);
             continue;
         };
         if *taken {
-            differ.say(format!("{path}.mount_point: {point:?} is there twice"));
+            differ.say(format!("{path}.mount_point: {point} is there twice"));
             continue;
         }
         *taken = true;
-        for field in ["driver", "source", "fstype", "options"] {
+        for field in ["driver", "source", "fstype", "options", "mount_point"] {
             differ.equal(&format!("{path}.{field}"), &storage[field], &policy[field]);
         }
-        let filled = json!(fill(policy["mount_point"].as_str().unwrap_or_default()));
-        differ.equal(&format!("{path}.mount_point"), &storage["mount_point"], &filled);
         let known = ["driver", "driver_options", "source", "fstype", "options", "mount_point"];
         differ.empty_besides(&path, storage, &known);
         driver_options(differ, &format!("{path}.driver_options"), storage, annotations);
     }
     for (storage, taken) in wanted.iter().zip(taken) {
         if !taken {
-            differ.say(format!("storages: {} missing", fill(storage["mount_point"].as_str().unwrap_or_default())));
+            differ.say(format!("storages: {} missing", storage["mount_point"].as_str().unwrap_or_default()));
         }
     }
 }

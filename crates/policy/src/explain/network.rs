@@ -2,35 +2,14 @@
 
 use serde_json::{Value, json};
 
-use super::differ::{Differ, matches, show};
-use super::other::or;
-
-const INTERFACE_FIELDS: [&str; 10] =
-    ["name", "device", "hwAddr", "raw_flags", "IPAddresses", "mtu", "devicePath", "pciPath", "type", "type_"];
-const ADDRESS_FIELDS: [&str; 3] = ["address", "family", "mask"];
-const ROUTE_FIELDS: [&str; 8] = ["device", "dest", "source", "gateway", "scope", "family", "flags", "mtu"];
+use super::differ::{Differ, is_empty, matches, show};
 
 pub(super) fn interface(differ: &mut Differ, network: &Value, request: &Value) {
-    let interface = &request["interface"];
     differ.empty_besides("", request, &["interface"]);
-    differ.empty_besides("interface", interface, &INTERFACE_FIELDS);
-    for field in ["name", "device"] {
-        differ.pattern(&format!("interface.{field}"), &interface[field], &network["device"]);
-    }
-    hardware_address(differ, network, "interface.hwAddr", &interface["hwAddr"]);
-    choice(differ, "interface.raw_flags", or(&interface["raw_flags"], &json!(0)), &network["raw_flags"]);
-    mtu(differ, network, "interface.mtu", &interface["mtu"]);
-    for (field, pattern) in [("devicePath", "bus_path"), ("pciPath", "bus_path"), ("type", "type"), ("type_", "type")] {
-        if let Some(value) = interface.get(field) {
-            differ.pattern(&format!("interface.{field}"), value, &network[pattern]);
-        }
-    }
-    list(differ, "interface.IPAddresses", &interface["IPAddresses"], |differ, path, item| {
-        differ.empty_besides(path, item, &ADDRESS_FIELDS);
-        let at = format!("{path}.address");
-        address(differ, network, &at, &item["address"], "address");
-        family(differ, &format!("{path}.family"), &item["family"], &[&item["address"]]);
-        differ.pattern(&format!("{path}.mask"), &item["mask"], &network["prefix"]);
+    shape(differ, &network["interface"], "interface", &request["interface"], "IPAddresses");
+    list(differ, "interface.IPAddresses", &request["interface"]["IPAddresses"], |differ, path, address| {
+        shape(differ, &network["address"], path, address, "");
+        leads_out(differ, network, path, address);
     });
 }
 
@@ -38,39 +17,19 @@ pub(super) fn routes(differ: &mut Differ, network: &Value, request: &Value) {
     differ.empty_besides("", request, &["routes"]);
     differ.empty_besides("routes", &request["routes"], &["Routes"]);
     list(differ, "routes.Routes", &request["routes"]["Routes"], |differ, path, route| {
-        differ.empty_besides(path, route, &ROUTE_FIELDS);
-        differ.pattern(&format!("{path}.device"), &route["device"], &network["device"]);
-        address(differ, network, &format!("{path}.dest"), &route["dest"], "destination");
-        for field in ["gateway", "source"] {
-            if let Some(value) = route.get(field).filter(|value| **value != json!("")) {
-                address(differ, network, &format!("{path}.{field}"), value, "address");
-            }
-        }
-        let addresses = [&route["dest"], &route["gateway"], &route["source"]];
-        family(differ, &format!("{path}.family"), &route["family"], &addresses);
-        choice(differ, &format!("{path}.scope"), &route["scope"], &network["scope"]);
-        choice(differ, &format!("{path}.flags"), or(&route["flags"], &json!(0)), &network["route_flags"]);
-        if *or(&route["mtu"], &json!(0)) != json!(0) {
-            mtu(differ, network, &format!("{path}.mtu"), &route["mtu"]);
-        }
+        shape(differ, &network["route"], path, route, "");
+        leads_out(differ, network, path, route);
     });
 }
 
 pub(super) fn neighbors(differ: &mut Differ, network: &Value, request: &Value) {
-    let neighbors = &request["neighbors"]["ARPNeighbors"];
     differ.empty_besides("", request, &["neighbors"]);
     differ.empty_besides("neighbors", &request["neighbors"], &["ARPNeighbors"]);
-    list(differ, "neighbors.ARPNeighbors", neighbors, |differ, path, item| {
-        let at = format!("{path}.toIPAddress");
-        let to = &item["toIPAddress"];
-        differ.empty_besides(path, item, &["device", "toIPAddress", "lladdr", "state", "flags"]);
-        differ.pattern(&format!("{path}.device"), &item["device"], &network["device"]);
-        differ.empty_besides(&at, to, &["address", "family"]);
-        address(differ, network, &format!("{at}.address"), &to["address"], "address");
-        family(differ, &format!("{at}.family"), &to["family"], &[&to["address"]]);
-        hardware_address(differ, network, &format!("{path}.lladdr"), &item["lladdr"]);
-        choice(differ, &format!("{path}.state"), &item["state"], &network["state"]);
-        choice(differ, &format!("{path}.flags"), or(&item["flags"], &json!(0)), &network["neighbor_flags"]);
+    list(differ, "neighbors.ARPNeighbors", &request["neighbors"]["ARPNeighbors"], |differ, path, neighbor| {
+        shape(differ, &network["neighbor"], path, neighbor, "toIPAddress");
+        let path = format!("{path}.toIPAddress");
+        shape(differ, &network["neighbor_address"], &path, &neighbor["toIPAddress"], "");
+        leads_out(differ, network, &path, &neighbor["toIPAddress"]);
     });
 }
 
@@ -85,41 +44,45 @@ fn list(differ: &mut Differ, path: &str, items: &Value, check: impl Fn(&mut Diff
     }
 }
 
-fn choice(differ: &mut Differ, path: &str, got: &Value, allowed: &Value) {
-    differ.one_of(path, got, allowed.as_array().map(Vec::as_slice).unwrap_or_default());
-}
-
-fn hardware_address(differ: &mut Differ, network: &Value, path: &str, got: &Value) {
-    if *got == json!("00:00:00:00:00:00") {
-        return differ.say(format!("{path}: all zero"));
+/// Fields that must be there, and fields that may be. `elsewhere` is looked at by the caller.
+fn shape(differ: &mut Differ, shape: &Value, path: &str, given: &Value, elsewhere: &str) {
+    let Some(fields) = given.as_object() else { return differ.say(format!("{path}: missing")) };
+    for (field, wanted) in shape[0].as_object().into_iter().flatten() {
+        one(differ, &format!("{path}.{field}"), wanted, &given[field.as_str()]);
     }
-    differ.pattern(path, got, &network["hardware_address"]);
-}
-
-fn address(differ: &mut Differ, network: &Value, path: &str, got: &Value, pattern: &str) {
-    let Some(text) = got.as_str() else { return differ.say(format!("{path}: missing")) };
-    if network["loopback"].as_str().is_some_and(|loopback| matches(loopback, text)) {
-        differ.say(format!("{path}: got {}, which is a loopback address", show(got)));
-    } else {
-        differ.pattern(path, got, &network[pattern]);
-    }
-}
-
-fn family(differ: &mut Differ, path: &str, got: &Value, addresses: &[&Value]) {
-    if ![json!(0), json!(1)].contains(got) {
-        return differ.one_of(path, got, &[json!(0), json!(1)]);
-    }
-    for address in addresses.iter().filter_map(|address| address.as_str()).filter(|address| !address.is_empty()) {
-        if (*got == json!(1)) != address.contains(':') {
-            differ.say(format!("{path}: got {got}, which is not the family of {address:?}"));
+    let others = fields.iter().filter(|(field, _)| *field != elsewhere && shape[0].get(field.as_str()).is_none());
+    for (field, value) in others.filter(|(_, value)| !is_empty(value)) {
+        match &shape[1][field.as_str()] {
+            Value::Null => differ.unexpected(&format!("{path}.{field}"), value),
+            wanted => one(differ, &format!("{path}.{field}"), wanted, value),
         }
     }
 }
 
-fn mtu(differ: &mut Differ, network: &Value, path: &str, got: &Value) {
-    let (least, most) = (network["mtu"][0].as_u64(), network["mtu"][1].as_u64());
-    let (least, most) = (least.unwrap_or_default(), most.unwrap_or_default());
-    if !got.as_u64().is_some_and(|mtu| (least..=most).contains(&mtu)) {
-        differ.say(format!("{path}: got {}, policy has {least} to {most}", show(got)));
+/// A pattern, a list of values, or the least and the most.
+fn one(differ: &mut Differ, path: &str, wanted: &Value, got: &Value) {
+    match wanted {
+        Value::String(_) if *got == json!("00:00:00:00:00:00") => differ.say(format!("{path}: all zero")),
+        Value::String(_) => differ.pattern(path, got, wanted),
+        Value::Array(values) => differ.one_of(path, got, values),
+        _ => {
+            let (least, most) = (wanted["least"].as_u64(), wanted["most"].as_u64());
+            let (least, most) = (least.unwrap_or_default(), most.unwrap_or_default());
+            if !got.as_u64().is_some_and(|got| (least..=most).contains(&got)) {
+                differ.say(format!("{path}: got {}, policy has {least} to {most}", show(got)));
+            }
+        }
+    }
+}
+
+fn leads_out(differ: &mut Differ, network: &Value, path: &str, given: &Value) {
+    let family = &given["family"];
+    for field in ["address", "dest", "gateway", "source"] {
+        let Some(address) = given[field].as_str().filter(|address| !address.is_empty()) else { continue };
+        if network["loopback"].as_str().is_some_and(|loopback| matches(loopback, address)) {
+            differ.say(format!("{path}.{field}: got {address:?}, which is a loopback address"));
+        } else if [json!(0), json!(1)].contains(family) && (*family == json!(1)) != address.contains(':') {
+            differ.say(format!("{path}.family: got {family}, which is not the family of {address:?}"));
+        }
     }
 }

@@ -23,6 +23,15 @@ impl std::fmt::Display for Place {
     }
 }
 
+/// What is wrong with a pod, before it is known where it stands.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) struct Fault {
+    /// From the pod: `spec.containers.app.resources`.
+    pub(super) path: String,
+    pub(super) reason: String,
+    pub(super) hint: Option<String>,
+}
+
 /// Why nothing was generated. Nothing was written, either.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -163,6 +172,8 @@ pub enum GenerateError {
         place: Place,
         /// Why.
         reason: String,
+        /// What to do about it.
+        hint: Option<String>,
     },
     /// A namespace that cannot be one.
     #[error("`{name}` is no name of a namespace")]
@@ -170,11 +181,15 @@ pub enum GenerateError {
         /// The name.
         name: String,
     },
-    /// A platform that is not known.
-    #[error("reference values for `{name}` are not known")]
+    /// A platform that nothing can be generated for.
+    #[error("platform `{name}`: {reason}")]
     Platform {
         /// The name.
         name: String,
+        /// Why.
+        reason: String,
+        /// What to do about it.
+        hint: Option<String>,
     },
     /// Reference values that the caller must give are missing.
     #[error("reference values for `{name}` are missing")]
@@ -214,7 +229,7 @@ impl GenerateError {
             Self::NoWorkload => {
                 Some("set `spec.template.spec.runtimeClassName: casemate` on what is to be confidential".into())
             }
-            Self::Platform { .. } => Some("`--reference-values local` is the one platform so far".into()),
+            Self::Platform { hint, .. } | Self::Settings { hint, .. } => hint.clone(),
             Self::Quorum { field, .. } => Some(format!(
                 "edit `{field}` in manifest.json if they are to change, or remove the file to begin a new deployment"
             )),

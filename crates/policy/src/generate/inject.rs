@@ -46,7 +46,7 @@ fn array<'a>(value: &'a mut Value, key: &str) -> Option<&'a mut Vec<Value>> {
     value.get_mut(key).and_then(Value::as_array_mut)
 }
 
-fn remove_if_empty(value: &mut Value, key: &str) {
+pub(super) fn remove_if_empty(value: &mut Value, key: &str) {
     let empty = match value.get(key) {
         Some(Value::Array(items)) => items.is_empty(),
         Some(Value::Object(fields)) => fields.is_empty(),

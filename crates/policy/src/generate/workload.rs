@@ -10,11 +10,12 @@ use protocol::initdata::{ANNOTATION, Settings};
 use protocol::{Initdata, Role};
 use serde_json::{Value, json};
 
-use super::error::GenerateError;
+use super::error::{Fault, GenerateError};
 use super::ingress::{self, Ports};
 use super::inject::{self, FILES_PREFIX, INITIALIZER, Injection, MESH};
 use super::input::{Inputs, Object};
-use super::{Frame, Images, WorkloadReport, coordinator, files, manifest};
+use super::memory::{self, Resources};
+use super::{Frame, Images, WorkloadReport, contrast, coordinator, device, files, manifest, platform};
 use crate::images::ImageConfig;
 use crate::policy_data::{Openings, PolicyContainer, PolicyInputs, policy};
 use crate::request::{PodInstance, RequestError};
@@ -56,22 +57,19 @@ impl Context<'_> {
         }
     }
 
-    /// Paths of a [`RequestError`] begin at `containers`, wherever the container is.
-    fn request(&self, source: RequestError) -> GenerateError {
-        let path = match &source {
+    /// Paths of a [`RequestError`] begin at `containers`, wherever the container is: users are told the whole.
+    fn request(&self, mut source: RequestError) -> GenerateError {
+        let path = match &mut source {
             RequestError::Unsupported { path, .. }
             | RequestError::Missing { path, .. }
             | RequestError::Invalid { path, .. }
             | RequestError::Refused { path, .. }
-            | RequestError::UserName { path, .. } => path.clone(),
+            | RequestError::UserName { path, .. } => path,
         };
-        let pod = self.pod();
-        let inner = path.strip_prefix("containers.").unwrap_or_default();
-        let name = inner.split(['.', '[']).next().unwrap_or_default();
-        let of_init = pod["spec"]["initContainers"].as_array().into_iter().flatten();
-        let is_init = of_init.into_iter().any(|container| container["name"].as_str() == Some(name));
-        let path = if is_init && !inner.is_empty() { format!("initContainers.{inner}") } else { path };
-        let place = self.inputs.place(self.object, &format!("{}/spec/{path}", self.prefix));
+        let (found, full) = whole_path(self.pod(), path);
+        let template = self.prefix.replace('/', ".");
+        *path = if template.is_empty() { full } else { format!("{template}.{full}") };
+        let place = self.inputs.place(self.object, &format!("{}/{found}", self.prefix));
         GenerateError::Request { place, resource: self.object.title(), source: Box::new(source) }
     }
 
@@ -87,6 +85,7 @@ pub(super) async fn make(
     role: Role,
     frame: &Frame,
     services: &BTreeMap<&str, &Value>,
+    openings: Openings,
     images: &mut Images<'_>,
 ) -> Result<Made, GenerateError> {
     let prefix = object.template.unwrap_or_default().trim_start_matches('/').to_owned();
@@ -99,12 +98,23 @@ pub(super) async fn make(
         let hint = "names that begin with `casemate` are for what `generate` adds; choose another".to_owned();
         return Err(context.refuse("spec", format!("the name `{name}` is reserved"), Some(hint)));
     }
+    platform::restore_class(&mut pod);
+    memory::strip(&mut pod);
     if role == Role::Workload {
         inject::strip(&mut pod);
     } else if let Some(annotations) = pod["metadata"].get_mut("annotations").and_then(Value::as_object_mut) {
         annotations.shift_remove(ANNOTATION);
     }
+    let fault = |fault: Fault| context.refuse(&fault.path, fault.reason, fault.hint);
+    let contrast = contrast::take(&mut pod).map_err(fault)?;
+    notices.extend(contrast.notices);
     check_fields(&context, &pod)?;
+    let wish = device::wishes(&pod).map_err(fault)?;
+    let class = string(&pod["spec"]["runtimeClassName"]);
+    let assigned = platform::assign(&frame.platforms, &class, &wish).map_err(fault)?;
+    if let Some(class) = assigned.class {
+        notices.extend(platform::set_class(&mut pod, class));
+    }
     let claims = claim_templates(&context, &pod)?;
     check_naming(&context, &pod)?;
     let secrets = wanted_secrets(&context, &pod)?;
@@ -112,7 +122,16 @@ pub(super) async fn make(
 
     let mut configs = pin(&context, &mut pod, role, frame, images).await?;
     let annotations = &pod["metadata"]["annotations"];
-    let skip = frame.skip_initializer || annotations[SKIP_ANNOTATION] == json!("true");
+    let skip = frame.skip_initializer
+        || contrast.skip_initializer
+        || assigned.enclave
+        || annotations[SKIP_ANNOTATION] == json!("true");
+    if assigned.enclave {
+        notices.push(
+            "an enclave is the TEE, and nobody enforces a policy around it: start it with its identity as CONFIGID"
+                .into(),
+        );
+    }
     let inject = role == Role::Workload && !skip;
     let mut ports = Ports::default();
     if role == Role::Workload {
@@ -147,6 +166,10 @@ pub(super) async fn make(
         );
     }
     notices.append(&mut ports.notices);
+    let resources = resources(inputs, &pod, frame, contrast.image_limit, images).map_err(fault)?;
+    memory::settle(&mut pod, &resources).map_err(fault)?;
+    notices.extend(resources.notice());
+    opened(&openings, &mut notices);
     // What the pods of a StatefulSet will have beside what stands in the template.
     let mut bound = pod.clone();
     for claim in claims {
@@ -183,7 +206,8 @@ pub(super) async fn make(
     if role == Role::Workload {
         powers(&context, &bound, &configs, &config, &mut notices)?;
     }
-    let rego = policy_of(object, &bound, &configs, services, &config).map_err(|error| context.request(error))?;
+    let rego =
+        policy_of(object, &bound, &configs, services, &config, openings).map_err(|error| context.request(error))?;
     let initdata_error = |source| GenerateError::Initdata { resource: object.title(), source };
     let initdata = Initdata::build(&rego, &settings).map_err(initdata_error)?;
     let annotation = initdata.to_annotation();
@@ -201,6 +225,9 @@ pub(super) async fn make(
         identity: initdata.identity(),
         images,
         secrets: secrets.iter().cloned().collect(),
+        platforms: assigned.platforms.iter().cloned().collect(),
+        gpus: wish.gpus,
+        resources,
         notices,
     };
     let without_certificate = settings.ingress.iter().find(|ingress| !ingress.client_certificate);
@@ -220,8 +247,77 @@ pub(super) async fn make(
         let place = inputs.place(object, "metadata");
         return Err(GenerateError::Resource { place, resource: object.title(), reason, hint: Some(hint) });
     }
-    let entry = manifest::Entry { identity: initdata.identity(), names, role, secrets };
+    let platforms = assigned.platforms;
+    let entry = manifest::Entry { identity: initdata.identity(), names, role, secrets, platforms };
     Ok(Made { pod, report, entry })
+}
+
+/// Whether a pod asks by itself for images in its guest's memory.
+pub(super) fn weighs_images(pod: &Value) -> bool {
+    contrast::take(&mut pod.clone()).is_ok_and(|taken| taken.image_limit.is_some())
+}
+
+/// What the guest of a pod needs, its images included where they are kept in memory.
+fn resources(
+    inputs: &Inputs,
+    pod: &Value,
+    frame: &Frame,
+    limit: Option<u64>,
+    images: &Images<'_>,
+) -> Result<Resources, Fault> {
+    let class = pod["spec"]["runtimeClassName"].as_str().unwrap_or_default();
+    let mut classes = inputs.objects.iter().filter(|object| object.kind == "RuntimeClass" && object.name == class);
+    let overhead = classes.find_map(|object| memory::of_class(inputs.value(object)));
+    let mut weight = None;
+    if frame.image_memory || limit.is_some() {
+        let path = || "spec.containers".to_owned();
+        let all = containers(pod).into_iter().filter_map(|container| container["image"].as_str());
+        let bytes = images.unpacked(all);
+        let Some(bytes) = bytes else {
+            let reason = "the unpacked size of an image is not known, and images are kept in memory".into();
+            return Err(Fault { path: path(), reason, hint: Some("leave `--image-memory` out".into()) });
+        };
+        if let Some(limit) = limit.filter(|limit| bytes > *limit) {
+            let reason = format!("the images need {bytes} bytes, and their store has {limit}");
+            return Err(Fault {
+                path: path(),
+                reason,
+                hint: Some("make the store larger, or the images smaller".into()),
+            });
+        }
+        weight = Some(bytes);
+    }
+    memory::sum(pod, overhead, weight)
+}
+
+/// Says what the settings open, but for logs, which all pods share.
+fn opened(openings: &Openings, notices: &mut Vec<String>) {
+    for (container, commands) in &openings.exec {
+        let commands: Vec<String> = commands.iter().map(|command| format!("`{}`", command.join(" "))).collect();
+        notices.push(format!("the host may run {} in container `{container}`", commands.join(", ")));
+    }
+    for volume in &openings.copied_claims {
+        notices.push(format!("volume `{volume}`: the host may copy anything into it"));
+    }
+}
+
+/// A path of a [`RequestError`] from the pod on: as places are found by it, and as people read it, with number and name
+/// of the container (`spec.containers[1](app).env[0].value`).
+fn whole_path(pod: &Value, path: &str) -> (String, String) {
+    let Some(rest) = path.strip_prefix("containers.") else {
+        let of_pod = ["spec.", "metadata."].iter().any(|part| path.starts_with(part));
+        let whole = if of_pod { path.to_owned() } else { format!("spec.{path}") };
+        return (whole.clone(), whole);
+    };
+    let name = rest.split(['.', '[']).next().unwrap_or_default();
+    let inner = rest.get(name.len()..).unwrap_or_default();
+    for list in ["initContainers", "containers"] {
+        let mut all = pod["spec"][list].as_array().into_iter().flatten();
+        if let Some(index) = all.position(|container| container["name"].as_str() == Some(name)) {
+            return (format!("spec/{list}.{name}{inner}"), format!("spec.{list}[{index}]({name}){inner}"));
+        }
+    }
+    (format!("spec/{path}"), format!("spec.{path}"))
 }
 
 fn string(value: &Value) -> String {
@@ -239,6 +335,7 @@ fn policy_of(
     configs: &BTreeMap<String, ImageConfig>,
     services: &BTreeMap<&str, &Value>,
     config: &PodInstance,
+    openings: Openings,
 ) -> Result<String, RequestError> {
     let none = ImageConfig::default();
     let containers = containers(pod)
@@ -260,7 +357,7 @@ fn policy_of(
         containers,
         services: services.keys().map(|name| (*name).to_owned()).collect(),
         config,
-        openings: Openings::local(),
+        openings,
     })
 }
 

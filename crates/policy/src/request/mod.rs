@@ -8,6 +8,7 @@
 //! `pod` is a Pod object or a pod template: an object with `metadata` and `spec`.
 
 mod commands;
+mod devices;
 mod environment;
 mod mounts;
 mod names;
@@ -23,13 +24,14 @@ use crate::images::ImageConfig;
 
 pub(crate) use commands::commands;
 pub use commands::{exec_request, hook_command, probe_command};
+pub use devices::{MAX_GPUS, gpus_of};
 pub use environment::SERVICE_LINKS_DEFAULT;
 pub use mounts::COPIED_PREFIX;
 pub(crate) use mounts::{SERVICE_ACCOUNT, clean};
 pub use names::pod_name;
 pub(crate) use names::{GENERATED_JOB, GENERATED_POD, MAX_CRON_JOB, MAX_HOSTNAME, pod_pattern};
 pub(crate) use process::argv;
-use quantity::Quantity;
+pub(crate) use quantity::Quantity;
 pub use volumes::{FileVolume, VolumeKind, mount_volume, mounted_file, volume_kind};
 
 /// Opens and closes a mark of [`PodInstance::symbolic`]. Neither YAML nor images nor ConfigMaps may hold this character

@@ -191,7 +191,7 @@ pub(super) fn sub_path<'a>(mount: &'a Value, kind: VolumeKind, path: &str) -> Re
     // Agents write into a file of this ending and then rename it, so that what was mounted never changes. A file that
     // has the ending itself would be written in place.
     let destination = mount["mountPath"].as_str().unwrap_or_default();
-    if clean(destination).ends_with(".tmp") {
+    if clean(destination).strip_suffix(".tmp").is_some() {
         return refuse("mountPath", "a single file must not end in `.tmp`", "mount it under another name");
     }
     if destination.contains(':') {

@@ -192,14 +192,44 @@ fn leaf(lines: &Lines<'_>, span: Span, kind: Kind) -> Node {
     Node { kind, start, end: start + held.trim_end().len(), line: span.start.line(), column: span.start.col() }
 }
 
+/// A block scalar. The parser says where its content stands; it begins with the indicator, `|` or `>`, of the last line
+/// above that is not blank.
+fn block_scalar(lines: &Lines<'_>, span: Span) -> Node {
+    let mut node = leaf(lines, span, Kind::Opaque);
+    let above = lines.text.get(..node.start).unwrap_or_default().trim_end();
+    let line_start = above.rfind('\n').map_or(0, |newline| newline + 1);
+    let header = above.get(line_start..).unwrap_or_default();
+    // An indicator has nothing behind it but signs, a digit and a comment, which may hold another.
+    let is_indicator = |at: &usize| {
+        let rest = header.get(at + 1..).unwrap_or_default();
+        let rest = rest.trim_start_matches(|c: char| c.is_ascii_digit() || ['+', '-'].contains(&c));
+        rest.trim_start().is_empty() || (rest.starts_with([' ', '\t']) && rest.trim_start().starts_with('#'))
+    };
+    let Some(at) = header.match_indices(['|', '>']).map(|(at, _)| at).find(is_indicator) else { return node };
+    let signs = header.get(at + 1..).unwrap_or_default();
+    let keeps = signs.chars().take_while(|c| c.is_ascii_digit() || ['+', '-'].contains(c)).any(|c| c == '+');
+    if keeps {
+        // The blank lines at its end belong to it, but for the newline of the last one, as everywhere. The parser's end
+        // is behind the margin of the next line.
+        let held = lines.text.get(..offset(lines.text, &span.end)).unwrap_or_default().trim_end_matches(' ');
+        node.end = node.end.max(held.strip_suffix('\n').unwrap_or(held).len());
+    }
+    node.start = line_start + at;
+    node.end = node.end.max(line_start + header.len());
+    (node.line, node.column) = (lines.line(node.start).0, at);
+    node
+}
+
 type Events<'a> = std::iter::Peekable<std::vec::IntoIter<(Event<'a>, Span)>>;
 
 /// Builds the node that begins with `event`. The parser has its own limit on depth, far below our stack.
 fn node(lines: &Lines<'_>, event: Event<'_>, span: Span, events: &mut Events<'_>) -> Option<Node> {
     match event {
         Event::Scalar(_, style, anchor, tag) => {
-            let block = matches!(style, ScalarStyle::Literal | ScalarStyle::Folded);
-            let kind = if anchor == 0 && tag.is_none() && !block { Kind::Scalar } else { Kind::Opaque };
+            if matches!(style, ScalarStyle::Literal | ScalarStyle::Folded) {
+                return Some(block_scalar(lines, span));
+            }
+            let kind = if anchor == 0 && tag.is_none() { Kind::Scalar } else { Kind::Opaque };
             Some(leaf(lines, span, kind))
         }
         Event::Alias(_) => Some(leaf(lines, span, Kind::Opaque)),

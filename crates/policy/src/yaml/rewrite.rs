@@ -17,10 +17,11 @@ pub(crate) fn rewrite(text: &str, documents: &[Document], trees: &[Value]) -> Re
     if documents.iter().zip(trees).all(|(document, tree)| document.tree == *tree) && documents.len() == trees.len() {
         return Rewritten { text, in_place: true };
     }
+    let line_end = if text.contains("\r\n") { "\r\n" } else { "\n" };
     if !text.ends_with('\n') {
-        text.push('\n');
+        text.push_str(line_end);
     }
-    let mut edits = Edits { text: &text, list: Vec::new() };
+    let mut edits = Edits { text: &text, line_end, list: Vec::new() };
     let possible =
         documents.iter().zip(trees).all(|(document, tree)| edits.change(&document.node, &document.tree, tree));
     if possible && let Some(spliced) = edits.apply() {
@@ -42,6 +43,7 @@ struct Edit {
 
 struct Edits<'a> {
     text: &'a str,
+    line_end: &'static str,
     list: Vec<Edit>,
 }
 
@@ -63,8 +65,20 @@ impl Edits<'_> {
                 self.replace(node.start, node.end, emit::inline(new));
                 true
             }
-            (Kind::Mapping { flow: true, .. } | Kind::Sequence { flow: true, .. }, _, new) => {
-                self.replace(node.start, node.end, new.to_string());
+            (Kind::Mapping { flow: true, .. } | Kind::Sequence { flow: true, .. }, old, new) => {
+                let in_place = match (&node.kind, old, new) {
+                    (Kind::Mapping { entries, .. }, Value::Object(old), Value::Object(new)) => {
+                        self.change_flow_mapping(entries, old, new)
+                    }
+                    (Kind::Sequence { items, .. }, Value::Array(old), Value::Array(new)) => {
+                        self.change_flow_sequence(items, old, new)
+                    }
+                    _ => false,
+                };
+                if !in_place {
+                    self.list.truncate(planned);
+                    self.replace(node.start, node.end, new.to_string());
+                }
                 true
             }
             _ => false,
@@ -145,7 +159,53 @@ impl Edits<'_> {
         true
     }
 
+    /// `{a: 1, b: 2}` with other values and more members; fewer are for the caller.
+    fn change_flow_mapping(
+        &mut self,
+        entries: &[Entry],
+        old: &serde_json::Map<String, Value>,
+        new: &serde_json::Map<String, Value>,
+    ) -> bool {
+        let Some(last) = entries.last().filter(|last| last.value.end > last.key_end) else { return false };
+        for entry in entries {
+            let Some((before, after)) = old.get(&entry.key).zip(new.get(&entry.key)) else { return false };
+            if !self.change(&entry.value, before, after) {
+                return false;
+            }
+        }
+        for (key, value) in new.iter().filter(|(key, _)| !old.contains_key(*key)) {
+            let text = format!(", {}: {value}", emit::inline(&Value::String(key.clone())));
+            self.replace(last.value.end, last.value.end, text);
+        }
+        true
+    }
+
+    /// `[a, b]` with other elements and more of them; fewer are for the caller.
+    fn change_flow_sequence(&mut self, items: &[Node], old: &[Value], new: &[Value]) -> bool {
+        let pairs = align(old, new);
+        if items.is_empty() || items.len() != old.len() || pairs.len() != old.len() {
+            return false;
+        }
+        let mut next_new = 0;
+        for (item, (old_index, new_index)) in items.iter().zip(pairs) {
+            for value in new.iter().take(new_index).skip(next_new) {
+                self.replace(item.start, item.start, format!("{value}, "));
+            }
+            let Some((before, after)) = old.get(old_index).zip(new.get(new_index)) else { return false };
+            if item.end <= item.start || !self.change(item, before, after) {
+                return false;
+            }
+            next_new = new_index + 1;
+        }
+        let end = items.last().map_or(0, |item| item.end);
+        for value in new.iter().skip(next_new) {
+            self.replace(end, end, format!(", {value}"));
+        }
+        true
+    }
+
     fn replace(&mut self, start: usize, end: usize, text: String) {
+        let text = if self.line_end == "\n" { text } else { text.replace('\n', self.line_end) };
         self.list.push(Edit { start, end, text });
     }
 
@@ -193,12 +253,16 @@ fn is_collection(value: &Value) -> bool {
     value.is_object() || value.is_array()
 }
 
-/// Pairs the elements of two lists that are the same thing, in order: equal, or of one name.
+/// Pairs the elements of two lists that are the same thing, in order: equal, or of one name. What is left between two
+/// pairs is paired in order where both lists have as many elements there, none of them with a name.
 fn align(old: &[Value], new: &[Value]) -> Vec<(usize, usize)> {
     let same = |a: &Value, b: &Value| {
         a == b
             || (a["name"].is_string() && a["name"] == b["name"] && a["mountPath"] == b["mountPath"])
             || (a["mountPath"].is_string() && a["mountPath"] == b["mountPath"])
+            || (a["metadata"]["name"].is_string()
+                && a["metadata"]["name"] == b["metadata"]["name"]
+                && a["kind"] == b["kind"])
     };
     // Longest common subsequence; lists of a pod have some dozens of elements.
     let width = new.len() + 1;
@@ -227,5 +291,19 @@ fn align(old: &[Value], new: &[Value]) -> Vec<(usize, usize)> {
             j += 1;
         }
     }
-    pairs
+    let mut all = Vec::with_capacity(pairs.len());
+    let (mut i, mut j) = (0, 0);
+    for (next_i, next_j) in pairs.into_iter().chain([(old.len(), new.len())]) {
+        let nameless = |items: Option<&[Value]>| {
+            items.is_some_and(|items| items.iter().all(|item| item["name"].is_null() && item["mountPath"].is_null()))
+        };
+        if next_i - i == next_j - j && nameless(old.get(i..next_i)) && nameless(new.get(j..next_j)) {
+            all.extend((i..next_i).zip(j..next_j));
+        }
+        if next_i < old.len() || next_j < new.len() {
+            all.push((next_i, next_j));
+        }
+        (i, j) = (next_i + 1, next_j + 1);
+    }
+    all
 }

@@ -458,3 +458,65 @@ fn files_of_many_documents_and_collections_are_read_and_bombs_are_not() {
     let deep = format!("{}1{}", "[".repeat(200), "]".repeat(200));
     assert!(parse(&deep).is_err());
 }
+
+#[test]
+fn block_scalars_stay_beside_what_changes() {
+    let text = "command:\n- sh\n- |\n  # no comment\n  one\n- last\n";
+    let first = |tree: &mut Value| tree["command"].as_array_mut().unwrap().insert(0, json!("first"));
+    assert_eq!(edited(text, first), text.replace("- sh", "- first\n- sh"));
+    for header in ["|", "|-", ">", ">-  # why | so", "|+", "|2", "| "] {
+        let text = format!("a: {header}\n    one\n\n    two\n\nb: 1\n");
+        let more = |tree: &mut Value| tree["c"] = json!(2);
+        assert_eq!(edited(&text, more), format!("{text}c: 2\n"), "{header}");
+        let other = |tree: &mut Value| tree["b"] = json!(2);
+        assert_eq!(edited(&text, other), text.replace("b: 1", "b: 2"), "{header}");
+        let replaced = |tree: &mut Value| tree["a"] = json!("x");
+        let rest = if header == "|+" { "a: x\nb: 1\n" } else { "a: x\n\nb: 1\n" };
+        assert_eq!(edited(&text, replaced), rest, "{header}");
+        let text = format!("b: 1\na: {header}\n  one\n");
+        assert_eq!(edited(&text, more), format!("{text}c: 2\n"), "{header}");
+    }
+    assert_eq!(edited("- a: |\n    x\n  b: 1\n", |tree| tree[0]["b"] = json!(2)), "- a: |\n    x\n  b: 2\n");
+    let deep = "a:\n  - b:\n      - |+\n        x\n\n  - c: 1\n";
+    let more = |tree: &mut Value| tree["a"][0]["d"] = json!(2);
+    assert_eq!(edited(deep, more), deep.replace("  - c", "    d: 2\n  - c"));
+    assert_eq!(parse("a:\n  - |\n    x\n").unwrap()[0].node.line_of(&json!({"a": ["x\n"]}), "a[0]"), 2);
+}
+
+#[test]
+fn flow_style_keeps_its_comments_and_grows_in_place() {
+    let text = "{a: 1, # why\n b: [x, {c: d}], # how\n}\n";
+    assert_eq!(edited(text, |tree| tree["a"] = json!(2)), text.replace("a: 1", "a: 2"));
+    let more = |tree: &mut Value| tree["e"] = json!({"f": "g"});
+    assert_eq!(edited(text, more), "{a: 1, # why\n b: [x, {c: d}], e: {\"f\":\"g\"}, # how\n}\n");
+    let first = |tree: &mut Value| tree["b"].as_array_mut().unwrap().insert(0, json!("w: v"));
+    assert_eq!(edited(text, first), text.replace("[x", "[\"w: v\", x"));
+    let last = |tree: &mut Value| tree["b"].as_array_mut().unwrap().push(json!(null));
+    assert_eq!(edited(text, last), text.replace("{c: d}]", "{c: d}, null]"));
+    let deep = |tree: &mut Value| tree["b"][1]["c"] = json!("e");
+    assert_eq!(edited(text, deep), text.replace("c: d", "c: e"));
+    // Less than before is written anew, and a mapping that becomes a list, too.
+    assert_eq!(edited("a: {b: 1, c: 2}\n", |tree| tree["a"] = json!({"b": 1})), "a: {\"b\":1}\n");
+    assert_eq!(edited("a: [b, c]\n", |tree| tree["a"] = json!(["c"])), "a: [\"c\"]\n");
+    assert_eq!(edited("a: {b, c: }\n", |tree| tree["a"]["b"] = json!(1)), "a: {\"b\":1,\"c\":null}\n");
+    assert_eq!(edited("a: {}\n", |tree| tree["a"]["b"] = json!(1)), "a: {\"b\":1}\n");
+}
+
+#[test]
+fn elements_of_a_list_of_resources_are_changed_where_they_stand() {
+    let text = "kind: List\nitems:\n- kind: A\n  metadata: {name: x}\n  v: 1 # one\n- kind: A\n  metadata:\n    name: y\n  v: 2 # two\n";
+    assert_eq!(edited(text, |tree| tree["items"][1]["v"] = json!(3)), text.replace("v: 2", "v: 3"));
+    let both = |tree: &mut Value| {
+        tree["items"][0]["v"] = json!(4);
+        tree["items"][1]["v"] = json!(5);
+    };
+    assert_eq!(edited(text, both), text.replace("v: 1", "v: 4").replace("v: 2", "v: 5"));
+    assert_eq!(edited("- 1 # one\n- 2 # two\n", |tree| *tree = json!([3, 4])), "- 3 # one\n- 4 # two\n");
+}
+
+#[test]
+fn lines_end_as_they_did() {
+    let text = "a: 1\r\nb:\r\n- x\r\n";
+    assert_eq!(edited(text, |tree| tree["c"] = json!({"d": 1})), format!("{text}c:\r\n  d: 1\r\n"));
+    assert_eq!(edited("a: 1\r\nb: 2", |tree| tree["a"] = json!(2)), "a: 2\r\nb: 2\r\n");
+}

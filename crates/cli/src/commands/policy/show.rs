@@ -1,6 +1,7 @@
 //! `casemate policy show`.
 
 use policy::describe::{self, Access, Container, Description, Endpoints, Mount, Policy, Supplier, power, words};
+use policy::generate::LAUNCHER;
 use protocol::initdata::Settings;
 use protocol::manifest::PolicyEntry;
 use protocol::{Identity, Manifest, Role};
@@ -74,7 +75,7 @@ fn json(pods: &[read::Pod], manifest: Option<&Manifest>, with_rules: bool) -> se
 fn rules(pod: &read::Pod) -> Option<String> {
     let description = pod.description.as_ref()?;
     if description.policy.rules.known {
-        return Some(describe::rules_text().to_owned());
+        return Some(describe::rules_text());
     }
     pod.rego.clone()
 }
@@ -210,7 +211,6 @@ fn is_usual_pause(pause: &Container) -> bool {
         && pause.image.as_deref() == Some("pause")
         && pause.user.uid == 65535
         && pause.annotations.is_empty()
-        && pause.storages.is_empty()
         && pause.cwd == "/"
         && pause.readonly_root
         && pause.no_new_privileges
@@ -337,9 +337,14 @@ fn of_container(page: &mut Page, container: &Container, policy: &Policy) {
             page.warning(4, "", &format!("OR {also}, as the host likes"));
         }
     }
-    let command = match container.args.get(2..) {
-        Some(rest) if container.launched => {
-            format!("{} (after the launcher, once the initializer is done)", words(rest))
+    let command = match launched(&container.args) {
+        Some((checked, program)) if container.launched => {
+            let files = match checked.len() {
+                0 => String::new(),
+                1 => " and 1 file is compared".to_owned(),
+                files => format!(" and {files} files are compared"),
+            };
+            format!("{} (after the launcher, once the initializer is done{files})", words(program))
         }
         _ => words(&container.args),
     };
@@ -355,6 +360,10 @@ fn of_container(page: &mut Page, container: &Container, policy: &Policy) {
         format!(", also {}", others.iter().map(u64::to_string).collect::<Vec<_>>().join(", "))
     };
     page.row(4, "as", &format!("user {}{root}, group {}{others}", user.uid, user.gid));
+    if container.gpus > 0 {
+        let whose = "of the host; what they are, attestation tells";
+        page.row(4, "GPUs", &format!("{} {whose}", container.gpus));
+    }
     capabilities(page, container);
     if !container.no_new_privileges {
         page.warning(4, "privileges", "may gain more, as by a set-user-id program");
@@ -373,18 +382,23 @@ fn of_container(page: &mut Page, container: &Container, policy: &Policy) {
         let value = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
         page.row(4, "annotation", &format!("{key} = {value}"));
     }
-    for storage in &container.storages {
-        page.warning(4, "storage", &format!("{storage}: for no mount"));
-    }
+}
+
+/// What stands between the launcher's dashes: the files that it compares, after the container's name, and the program.
+fn launched(args: &[String]) -> Option<(&[String], &[String])> {
+    let dashes = args.iter().position(|argument| argument == "--")?;
+    Some((args.get(2..dashes).unwrap_or_default(), args.get(dashes + 1..)?))
 }
 
 fn commands(page: &mut Page, container: &Container, policy: &Policy) {
     let refused = policy.requests.never.iter().any(|name| name == "ExecProcessRequest");
     for command in &container.exec {
+        let program = launched(command).filter(|_| command.first().is_some_and(|first| first == LAUNCHER));
+        let shown = words(program.map_or(command, |(_, program)| program));
         if refused {
-            page.row(4, "exec", &format!("lists {}, but the rules refuse all commands", words(command)));
+            page.row(4, "exec", &format!("lists {shown}, but the rules refuse all commands"));
         } else {
-            page.warning(4, "exec", &format!("the host may run {}", words(command)));
+            page.warning(4, "exec", &format!("the host may run {shown}"));
         }
     }
     match &container.exec_access {

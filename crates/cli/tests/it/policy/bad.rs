@@ -36,7 +36,7 @@ fn show_refuses_what_holds_no_policy() {
         (b"package agent_policy\ndefault X := true\n", &["no `policy_data`", "hint: `casemate policy test`"]),
         (
             b"package agent_policy\npolicy_data := {\"mounts\": []}\n",
-            &["`policy_data.pause` is not an object", "another release"],
+            &["`policy_data.namespace` is not text", "another release"],
         ),
     ];
     for (text, parts) in cases {

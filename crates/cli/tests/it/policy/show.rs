@@ -14,7 +14,7 @@ fn a_deployment_is_shown_in_plain_words() {
             exit 0
             --- stdout
             Deployment/inference in resources/inference.yaml
-              identity     84cd71520ade
+              identity     41ecf616d949
               rules        those of this release
               is           a workload of deployment 111111111111
               Coordinator  listens to bf2438509841 alone
@@ -82,8 +82,8 @@ fn a_deployment_is_shown_in_plain_words() {
 
               container server
                 image        localhost:5000/casemate/digits:1@sha256:5abfdd9223cc
-                runs         -- /casemate-serve --model /models/digits.onnx.sealed
-                               --key-file /casemate/secrets/digits-model-key --labels
+                runs         /casemate-serve --model /models/digits.onnx.sealed --key-file
+                               /casemate/secrets/digits-model-key --labels
                                /etc/digits/labels.txt --listen 0.0.0.0:8080 (after the
                                launcher, once the initializer is done)
                 in           /
@@ -147,8 +147,8 @@ fn everything_is_shown_where_everything_is_asked_for() {
                              or
                                localhost:5000/casemate/digits@sha256:5abfdd9223ccd9cbafdfd5b
                                969650ca76e18186f703bb21214c62baa552ab295
-                runs         -- /casemate-serve --model /models/digits.onnx.sealed
-                               --key-file /casemate/secrets/digits-model-key --labels
+                runs         /casemate-serve --model /models/digits.onnx.sealed --key-file
+                               /casemate/secrets/digits-model-key --labels
                                /etc/digits/labels.txt --listen 0.0.0.0:8080 (after the
                                launcher, once the initializer is done)
                 in           /
@@ -283,7 +283,7 @@ fn a_manifest_alone_has_identities() {
             --- stdout
             In the manifest, and in none of the files
               inference
-                identity     84cd71520ade
+                identity     41ecf616d949
                 names        inference in its certificates
                 secrets      reads digits-model-key
                 callers      web
@@ -302,12 +302,12 @@ fn what_is_dangerous_is_said_in_so_many_words() {
     let mut values = values();
     let server = &mut values["containers"]["server"];
     set_image(server, "example.org/latest");
-    server["capabilities"] = json!(["CAP_SYS_ADMIN", "CAP_FUTURE"]);
+    server["capabilities"] = json!(["SYS_ADMIN", "FUTURE"]);
     server["no_new_privileges"] = json!(false);
-    server["user"] = json!({"UID": 0, "GID": 0, "AdditionalGids": [0, 10]});
+    server["user"] = json!([0, 0, [0, 10]]);
     server["exec"] = json!([["/bin/sh", "-c", "id; \u{1b}[2Jrm"]]);
-    server["mounts"][1]["source"] = json!("/run/kata-containers/shared/containers/$(cid)-$(rand)-digits");
-    server["mounts"][0]["source"] = json!("/elsewhere");
+    server["mounts"][1] = json!(["/etc/digits", "copied", "digits", "ro"]);
+    server["mounts"][0] = json!(["/casemate", "bind", "/elsewhere", "rbind,rprivate,ro"]);
     server["new"] = json!({"a": 1});
     values["containers"].as_object_mut().expect("containers").retain(|name, _| name == "server");
     values["pidns"] = json!(true);
@@ -327,7 +327,7 @@ fn what_is_dangerous_is_said_in_so_many_words() {
             exit 0
             --- stdout
             Deployment/a in a.yaml
-              identity     e409c316177d, NOT in the manifest: it gets no certificate and no
+              identity     c10c51e94226, NOT in the manifest: it gets no certificate and no
                              secret
               rules        those of this release
               is           a workload of deployment 111111111111
@@ -350,8 +350,8 @@ fn what_is_dangerous_is_said_in_so_many_words() {
               container server
                 image        example.org/latest, WITHOUT a digest: the registry decides what
                                it is
-                runs         -- /casemate-serve --model /models/digits.onnx.sealed
-                               --key-file /casemate/secrets/digits-model-key --labels
+                runs         /casemate-serve --model /models/digits.onnx.sealed --key-file
+                               /casemate/secrets/digits-model-key --labels
                                /etc/digits/labels.txt --listen 0.0.0.0:8080 (after the
                                launcher, once the initializer is done)
                 in           /
@@ -381,7 +381,7 @@ fn what_is_dangerous_is_said_in_so_many_words() {
 
             In the manifest, and in none of the files
               inference
-                identity     84cd71520ade
+                identity     41ecf616d949
                 names        inference in its certificates
                 secrets      reads digits-model-key
                 callers      every workload of the manifest
@@ -404,7 +404,7 @@ fn what_is_dangerous_is_said_in_so_many_words() {
 
 #[test]
 fn rules_of_others_are_called_that_and_shown() {
-    let rego = policy_with(&values()).replace("default SetPolicyRequest := false", "default SetPolicyRequest := true");
+    let rego = policy_with(&values()).replace("\npolicy_data :=", "\ndefault SetPolicyRequest := true\npolicy_data :=");
     let dir = folder(&[("policy.rego", rego.as_bytes())]);
     let shown = casemate(dir.path(), &["policy", "show", "policy.rego", "--rules"]);
     assert!(shown.contains("  rules        OTHERS ("), "{shown}");

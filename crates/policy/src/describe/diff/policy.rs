@@ -29,8 +29,9 @@ pub(super) fn compare(was: &Description, now: &Description, known: &BTreeSet<Ide
 }
 
 fn policies(was: &Policy, now: &Policy, changes: &mut Changes) {
-    let before = changes.all.len();
-    if was.rules != now.rules {
+    // Known rules are those of this release, of which each pod has the parts that its values use: what is said of the
+    // values says all.
+    if was.rules != now.rules && !(was.rules.known && now.rules.known) {
         let known = |policy: &Policy| {
             let whose = if policy.rules.known { "those of this release" } else { "others, which nobody knows here" };
             Some(format!("{} ({whose})", policy.rules.digest))
@@ -38,7 +39,6 @@ fn policies(was: &Policy, now: &Policy, changes: &mut Changes) {
         let effect = if now.rules.known { Effect::Changes } else { Effect::Opens };
         changes.push(Kind::Rules, effect, "has other rules: read both (`--rules` shows them)", known(was), known(now));
     }
-    let rules_differ = changes.all.len() > before;
     for (kind, what, was, now) in [
         (Kind::Names, "is in another namespace", &was.namespace, &now.namespace),
         (Kind::Names, "its pods have other names", &was.pod, &now.pod),
@@ -125,9 +125,6 @@ fn policies(was: &Policy, now: &Policy, changes: &mut Changes) {
     changes.container = Some("pause".into());
     container(&was.pause, &now.pause, changes);
     changes.container = None;
-    if was.requests != now.requests && !rules_differ {
-        changes.push(Kind::Rules, Effect::Changes, "other requests are decided", None, None);
-    }
 }
 
 fn access(access: &Access) -> String {
@@ -171,7 +168,8 @@ fn container(was: &Container, now: &Container, changes: &mut Changes) {
         changes.push(Kind::Image, Effect::Changes, "runs another image", was.image.clone(), now.image.clone());
     }
     let also = |container: &Container| Some(container.image_also.join(", ")).filter(|names| !names.is_empty());
-    if was.image_also != now.image_also && (was.image == now.image || also(now).is_some()) {
+    // Another image has other names, as a matter of course.
+    if was.image_also != now.image_also && was.image == now.image {
         changes.push(Kind::Image, Effect::Changes, "its image has other names besides", also(was), also(now));
     }
     if was.args != now.args {
@@ -251,13 +249,14 @@ fn container(was: &Container, now: &Container, changes: &mut Changes) {
         changes,
     );
     flag(Kind::Process, was.terminal, now.terminal, true, ["has a terminal", "has no terminal any more"], changes);
+    if was.gpus != now.gpus {
+        let effect = if now.gpus > was.gpus { Effect::Opens } else { Effect::Closes };
+        let text = |container: &Container| Some(container.gpus.to_string());
+        changes.push(Kind::Process, effect, "gets another number of GPUs", text(was), text(now));
+    }
     mounts(&was.mounts, &now.mounts, changes);
     environment(&was.env, &now.env, changes);
     maps(Kind::Other, "annotation", &was.annotations, &now.annotations, changes);
-    if was.storages != now.storages {
-        let text = |container: &Container| Some(Value::from(container.storages.clone()).to_string());
-        changes.push(Kind::Mounts, Effect::Changes, "has other storages", text(was), text(now));
-    }
     // Whether the host may signal it was said for the pod. What else differs has no words yet, which is no reason to
     // stay silent.
     let same = Container { signals: was.signals, ..now.clone() } == *was;

@@ -13,7 +13,7 @@ fn openings() -> Openings {
 }
 
 /// As the shims send it: the process of the container with another argv, without capabilities and limits.
-fn request(rig: &Rig) -> Value {
+pub(super) fn request(rig: &Rig) -> Value {
     let mut process = rig.workload()["OCI"]["Process"].clone();
     process["Args"] = json!(["/bin/check"]);
     process["Capabilities"] = Value::Null;

@@ -75,7 +75,8 @@ pub(super) fn strip(container: &mut Value, from_image: &dyn Fn(&str, &str) -> bo
             if command || both {
                 fields.shift_remove("command");
             }
-            if both {
+            // An empty list is the user's: an image without arguments adds none.
+            if both && fields.get("args") != Some(&json!([])) {
                 fields.shift_remove("args");
             }
         }

@@ -2,9 +2,12 @@
 
 mod example;
 mod files;
+mod guests;
 mod kinds;
 mod manifest;
+mod platforms;
 mod refusals;
+mod settings;
 mod workload;
 
 use std::path::Path;
@@ -21,6 +24,7 @@ use crate::evaluate::mutate::{engine_after, every_change_is_refused};
 use crate::images::fake::FakeRegistry;
 use crate::images::{self, CACHE_FILE, ImageConfig};
 use crate::request::{PodInstance, container_request, pause_request, pod_name, sandbox_request};
+use crate::yaml;
 
 const DEPLOYMENT: &str = include_str!("../../../../../examples/inference/resources/deployment.yaml");
 const SERVICE: &str = include_str!("../../../../../examples/inference/resources/service.yaml");
@@ -70,7 +74,7 @@ impl Rig {
             stdin: None,
             namespace: None,
             workspace: self.dir.path().to_owned(),
-            platform: "local".into(),
+            platforms: vec!["local".into()],
             software: Some(SoftwareReferenceValues {
                 root: Digest::of(b"root"),
                 measurements: vec![Measurement::from_bytes([1; 48])],
@@ -83,6 +87,7 @@ impl Rig {
             skip_initializer: false,
             output: None,
             check: false,
+            ..GenerateOptions::default()
         }
     }
 

@@ -49,7 +49,10 @@ async fn bad_resources_are_refused_with_their_place_and_nothing_is_written() {
         (deployment("runAsUser: 65532", "runAsUser: 0"), "the container would run as root"),
         (deployment("runAsUser: 65532", "privileged: true"), "a privileged container is not supported"),
         (deployment("drop: [\"ALL\"]", "add: [\"ALL\"]"), "`ALL` is not supported"),
-        (deployment("cpu: \"1\"", "nvidia.com/gpu: 1"), "devices such as `nvidia.com/gpu`"),
+        (
+            deployment("cpu: \"1\"", "nvidia.com/gpu: 1"),
+            "limits.nvidia.com/gpu`: a GPU that the node's container runtime lends",
+        ),
         (deployment("value: info", "valueFrom: {secretKeyRef: {name: s, key: k}}"), "`s` among the inputs is missing"),
         (
             deployment("value: info", "valueFrom: {fieldRef: {fieldPath: status.x}}"),
@@ -115,6 +118,23 @@ async fn errors_name_the_line() {
 }
 
 #[tokio::test]
+async fn errors_name_the_whole_path_with_number_and_name_of_the_container() {
+    let sidecar = "        - name: first\n          image: localhost:5000/casemate/digits:1\n        - name: server\n";
+    let two = DEPLOYMENT.replace("        - name: server\n", sidecar);
+    let wrong = two.replace("mountPath: /etc/digits", "mountPath: /etc/digits/../x");
+    assert_ne!(wrong, DEPLOYMENT);
+    let got = words(&error_of("resources/deployment.yaml", &wrong).await);
+    assert!(got.contains("`spec.template.spec.containers[1](server).volumeMounts"), "{got}");
+    let line = wrong.lines().position(|line| line.contains("/etc/digits/../x")).unwrap();
+    assert!([line, line + 1].iter().any(|line| got.contains(&format!("deployment.yaml:{line}:"))), "{line}: {got}");
+    let pod = "kind: Pod\nmetadata: {name: p}\nspec: {runtimeClassName: casemate, initContainers: [{name: i, image: \
+               localhost:5000/casemate/digits:1, securityContext: {privileged: true}}], containers: [{name: c, image: \
+               localhost:5000/casemate/digits:1}]}\n";
+    let got = words(&error_of("resources/pod.yaml", pod).await);
+    assert!(got.contains("pod.yaml:3: Pod/p: `spec.initContainers[0](i)"), "{got}");
+}
+
+#[tokio::test]
 async fn a_registry_that_is_down_is_not_an_image_that_is_missing() {
     let rig = Rig::new();
     let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
@@ -143,7 +163,7 @@ async fn missing_inputs_are_told_apart() {
     let mut options = rig.options();
     options.paths = vec![empty.path().to_owned()];
     assert!(matches!(generate(&options).await.unwrap_err(), GenerateError::NoFiles { .. }));
-    let error = generate(&with(|o| o.platform = "metal".into())).await.unwrap_err();
+    let error = generate(&with(|o| o.platforms = vec!["metal".into()])).await.unwrap_err();
     assert!(matches!(error, GenerateError::Platform { .. }) && error.hint().is_some());
     let error = generate(&with(|o| o.software = None)).await.unwrap_err();
     assert!(matches!(error, GenerateError::NoReferenceValues { .. }));

@@ -69,17 +69,6 @@ pub(super) fn check_fields(context: &Context<'_>, pod: &Value) -> Result<(), Gen
                 profile(context, &security[field], &format!("{path}.securityContext.{field}"))?;
             }
             actions(context, container, &path)?;
-            for wanted in ["limits", "requests"] {
-                let amounts = container["resources"][wanted].as_object();
-                if let Some((device, _)) = amounts.into_iter().flatten().find(|(key, _)| key.contains('/')) {
-                    let path = format!("{path}.resources.{wanted}");
-                    return Err(context.refuse(
-                        &path,
-                        format!("devices such as `{device}` are not supported yet"),
-                        None,
-                    ));
-                }
-            }
         }
     }
     Ok(())

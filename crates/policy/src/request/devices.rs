@@ -1,0 +1,199 @@
+//! GPUs that a container asks for.
+
+use serde_json::Value;
+
+use super::{RequestError, text};
+
+/// Where the extended resources of NVIDIA's device plugins are.
+const VENDOR: &str = "nvidia.com/";
+
+/// What the plugin of Kata calls a whole GPU of whatever model.
+const ANY_MODEL: &str = "pgpu";
+
+/// The annotation of a pod by which users say that it has GPUs, and how many.
+const ANNOTATION: &str = "cdi.k8s.io/gpu";
+
+/// LIMIT: the largest servers have 16 GPUs.
+pub const MAX_GPUS: u32 = 16;
+
+/// How many GPUs a container asks for: by `nvidia.com/pgpu`, or by a model such as `nvidia.com/GH100_H100_80GB`. The
+/// pod's annotation `cdi.k8s.io/gpu` allocates none, and must agree with what its containers ask for.
+pub fn gpus_of(container: &Value, pod: &Value) -> Result<u32, RequestError> {
+    annotation_agrees(pod)?;
+    limits(container)
+}
+
+fn limits(container: &Value) -> Result<u32, RequestError> {
+    let path = format!("containers.{}.resources", text(container, "name").unwrap_or_default());
+    let resources = &container["resources"];
+    for (name, amount) in resources["requests"].as_object().into_iter().flatten() {
+        if name.starts_with(VENDOR) && resources["limits"].get(name) != Some(amount) {
+            return Err(RequestError::Refused {
+                path: format!("{path}.requests.{name}"),
+                reason: "a GPU is given whole: request and limit must be equal".into(),
+                hint: format!("set `limits.{name}` alone"),
+            });
+        }
+    }
+    let mut gpus = 0_u32;
+    for (name, amount) in resources["limits"].as_object().into_iter().flatten() {
+        let Some(resource) = name.strip_prefix(VENDOR) else { continue };
+        let path = format!("{path}.limits.{name}");
+        if resource != ANY_MODEL && !is_model(resource) {
+            return Err(RequestError::Refused {
+                path,
+                reason: "this resource is given to containers by a runtime on the host, which is not in the guest"
+                    .into(),
+                hint: "a confidential guest gets whole GPUs: `nvidia.com/pgpu`, or a model as in \
+                       `nvidia.com/GH100_H100_80GB`"
+                    .into(),
+            });
+        }
+        let count = match amount {
+            Value::Number(number) => number.as_u64(),
+            Value::String(digits) => digits.parse::<u64>().ok().filter(|_| !digits.starts_with('+')),
+            _ => None,
+        };
+        let count = count.and_then(|count| u32::try_from(count).ok()).and_then(|count| gpus.checked_add(count));
+        gpus = count.filter(|count| *count <= MAX_GPUS).ok_or_else(|| RequestError::Invalid {
+            path,
+            reason: format!("{amount} is no number of GPUs from 0 to {MAX_GPUS}"),
+        })?;
+    }
+    Ok(gpus)
+}
+
+/// Models are named in capitals, digits and `_`, which no other resource of this vendor is.
+fn is_model(resource: &str) -> bool {
+    let capital = |letter: char| letter.is_ascii_uppercase();
+    resource.starts_with(capital) && resource.chars().all(|c| capital(c) || c.is_ascii_digit() || c == '_')
+}
+
+/// The annotation lists devices, as in `nvidia.com/pgpu=0,nvidia.com/pgpu=1`, from 0 on.
+fn annotation_agrees(pod: &Value) -> Result<(), RequestError> {
+    let path = || format!("metadata.annotations.{ANNOTATION}");
+    let listed = match &pod["metadata"]["annotations"][ANNOTATION] {
+        Value::Null => return Ok(()),
+        Value::String(listed) => listed,
+        _ => return Err(RequestError::Invalid { path: path(), reason: "not text".into() }),
+    };
+    let mut indexes = Vec::new();
+    for device in listed.split(',').map(str::trim) {
+        let index = device.strip_prefix(VENDOR).and_then(|device| device.split_once('='));
+        let index = index.filter(|(resource, _)| [ANY_MODEL, "gpu"].contains(resource) || is_model(resource));
+        let index = index.and_then(|(_, index)| index.parse::<u32>().ok()).filter(|index| !indexes.contains(index));
+        indexes.push(index.filter(|index| *index < MAX_GPUS).ok_or_else(|| RequestError::Invalid {
+            path: path(),
+            reason: format!("{device:?} is no GPU such as `nvidia.com/pgpu=0`, or is there twice"),
+        })?);
+    }
+    let lists = ["initContainers", "containers"].into_iter().filter_map(|list| pod["spec"][list].as_array());
+    let mut wanted = 0_u32;
+    for container in lists.flatten() {
+        wanted = wanted.saturating_add(limits(container)?);
+    }
+    if usize::try_from(wanted).ok() != Some(indexes.len()) {
+        return Err(RequestError::Refused {
+            path: path(),
+            reason: format!("names {} GPUs, and the containers ask for {wanted}", indexes.len()),
+            hint: "the annotation allocates nothing: write the number into `resources.limits` of the container".into(),
+        });
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn container(limits: &Value) -> Value {
+        json!({"name": "c", "resources": {"limits": limits}})
+    }
+
+    fn pod(annotation: &str, limits: &[Value]) -> Value {
+        let containers: Vec<_> = limits.iter().map(container).collect();
+        json!({"metadata": {"annotations": {ANNOTATION: annotation}}, "spec": {"containers": containers}})
+    }
+
+    #[test]
+    fn whole_gpus_are_counted_of_any_model() {
+        for (limits, count) in [
+            (json!({}), 0),
+            (json!(null), 0),
+            (json!({"cpu": "1", "memory": "1Gi", "amd.com/gpu": 1}), 0),
+            (json!({"nvidia.com/pgpu": 1}), 1),
+            (json!({"nvidia.com/pgpu": "8"}), 8),
+            (json!({"nvidia.com/pgpu": "0"}), 0),
+            (json!({"nvidia.com/GH100_H100_80GB": 2}), 2),
+            (json!({"nvidia.com/GH100_H100_80GB": 2, "nvidia.com/pgpu": "1"}), 3),
+        ] {
+            assert_eq!(gpus_of(&container(&limits), &json!({})), Ok(count), "{limits}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_whole_gpu_is_refused() {
+        for (limits, reason) in [
+            (json!({"nvidia.com/gpu": 1}), "a runtime on the host"),
+            (json!({"nvidia.com/mig-1g.10gb": 1}), "a runtime on the host"),
+            (json!({"nvidia.com/gh100": 1}), "a runtime on the host"),
+            (json!({"nvidia.com/Gh100": 1}), "a runtime on the host"),
+            (json!({"nvidia.com/GH100-80": 1}), "a runtime on the host"),
+            (json!({"nvidia.com/": 1}), "a runtime on the host"),
+            (json!({"nvidia.com/pgpu": 17}), "no number of GPUs from 0 to 16"),
+            (json!({"nvidia.com/pgpu": 9, "nvidia.com/GH100": 8}), "no number of GPUs"),
+            (json!({"nvidia.com/pgpu": -1}), "no number of GPUs"),
+            (json!({"nvidia.com/pgpu": 1.5}), "no number of GPUs"),
+            (json!({"nvidia.com/pgpu": "1k"}), "no number of GPUs"),
+            (json!({"nvidia.com/pgpu": "+1"}), "no number of GPUs"),
+            (json!({"nvidia.com/pgpu": ""}), "no number of GPUs"),
+            (json!({"nvidia.com/pgpu": true}), "no number of GPUs"),
+            (json!({"nvidia.com/pgpu": null}), "no number of GPUs"),
+            (json!({"nvidia.com/pgpu": "99999999999999999999"}), "no number of GPUs"),
+        ] {
+            let error = gpus_of(&container(&limits), &json!({})).unwrap_err().to_string();
+            assert!(error.contains(reason) && error.contains("containers.c.resources.limits.nvidia.com/"), "{error}");
+        }
+        for requests in [json!({"nvidia.com/pgpu": 1}), json!({"nvidia.com/GH100": 2})] {
+            let mut container = container(&json!({"nvidia.com/GH100": 1}));
+            container["resources"]["requests"] = requests;
+            let error = gpus_of(&container, &json!({})).unwrap_err();
+            assert!(error.to_string().contains("request and limit must be equal"), "{error}");
+            assert!(error.hint().is_some());
+        }
+    }
+
+    #[test]
+    fn the_annotation_agrees_with_the_limits() {
+        let (one, two) = (json!({"nvidia.com/pgpu": 1}), json!({"nvidia.com/GH100": 2}));
+        for (annotation, limits) in [
+            ("nvidia.com/pgpu=0", vec![one.clone()]),
+            ("nvidia.com/pgpu=0,nvidia.com/pgpu=1", vec![two.clone()]),
+            ("nvidia.com/gpu=0, nvidia.com/gpu=1, nvidia.com/gpu=2", vec![one.clone(), two.clone()]),
+            ("nvidia.com/GH100=3", vec![json!({}), one.clone()]),
+        ] {
+            let pod = pod(annotation, &limits);
+            assert!(gpus_of(&pod["spec"]["containers"][0], &pod).is_ok(), "{annotation}");
+        }
+        for (annotation, limits, reason) in [
+            ("nvidia.com/pgpu=0", vec![], "names 1 GPUs, and the containers ask for 0"),
+            ("nvidia.com/pgpu=0", vec![two.clone()], "names 1 GPUs, and the containers ask for 2"),
+            ("nvidia.com/pgpu=0,nvidia.com/pgpu=1", vec![one.clone()], "names 2 GPUs"),
+            ("nvidia.com/pgpu=0,nvidia.com/pgpu=0", vec![two.clone()], "there twice"),
+            ("nvidia.com/pgpu=all", vec![one.clone()], "no GPU such as"),
+            ("nvidia.com/pgpu=16", vec![one.clone()], "no GPU such as"),
+            ("nvidia.com/pgpu", vec![one.clone()], "no GPU such as"),
+            ("amd.com/gpu=0", vec![one.clone()], "no GPU such as"),
+            ("", vec![one.clone()], "no GPU such as"),
+            ("nvidia.com/pgpu=0", vec![json!({"nvidia.com/gpu": 1})], "a runtime on the host"),
+        ] {
+            let pod = pod(annotation, &limits);
+            let error = gpus_of(&container(&json!({})), &pod).unwrap_err().to_string();
+            assert!(error.contains(reason), "{annotation}: {error}");
+        }
+        let pod = json!({"metadata": {"annotations": {ANNOTATION: 1}}});
+        assert!(gpus_of(&container(&one), &pod).is_err());
+    }
+}

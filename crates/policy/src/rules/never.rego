@@ -1,0 +1,29 @@
+# ---- What nobody gets ------------------------------------------------------------------------------------------------
+
+# These stand here for whoever reads the rules. A request without a rule is refused all the same, and so this part does
+# not travel with the pods.
+default AddSwapPathRequest := false
+default AddSwapRequest := false
+default CloseStdinRequest := false
+default GetDiagnosticDataRequest := false
+default GetIPTablesRequest := false
+default GetMetricsRequest := false
+default ListInterfacesRequest := false
+default ListRoutesRequest := false
+default MemAgentCompactConfig := false
+default MemAgentMemcgConfig := false
+default MemHotplugByProbeRequest := false
+default PauseContainerRequest := false
+default PullImageRequest := false
+default ReseedRandomDevRequest := false
+default ResizeVolumeRequest := false
+default ResumeContainerRequest := false
+default SetGuestDateTimeRequest := false
+default SetIPTablesRequest := false
+default SetPolicyRequest := false
+default StartTracingRequest := false
+default StopTracingRequest := false
+default TtyWinResizeRequest := false
+default UpdateContainerRequest := false
+default VolumeStatsRequest := false
+default WriteStreamRequest := false
