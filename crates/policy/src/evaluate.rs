@@ -7,7 +7,7 @@ use regorus::utils::limits::{ExecutionTimerConfig, PolicyLengthConfig};
 use serde_json::{Map, Value, json};
 
 use crate::explain;
-use crate::policy_data::is_never_allowed;
+use crate::policy_data::is_refused_without_rule;
 
 /// LIMIT: a request with a few hundred variables and mounts is under 100 KiB; the agent's own limit for a message is
 /// 4 MiB (gRPC's default), which a policy has no reason to read through.
@@ -107,13 +107,11 @@ impl PolicyEngine {
             // A rule without a value for this request refuses it.
             Ok(regorus::Value::Undefined) => Value::Null,
             Ok(answer) => serde_json::to_value(&answer).map_err(|error| undecided(error.to_string()))?,
+            // Our rules say nothing of what they always refuse.
+            Err(error) if error.to_string() == NO_SUCH_RULE && is_refused_without_rule(endpoint) => Value::Null,
             Err(error) if error.to_string() == NO_SUCH_RULE => {
-                let reason = if is_never_allowed(endpoint) {
-                    format!("{endpoint} is never allowed")
-                } else {
-                    format!("the policy has no rule for `{endpoint}`")
-                };
-                return Ok(Decision { allowed: false, reasons: vec![reason] });
+                let reasons = vec![format!("the policy has no rule for `{endpoint}`")];
+                return Ok(Decision { allowed: false, reasons });
             }
             Err(error) => return Err(undecided(error.to_string())),
         };

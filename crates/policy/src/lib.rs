@@ -15,6 +15,9 @@ mod corpus;
 pub mod describe;
 pub mod evaluate;
 mod explain;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod generate;
 pub mod images;
 mod policy_data;

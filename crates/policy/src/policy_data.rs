@@ -15,7 +15,7 @@ mod rules;
 
 #[cfg(test)]
 pub(crate) use rules::embedded_rules;
-pub(crate) use rules::{VALUES, all_rules, is_never_allowed, read_values, readable_rules, render};
+pub(crate) use rules::{VALUES, all_rules, is_refused_without_rule, read_values, readable_rules, render};
 
 /// Whether the policies of platform `local` let the host read what containers write. Without it `casemate logs` shows
 /// nothing.

@@ -66,6 +66,21 @@ fn sentences(difference: &Difference) -> Vec<String> {
     difference.changes.iter().map(words).collect()
 }
 
+/// Whole policies, as they travel. Second implementations of the engine run them, too.
+#[test]
+fn policies_are_as_short_as_this() {
+    expect_test::expect_file!["../../tests/golden/policy_example.rego"].assert_eq(&policy_with(&golden()));
+    let mut everything = golden();
+    let long = "x".repeat(5000);
+    let server = &mut everything["containers"]["server"];
+    server["gpus"] = json!(2);
+    server["exec"] = json!([["/bin/check", long]]);
+    server["args"] = json!(["/serve", long]);
+    server["env_from"] = json!({"HOSTNAME": "hostname", "POD": "pod-name", "UID": "pod-uid", "NODE": "node-name",
+        "IP": "ip"});
+    expect_test::expect_file!["../../tests/golden/policy_everything.rego"].assert_eq(&policy_with(&everything));
+}
+
 #[test]
 fn the_golden_policy_is_known_and_every_value_has_words() {
     let policy = described(&golden()).unwrap().policy;
@@ -117,10 +132,10 @@ fn rules_that_are_not_ours_are_never_called_known() {
     let changes: [(&str, String); 8] = [
         ("a rule behind the values", format!("{ours}\ndefault SetPolicyRequest := true\n")),
         ("a rule on the last line", format!("{} CreateContainerRequest := true\n", ours.trim_end())),
-        ("a default", ours.replacen("default ExecProcessRequest := false", "default ExecProcessRequest := true", 1)),
+        ("a default", ours.replacen("default DestroySandboxRequest:=true", "default SetPolicyRequest:=true", 1)),
         (
             "failures let through",
-            ours.replacen("AllowRequestsFailingPolicy := false", "AllowRequestsFailingPolicy := true", 1),
+            ours.replacen("AllowRequestsFailingPolicy:=false", "AllowRequestsFailingPolicy:=true", 1),
         ),
         ("a condition less", without_line(&ours, "allow_linux(oci.Linux)")),
         ("a comment", ours.replacen("import rego.v1", "# Harmless.\nimport rego.v1", 1)),

@@ -8,6 +8,8 @@ mod auth;
 mod cache;
 mod document;
 mod error;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod http;
 mod layer;
 mod layout;
@@ -231,6 +233,8 @@ impl Registry {
     }
 }
 
+#[cfg(test)]
+mod debian;
 #[cfg(test)]
 pub(crate) mod fake;
 #[cfg(test)]

@@ -27,6 +27,11 @@ pub(super) struct Reference {
 impl Reference {
     pub(super) fn parse(text: &str) -> Result<Self, RegistryError> {
         let refuse = |reason: String| RegistryError::Reference { reference: text.chars().take(80).collect(), reason };
+        if let Some(c) = text.chars().find(|c| c.is_control()) {
+            let reference = text.chars().filter(|c| !c.is_control()).take(80).collect();
+            let reason = format!("it holds the control character U+{:04X}", u32::from(c));
+            return Err(RegistryError::Reference { reference, reason });
+        }
         if text.len() > MAX_REFERENCE {
             return Err(refuse(format!("longer than {MAX_REFERENCE} characters")));
         }

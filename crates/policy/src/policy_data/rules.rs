@@ -24,9 +24,8 @@ const FRAGMENTS: [Fragment; 13] = [
     Fragment {
         text: include_str!("../rules/values.rego"),
         is_used: |data| {
-            let takes =
-                |container: &Value| takes_from_cluster(&container["env_from"]) || !container["args_from"].is_null();
-            containers(data).any(takes)
+            containers(data)
+                .any(|container| takes_from_cluster(&container["env_from"]) || !container["args_from"].is_null())
         },
     },
     Fragment {
@@ -42,16 +41,16 @@ const FRAGMENTS: [Fragment; 13] = [
         text: include_str!("../rules/devices.rego"),
         is_used: |data| containers(data).any(|container| !container["gpus"].is_null()),
     },
-    Fragment { text: NEVER, is_used: |_| false },
+    Fragment { text: DEFAULTS, is_used: |_| false },
 ];
 
-/// The fragment for readers alone: it names what nobody gets.
-const NEVER: &str = include_str!("../rules/never.rego");
+/// The fragment for readers alone: it names what is refused without a rule.
+const DEFAULTS: &str = include_str!("../rules/defaults.rego");
 
-/// Whether our rules allow a request to nobody.
-pub(crate) fn is_never_allowed(endpoint: &str) -> bool {
+/// Whether our rules know a request that they refuse without a rule.
+pub(crate) fn is_refused_without_rule(endpoint: &str) -> bool {
     let line = format!("default {endpoint} := false");
-    NEVER.lines().any(|known| known == line)
+    DEFAULTS.lines().any(|known| known == line)
 }
 
 fn containers(data: &Value) -> impl Iterator<Item = &Value> {
@@ -70,15 +69,43 @@ pub(crate) fn all_rules() -> String {
 
 /// The rules of a pod with these values, as they are meant to be read.
 pub(crate) fn readable_rules(data: &Value) -> String {
-    join(used(data).chain([NEVER]))
+    join(used(data).chain([DEFAULTS]))
 }
 
-/// The rules as they travel with a pod: the readable ones without comments, blank lines and margins. A decision is the
-/// same by either, and the hardware measures these.
+/// The rules as they travel with a pod: the readable ones without comments, blank lines, margins, and spaces that stand
+/// beside punctuation. A decision is the same by either, and the hardware measures these.
 pub(crate) fn embedded_rules(data: &Value) -> String {
     // No line of a text in quotes or backquotes ends in the rules, so that a line is code or comment as a whole.
     let lines = used(data).flat_map(str::lines).map(str::trim);
-    lines.filter(|line| !line.is_empty() && !line.starts_with('#')).flat_map(|line| [line, "\n"]).collect()
+    lines
+        .filter(|line| !line.is_empty() && !line.starts_with('#'))
+        .flat_map(|line| [squeeze(line), "\n".into()])
+        .collect()
+}
+
+/// Leaves out spaces outside of text that separate no words.
+fn squeeze(line: &str) -> String {
+    let separates = |letter: char| ",:=|<>".contains(letter);
+    let (mut out, mut quote, mut escaped) = (String::with_capacity(line.len()), None, false);
+    let mut letters = line.chars().peekable();
+    while let Some(letter) = letters.next() {
+        match quote {
+            Some('"') if escaped => escaped = false,
+            Some('"') if letter == '\\' => escaped = true,
+            Some(open) if letter == open => quote = None,
+            Some(_) => {}
+            None if ['"', '`'].contains(&letter) => quote = Some(letter),
+            None if letter == ' ' => {
+                let beside = [out.chars().next_back(), letters.peek().copied()].into_iter().flatten().any(separates);
+                if beside {
+                    continue;
+                }
+            }
+            None => {}
+        }
+        out.push(letter);
+    }
+    out
 }
 
 fn used(data: &Value) -> impl Iterator<Item = &'static str> {

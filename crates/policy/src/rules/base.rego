@@ -9,20 +9,6 @@ import rego.v1
 
 default AllowRequestsFailingPolicy := false
 
-# Decided by the rules below.
-default CopyFileRequest := false
-default CreateContainerRequest := false
-default CreateSandboxRequest := false
-default ExecProcessRequest := false
-default ReadStreamRequest := false
-default RemoveContainerRequest := false
-default SignalProcessRequest := false
-default StartContainerRequest := false
-default AddARPNeighborsRequest := false
-default UpdateEphemeralMountsRequest := false
-default UpdateInterfaceRequest := false
-default UpdateRoutesRequest := false
-
 # Always allowed: they end something, wait or count.
 default DestroySandboxRequest := true
 default GetOOMEventRequest := true

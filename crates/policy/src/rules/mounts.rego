@@ -70,7 +70,10 @@ source_of(source) := regex.replace(
 	not startswith(source, "copied:")
 }
 
-options_of(mount) := [option | some option in mount.options; not is_newer(mount.type_, option)] if set_of(mount.options)
+options_of(mount) := options if {
+	set_of(mount.options)
+	options := [option | some option in mount.options; not is_newer(mount.type_, option)]
+}
 
 # Newer hosts repeat these of their own cgroup file system. It stays read-only.
 is_newer("cgroup", option) if option in ["nsdelegate", "memory_recursiveprot"]

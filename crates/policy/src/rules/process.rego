@@ -4,18 +4,23 @@ allow_process(container, process) if {
 	is_exactly(
 		process,
 		{
-			"Terminal": container.terminal, "Args": args_of(container, process.Args), "Cwd": container.cwd,
+			"Terminal": container.terminal, "Cwd": container.cwd,
 			"NoNewPrivileges": container.no_new_privileges,
 		},
-		{"User", "Env", "Capabilities", "ApparmorProfile", "OOMScoreAdj"},
+		{"User", "Args", "Env", "Capabilities", "ApparmorProfile", "OOMScoreAdj"},
 	)
+	allow_args(container, process.Args)
 	allow_user(container.user, process.User)
 	allow_env(container, process.Env)
 	allow_capabilities(capabilities_of(container), process.Capabilities)
 	process.ApparmorProfile in ["", "cri-containerd.apparmor.d"]
 }
 
-args_of(container, _) := container.args if not container.args_from
+# Where arguments hold values of the cluster, more rules are here.
+allow_args(container, given) if {
+	not container.args_from
+	given == container.args
+}
 
 allow_user([uid, gid, groups], given) if {
 	is_exactly(given, {"UID": uid, "GID": gid}, {"AdditionalGids"})
@@ -29,13 +34,11 @@ allow_capabilities(capabilities, given) if {
 	}
 }
 
-capabilities_of(container) := {concat("", ["CAP_", name]) | some name in container.capabilities} if {
-	is_array(container.capabilities)
-}
+capabilities_of(container) := with_prefix(default_capabilities) if container.capabilities == "default"
 
-capabilities_of(container) := {concat("", ["CAP_", name]) | some name in default_capabilities} if {
-	container.capabilities == "default"
-}
+capabilities_of(container) := with_prefix(container.capabilities) if is_array(container.capabilities)
+
+with_prefix(names) := {concat("", ["CAP_", name]) | some name in names}
 
 default_capabilities := [
 	"CHOWN", "DAC_OVERRIDE", "FSETID", "FOWNER", "MKNOD", "NET_RAW", "SETGID", "SETUID", "SETFCAP", "SETPCAP",

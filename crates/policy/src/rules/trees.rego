@@ -25,10 +25,11 @@ allow_copy("Symlink", base, depth) if {
 }
 
 # The text of bytes from `-` to `z`. There is none of others.
-spelled(bytes) := concat("", [sprintf("%c", [byte]) | some byte in bytes]) if {
+spelled(bytes) := text if {
 	every byte in bytes {
 		byte >= 45
 		byte <= 122
 		byte == floor(byte)
 	}
+	text := concat("", [sprintf("%c", [byte]) | some byte in bytes])
 }

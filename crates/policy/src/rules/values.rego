@@ -1,6 +1,6 @@
 # ---- Values of the cluster -------------------------------------------------------------------------------------------
 
-# What variables take from fields that the cluster alone knows.
+# What variables and arguments take from fields that the cluster alone knows.
 allow_value("pod-name", value) if value == data.pstate.pod
 
 allow_value("pod-uid", value) if value == data.pstate.uid
@@ -16,13 +16,12 @@ allow_value(pattern, value) if {
 	regex.match(with_values(pattern), value)
 }
 
-# Arguments that hold such values. What stands for them in `args` is for people to read.
-args_of(container, given) := given if {
+# Some arguments hold such values. What stands for them in `args` is for people to read.
+allow_args(container, given) if {
 	count(given) == count(container.args)
 	every at, argument in given {
 		allow_argument(container, at, argument)
 	}
-	container.args_from
 }
 
 allow_argument(container, at, given) if {

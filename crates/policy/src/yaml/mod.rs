@@ -107,11 +107,12 @@ pub(crate) fn parse(text: &str) -> Result<Vec<Document>, YamlError> {
         let number = |of: fn(&serde_saphyr::Location) -> u64| {
             place.as_ref().map_or(1, |place| usize::try_from(of(place)).unwrap_or(usize::MAX))
         };
-        YamlError {
-            line: number(serde_saphyr::Location::line),
-            column: number(serde_saphyr::Location::column),
-            reason: reason(&error),
+        let line = number(serde_saphyr::Location::line);
+        let mut reason = reason(&error);
+        if text.lines().nth(line.saturating_sub(1)).is_some_and(|line| line.contains("{{")) {
+            reason.push_str("; it looks like a template, which must be rendered first: `helm template`");
         }
+        YamlError { line, column: number(serde_saphyr::Location::column), reason }
     })?;
     let nodes = nodes(text)?;
     if nodes.len() != trees.len() {
@@ -127,6 +128,13 @@ fn reason(error: &serde_saphyr::Error) -> String {
     let text = text.lines().next().unwrap_or_default();
     let cut = text.rfind(" at line ").or_else(|| text.rfind(" (line "));
     let text = text.get(..cut.unwrap_or(text.len())).unwrap_or(text);
+    // Advice for programmers, and counters of the parser, are of no use to who wrote the file.
+    if let Some(key) = text.strip_prefix("duplicate mapping key: ").and_then(|rest| rest.split(", set ").next()) {
+        return format!("the key `{key}` is there twice");
+    }
+    if text.starts_with("budget breached") {
+        return "more text, nodes, levels or repetitions than a file of resources has".into();
+    }
     text.trim().trim_end_matches([',', ':']).to_owned()
 }
 

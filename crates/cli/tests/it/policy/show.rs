@@ -82,8 +82,8 @@ fn a_deployment_is_shown_in_plain_words() {
 
               container server
                 image        localhost:5000/casemate/digits:1@sha256:5abfdd9223cc
-                runs         /casemate-serve --model /models/digits.onnx.sealed --key-file
-                               /casemate/secrets/digits-model-key --labels
+                runs         -- /casemate-serve --model /models/digits.onnx.sealed
+                               --key-file /casemate/secrets/digits-model-key --labels
                                /etc/digits/labels.txt --listen 0.0.0.0:8080 (after the
                                launcher, once the initializer is done)
                 in           /
@@ -147,8 +147,8 @@ fn everything_is_shown_where_everything_is_asked_for() {
                              or
                                localhost:5000/casemate/digits@sha256:5abfdd9223ccd9cbafdfd5b
                                969650ca76e18186f703bb21214c62baa552ab295
-                runs         /casemate-serve --model /models/digits.onnx.sealed --key-file
-                               /casemate/secrets/digits-model-key --labels
+                runs         -- /casemate-serve --model /models/digits.onnx.sealed
+                               --key-file /casemate/secrets/digits-model-key --labels
                                /etc/digits/labels.txt --listen 0.0.0.0:8080 (after the
                                launcher, once the initializer is done)
                 in           /
@@ -308,6 +308,7 @@ fn what_is_dangerous_is_said_in_so_many_words() {
     server["exec"] = json!([["/bin/sh", "-c", "id; \u{1b}[2Jrm"]]);
     server["mounts"][1] = json!(["/etc/digits", "copied", "digits", "ro"]);
     server["mounts"][0] = json!(["/casemate", "bind", "/elsewhere", "rbind,rprivate,ro"]);
+    server["gpus"] = json!(2);
     server["new"] = json!({"a": 1});
     values["containers"].as_object_mut().expect("containers").retain(|name, _| name == "server");
     values["pidns"] = json!(true);
@@ -350,8 +351,8 @@ fn what_is_dangerous_is_said_in_so_many_words() {
               container server
                 image        example.org/latest, WITHOUT a digest: the registry decides what
                                it is
-                runs         /casemate-serve --model /models/digits.onnx.sealed --key-file
-                               /casemate/secrets/digits-model-key --labels
+                runs         -- /casemate-serve --model /models/digits.onnx.sealed
+                               --key-file /casemate/secrets/digits-model-key --labels
                                /etc/digits/labels.txt --listen 0.0.0.0:8080 (after the
                                launcher, once the initializer is done)
                 in           /

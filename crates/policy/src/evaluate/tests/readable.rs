@@ -70,11 +70,7 @@ fn decided_alike(rig: &Rig) {
             let queried = queried(&rig.policy, &embedded.state, endpoint, &request);
             let decision = embedded.decide(endpoint, &request).unwrap();
             assert_eq!(decision.allowed, queried, "{endpoint} {request}");
-            let again = read.decide(endpoint, &request).unwrap();
-            assert_eq!(decision.allowed, again.allowed, "{endpoint} {request}");
-            if !all_rules().contains(&format!("default {endpoint} := false")) {
-                assert_eq!(decision, again, "{endpoint} {request}");
-            }
+            assert_eq!(decision, read.decide(endpoint, &request).unwrap(), "{endpoint} {request}");
             assert_eq!(embedded.state, read.state);
             decided += 1;
         }
@@ -92,27 +88,24 @@ fn decided_alike(rig: &Rig) {
 /// fragment is there whole or not at all.
 #[test]
 fn what_is_left_out_says_nothing() {
-    let squeeze = |text: &str| {
+    let lines = |text: &str| {
         let lines = text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
         lines.flat_map(|line| [line, "\n"]).collect::<String>()
     };
-    let never = "default AddSwapPathRequest := false\n";
+    let letters = |text: &str| text.replace(' ', "");
     let [few, all] = rigs().map(|rig| values(&rig));
     for values in [&few, &all] {
-        let readable = squeeze(&readable_rules(values));
-        let rules = embedded_rules(values);
-        let (travels, stays) = readable.split_at(rules.len());
-        assert_eq!(travels, rules);
-        assert!(
-            stays.starts_with(never)
-                && stays.lines().all(|line| line.ends_with("Request := false") || line.ends_with("Config := false")),
-            "{stays}"
-        );
+        let (readable, rules) = (letters(&lines(&readable_rules(values))), embedded_rules(values));
+        let stays = readable.strip_prefix(&letters(&rules)).unwrap();
+        let is_refusal = |line: &str| line.starts_with("default") && line.ends_with(":=false");
+        assert!(stays.lines().count() > 30 && stays.lines().all(is_refusal), "{stays}");
         assert!(!rules.contains("# ") && !rules.contains('\t'), "a comment at the end of a line travels along");
         // A text over several lines would lose its margins.
         assert!(rules.lines().all(|line| line.matches('`').count() % 2 == 0), "{rules}");
+        // Text keeps its spaces.
+        assert!(rules.contains("\"0 2147483647\""), "{rules}");
     }
-    assert_eq!(squeeze(&readable_rules(&all)), squeeze(&all_rules()), "every fragment is used by a pod of these tests");
+    assert_eq!(lines(&readable_rules(&all)), lines(&all_rules()), "every fragment is used by a pod of these tests");
     for rule in ["\nReadStreamRequest if", "\nExecProcessRequest if"] {
         assert!(!embedded_rules(&few).contains(rule) && embedded_rules(&all).contains(rule), "{rule}");
     }

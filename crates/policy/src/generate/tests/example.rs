@@ -12,8 +12,7 @@ async fn the_example_becomes_confidential() {
         .assert_eq(&rig.stable(&rig.read("resources/casemate-coordinator.yml")));
     let initdata = Initdata::from_annotation(annotation(&rig.deployment())).unwrap();
     let policy = initdata.policy().unwrap();
-    let at = policy.find(crate::policy_data::VALUES).unwrap();
-    let data = &policy[at..];
+    let data = &policy[policy.find(crate::policy_data::VALUES).unwrap()..];
     expect_file!["../../../tests/golden/policy_data.rego"].assert_eq(&rig.stable(data));
     // The others are as they were.
     let host = &rig.registry.host;
@@ -39,8 +38,10 @@ async fn the_example_becomes_confidential() {
     let ports: Vec<_> = settings.ingress.iter().map(|i| (i.name.as_str(), i.port, i.client_certificate)).collect();
     assert_eq!(ports, [("http", 8080, false)]);
     assert!(settings.mesh && settings.open_ports.is_empty());
-    assert!(initdata.document().len() < 32_000, "{}", initdata.document().len());
-    assert!(initdata.to_annotation().len() < 10_700, "{}", initdata.to_annotation().len());
+    // The aims are 20,000 and 8,000; these are what is reached.
+    let (document, annotation) = (initdata.document().len(), initdata.to_annotation().len());
+    println!("initdata of {document} bytes, an annotation of {annotation} characters");
+    assert!(document < 21_500 && annotation < 9_500, "{document} bytes, {annotation} characters");
 }
 
 #[tokio::test]

@@ -1,7 +1,23 @@
-# ---- What nobody gets ------------------------------------------------------------------------------------------------
+# ---- What is refused without a rule ----------------------------------------------------------------------------------
 
-# These stand here for whoever reads the rules. A request without a rule is refused all the same, and so this part does
-# not travel with the pods.
+# These stand here for whoever reads the rules. A request without a rule, or for which none has a value, is refused all
+# the same, and so this part does not travel with the pods.
+
+# Decided by the rules above.
+default CopyFileRequest := false
+default CreateContainerRequest := false
+default CreateSandboxRequest := false
+default ExecProcessRequest := false
+default ReadStreamRequest := false
+default RemoveContainerRequest := false
+default SignalProcessRequest := false
+default StartContainerRequest := false
+default AddARPNeighborsRequest := false
+default UpdateEphemeralMountsRequest := false
+default UpdateInterfaceRequest := false
+default UpdateRoutesRequest := false
+
+# Never allowed.
 default AddSwapPathRequest := false
 default AddSwapRequest := false
 default CloseStdinRequest := false
