@@ -129,7 +129,7 @@ pub(crate) fn policy_data(inputs: &PolicyInputs<'_>) -> Result<Value, RequestErr
     let annotations = pod["metadata"]["annotations"].as_object().into_iter().flatten();
     let annotations = annotations.filter(|(key, _)| is_passed_on(key) && *key != protocol::initdata::ANNOTATION);
     let annotations: Map<_, _> = annotations.map(|(key, value)| (key.clone(), value.clone())).collect();
-    Ok(json!({
+    let mut data = json!({
         "namespace": inputs.namespace,
         "pod": pattern,
         "hostname": hostname,
@@ -143,7 +143,14 @@ pub(crate) fn policy_data(inputs: &PolicyInputs<'_>) -> Result<Value, RequestErr
         "sysctl": pause["OCI"]["Linux"]["Sysctl"],
         "volume_options": volumes.options,
         "containers": containers,
-    }))
+    });
+    // The pause container runs as its image's user unless the pod has another, or further groups.
+    let user = &pause["OCI"]["Process"]["User"];
+    let user = json!([user["UID"], user["GID"], user["AdditionalGids"]]);
+    if user != json!([65535, 65535, [65535]]) {
+        data["pause_user"] = user;
+    }
+    Ok(data)
 }
 
 /// The marks of a symbolic request as the rules write them: `$(cid)`.

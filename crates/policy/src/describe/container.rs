@@ -302,8 +302,21 @@ pub(super) fn connect(containers: &mut [Container], signals: &[String]) {
 /// A volume of which the initdata has no digests was compared with none.
 pub(super) fn check_files(containers: &mut [Container], settings: &Settings) {
     for container in containers {
+        // The launcher's own arguments name single files that it compares with those of a volume.
+        let own = container.args.iter().take_while(|argument| *argument != "--").filter(|_| container.launched);
+        let single: Vec<(String, String)> = own
+            .filter_map(|argument| argument.split_once(':'))
+            .filter_map(|(path, file)| Some((path.to_owned(), file.split_once('/')?.0.to_owned())))
+            .collect();
         for mount in &mut container.mounts {
             let volume = mount.volume.as_deref().unwrap_or_default();
+            let compared = single.iter().find(|(path, _)| *path == mount.destination);
+            if mount.supplied_by == Supplier::Host
+                && compared.is_some_and(|(_, volume)| settings.files.contains_key(volume))
+            {
+                mount.supplied_by = Supplier::Compared;
+                continue;
+            }
             let copy = volume.strip_prefix(FILES_PREFIX).unwrap_or_default();
             if mount.supplied_by == Supplier::Checked && !settings.files.contains_key(copy) {
                 mount.supplied_by = Supplier::Memory;

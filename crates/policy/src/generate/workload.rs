@@ -22,7 +22,7 @@ use crate::request::{PodInstance, RequestError};
 use check::{check_fields, check_naming, claim_templates, clean_paths, reserved_paths};
 use names::{names, wanted_secrets};
 pub use notices::CAPABILITIES_ANNOTATION;
-use notices::{host_words, powers};
+use notices::{differences, host_words, powers};
 
 /// Names of secrets that a pod may read, beside those that its arguments and variables name.
 pub const SECRETS_ANNOTATION: &str = "casemate.dev/secrets";
@@ -176,6 +176,7 @@ pub(super) async fn make(
         inject::push(&mut bound["spec"], "volumes", claim);
     }
     host_words(&bound, inject, &mut notices);
+    differences(&pod, inject, &mut notices);
 
     let (config_maps, secret_objects) = referenced(inputs, &object.namespace, &pod);
     let checked = checked_volumes(&pod);

@@ -26,7 +26,7 @@ pause := {
 	"env": ["PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"],
 	"env_from": {},
 	"cwd": "/",
-	"user": [65535, 65535, [65535]],
+	"user": object.get(policy_data, "pause_user", [65535, 65535, [65535]]),
 	"capabilities": "default",
 	"no_new_privileges": true,
 	"terminal": false,

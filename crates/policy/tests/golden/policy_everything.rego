@@ -63,7 +63,7 @@ pause:={
 "env":["PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"],
 "env_from":{},
 "cwd":"/",
-"user":[65535,65535,[65535]],
+"user":object.get(policy_data,"pause_user",[65535,65535,[65535]]),
 "capabilities":"default",
 "no_new_privileges":true,
 "terminal":false,
@@ -174,15 +174,20 @@ allow_process(container,process) if {
 is_exactly(
 process,
 {
-"Terminal":container.terminal,"Args":container.args,"Cwd":container.cwd,
+"Terminal":container.terminal,"Cwd":container.cwd,
 "NoNewPrivileges":container.no_new_privileges,
 },
-{"User","Env","Capabilities","ApparmorProfile","OOMScoreAdj"},
+{"User","Args","Env","Capabilities","ApparmorProfile","OOMScoreAdj"},
 )
+allow_args(container,process.Args)
 allow_user(container.user,process.User)
 allow_env(container,process.Env)
 allow_capabilities(capabilities_of(container),process.Capabilities)
 process.ApparmorProfile in ["","cri-containerd.apparmor.d"]
+}
+allow_args(container,given) if {
+not container.args_from
+given==container.args
 }
 allow_user([uid,gid,groups],given) if {
 is_exactly(given,{"UID":uid,"GID":gid},{"AdditionalGids"})
@@ -473,8 +478,35 @@ leads_out(neighbor.toIPAddress)
 }
 allow_value("pod-name",value) if value==data.pstate.pod
 allow_value("pod-uid",value) if value==data.pstate.uid
-allow_value("node-name",value) if regex.match(`^[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?$`,value)
+allow_value("node-name",value) if regex.match(concat("",["^",node_name,"$"]),value)
 allow_value("ip",value) if regex.match(concat("",["^",ip,"$"]),value)
+allow_value("ips",value) if regex.match(concat("",["^",ips,"$"]),value)
+allow_value(pattern,value) if {
+startswith(pattern,"^")
+regex.match(with_values(pattern),value)
+}
+allow_args(container,given) if {
+count(given)==count(container.args)
+every at,argument in given {
+allow_argument(container,at,argument)
+}
+}
+allow_argument(container,at,given) if {
+not container.args_from[format_int(at,10)]
+given==container.args[at]
+}
+allow_argument(container,at,given) if regex.match(with_values(container.args_from[format_int(at,10)]),given)
+with_values(pattern):=strings.replace_n(values_of_cluster,pattern)
+values_of_cluster:={
+"$(hostname)":replace(object.get(data.pstate,"hostname",""),".",`\.`),
+"$(pod-name)":replace(object.get(data.pstate,"pod",""),".",`\.`),
+"$(pod-uid)":object.get(data.pstate,"uid",""),
+"$(node-name)":node_name,
+"$(ips)":ips,
+"$(ip)":ip,
+}
+node_name:=`[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?`
+ips:=concat("",[ip,"(,",ip,")?"])
 is_place(base,depth) if {
 base in policy_data.copies.trees
 depth>1

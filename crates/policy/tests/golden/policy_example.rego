@@ -63,7 +63,7 @@ pause:={
 "env":["PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"],
 "env_from":{},
 "cwd":"/",
-"user":[65535,65535,[65535]],
+"user":object.get(policy_data,"pause_user",[65535,65535,[65535]]),
 "capabilities":"default",
 "no_new_privileges":true,
 "terminal":false,
@@ -174,15 +174,20 @@ allow_process(container,process) if {
 is_exactly(
 process,
 {
-"Terminal":container.terminal,"Args":container.args,"Cwd":container.cwd,
+"Terminal":container.terminal,"Cwd":container.cwd,
 "NoNewPrivileges":container.no_new_privileges,
 },
-{"User","Env","Capabilities","ApparmorProfile","OOMScoreAdj"},
+{"User","Args","Env","Capabilities","ApparmorProfile","OOMScoreAdj"},
 )
+allow_args(container,process.Args)
 allow_user(container.user,process.User)
 allow_env(container,process.Env)
 allow_capabilities(capabilities_of(container),process.Capabilities)
 process.ApparmorProfile in ["","cri-containerd.apparmor.d"]
+}
+allow_args(container,given) if {
+not container.args_from
+given==container.args
 }
 allow_user([uid,gid,groups],given) if {
 is_exactly(given,{"UID":uid,"GID":gid},{"AdditionalGids"})

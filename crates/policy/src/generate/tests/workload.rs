@@ -268,6 +268,25 @@ async fn without_an_initializer_a_pod_keeps_its_commands_and_gets_its_volumes() 
 }
 
 #[tokio::test]
+async fn what_a_guest_does_otherwise_is_said() {
+    let text = DATABASE
+        .replace("configMap: {name: db}\n", "configMap: {name: db, defaultMode: 256}\n")
+        .replace("{runAsUser: 70,", "{sysctls: [{name: net.core.somaxconn, value: \"9\"}, {name: net.ipv4.tcp_rmem, value: \"1 2 3\"}], runAsUser: 70,")
+        .replace("        - name: scratch\n", "        - {name: cache, emptyDir: {sizeLimit: 1Gi}}\n        - name: scratch\n");
+    let report = rig(&text).generate().await.unwrap();
+    let notices = report.workloads.iter().find(|workload| workload.name == "db").unwrap().notices.join("\n");
+    for (word, there) in [
+        ("volume `config`: all users of the pod may read its files", true),
+        ("volume `all`: all users of the pod", false),
+        ("sysctl `net.core.somaxconn` is one that Kubernetes calls unsafe", true),
+        ("sysctl `net.ipv4.tcp_rmem`", false),
+        ("volume `cache`: nothing keeps `sizeLimit`", true),
+    ] {
+        assert_eq!(notices.contains(word), there, "{word}: {notices}");
+    }
+}
+
+#[tokio::test]
 async fn what_cannot_be_bound_in_a_database_is_refused_by_name() {
     for (from, to, words_of_error) in [
         ("subPath: db.conf", "subPath: none", "volumeMounts[0].subPath`: volume `config` has no file `none`"),
@@ -280,6 +299,12 @@ async fn what_cannot_be_bound_in_a_database_is_refused_by_name() {
         ("secret: {name: db}", "secret: {name: none}", "Secret `none` is not among the inputs"),
         ("secret: {name: db}", "secret: {name: db, itemz: []}", "sources[1].secret.itemz`: not supported"),
         ("supplementalGroupsPolicy: Strict", "supplementalGroupsPolicy: Loose", "`Loose` is neither"),
+        (
+            "runAsUser: 70,",
+            "sysctls: [{name: vm.swappiness, value: \"1\"}], runAsUser: 70,",
+            "sysctls[0]`: `vm.swappiness` is none",
+        ),
+        ("runAsUser: 70,", "sysctls: [{name: net.x}], runAsUser: 70,", "sysctls[0]`: `value` is missing"),
         ("runAsUser: 70, ", "", "a group of the pod without a user"),
         ("ephemeral: {volume", "csi: {driver: x, volume", "`csi` is not supported: the driver on the host"),
     ] {

@@ -26,14 +26,36 @@ pub(super) fn profile(context: &Context<'_>, profile: &Value, path: &str) -> Res
     }
 }
 
+/// Kernel parameters that a pod has for itself, by their beginnings.
+const NAMESPACED: [&str; 5] = ["fs.mqueue.", "kernel.msg", "kernel.sem", "kernel.shm", "net."];
+
 /// Refuses by name what the policy could not bind.
 pub(super) fn check_fields(context: &Context<'_>, pod: &Value) -> Result<(), GenerateError> {
     let spec = &pod["spec"];
     schema::check(pod).map_err(|error| context.refuse(&error.path, error.reason, error.hint))?;
-    for field in ["hostNetwork", "hostPID", "hostIPC"] {
+    for (field, reason) in [
+        ("hostNetwork", "the guest has a network of its own, and what reaches the host's is not the mesh's to see"),
+        ("hostPID", "the guest has processes of its own"),
+        ("hostIPC", "the guest has shared memory of its own"),
+    ] {
         if spec[field] == json!(true) {
-            let hint = "a confidential pod has its own".to_owned();
-            return Err(context.refuse(&format!("spec.{field}"), "not supported", Some(hint)));
+            let hint = "a confidential pod has its own; leave it out".to_owned();
+            return Err(context.refuse(&format!("spec.{field}"), format!("not supported: {reason}"), Some(hint)));
+        }
+    }
+    for (index, sysctl) in spec["securityContext"]["sysctls"].as_array().into_iter().flatten().enumerate() {
+        let name = string(&sysctl["name"]);
+        let path = format!("spec.securityContext.sysctls[{index}]");
+        if !sysctl["value"].is_string() {
+            return Err(context.refuse(&path, "`value` is missing", None));
+        }
+        if !NAMESPACED.iter().any(|prefix| name.starts_with(prefix)) {
+            let hint = "those of a pod begin with `net.`, `fs.mqueue.`, `kernel.shm`, `kernel.msg` or `kernel.sem`";
+            return Err(context.refuse(
+                &path,
+                format!("`{name}` is none of a pod's, and Kubernetes refuses it"),
+                Some(hint.into()),
+            ));
         }
     }
     for path in ["seccompProfile", "appArmorProfile"] {

@@ -75,6 +75,58 @@ pub(super) fn powers(
     Ok(())
 }
 
+/// Kernel parameters that every kubelet sets; all others want its leave.
+const SAFE_SYSCTLS: [&str; 12] = [
+    "kernel.shm_rmid_forced",
+    "net.ipv4.ip_local_port_range",
+    "net.ipv4.ip_local_reserved_ports",
+    "net.ipv4.ip_unprivileged_port_start",
+    "net.ipv4.ping_group_range",
+    "net.ipv4.tcp_fin_timeout",
+    "net.ipv4.tcp_keepalive_intvl",
+    "net.ipv4.tcp_keepalive_probes",
+    "net.ipv4.tcp_keepalive_time",
+    "net.ipv4.tcp_rmem",
+    "net.ipv4.tcp_syncookies",
+    "net.ipv4.tcp_wmem",
+];
+
+/// The least that everybody may do with a file: read it.
+const READABLE: u64 = 0o444;
+
+/// What stands in the pod and is done otherwise inside a guest, or by leave of the node alone.
+pub(super) fn differences(pod: &Value, injected: bool, notices: &mut Vec<String>) {
+    for sysctl in pod["spec"]["securityContext"]["sysctls"].as_array().into_iter().flatten() {
+        let name = string(&sysctl["name"]);
+        if !SAFE_SYSCTLS.contains(&name.as_str()) {
+            notices.push(format!(
+                "sysctl `{name}` is one that Kubernetes calls unsafe: the pod starts only on nodes whose kubelet allows it"
+            ));
+        }
+    }
+    for volume in pod["spec"]["volumes"].as_array().into_iter().flatten() {
+        let name = string(&volume["name"]);
+        if !volume["emptyDir"]["sizeLimit"].is_null() {
+            notices.push(format!(
+                "volume `{name}`: nothing keeps `sizeLimit`, since the host does not see how full the guest's volume is"
+            ));
+        }
+        let known = matches!(volume_kind(volume), Ok(VolumeKind::Files(files)) if files.is_known());
+        let whole = ["configMap", "secret", "projected"].map(|kind| &volume[kind]);
+        let sources = volume["projected"]["sources"].as_array().into_iter().flatten();
+        let all = whole.into_iter().chain(sources.flat_map(|source| [&source["configMap"], &source["secret"]]));
+        let modes = all.flat_map(|source| {
+            let items = source["items"].as_array().into_iter().flatten().map(|item| &item["mode"]);
+            items.chain([&source["defaultMode"]])
+        });
+        if injected && known && modes.filter_map(Value::as_u64).any(|mode| mode & READABLE != READABLE) {
+            notices.push(format!(
+                "volume `{name}`: all users of the pod may read its files, whatever `defaultMode` and `mode` say"
+            ));
+        }
+    }
+}
+
 /// Contents that no digest binds.
 pub(super) fn host_words(pod: &Value, injected: bool, notices: &mut Vec<String>) {
     for volume in pod["spec"]["volumes"].as_array().into_iter().flatten() {
