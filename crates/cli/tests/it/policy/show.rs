@@ -7,14 +7,14 @@ fn a_deployment_is_shown_in_plain_words() {
     let initdata = initdata(&values(), &settings());
     let (yaml, manifest) = (yaml("inference", &initdata), manifest(&initdata, |_| {}));
     let files = [("resources/inference.yaml", yaml.as_str()), ("manifest.json", manifest.as_str())];
-    check(
+    on_page(
         &files,
         &["policy", "show", "resources", "--manifest", "manifest.json"],
         expect![[r#"
             exit 0
             --- stdout
             Deployment/inference in resources/inference.yaml
-              identity     41ecf616d949
+              identity     8c14c2956bc0
               rules        those of this release
               is           a workload of deployment 111111111111
               Coordinator  listens to bf2438509841 alone
@@ -52,8 +52,8 @@ fn a_deployment_is_shown_in_plain_words() {
                                writable
                              /casemate-in/files/digits: the host; the initializer compares
                                it with digests; read-only
-                             /etc/hosts, /dev/termination-log, /etc/hostname,
-                               /etc/resolv.conf: the host, as in every container
+                             /etc/hosts, /etc/hostname, /etc/resolv.conf,
+                               /dev/termination-log: the host, as in every container
                              and the guest kernel's own, as in every container
                 signals      none from the host
                 exec         closed: nobody runs another command in it
@@ -74,8 +74,8 @@ fn a_deployment_is_shown_in_plain_words() {
                                casemate-initializer; writable
                              /casemate-in/podinfo: THE HOST: nothing vouches for its
                                content; read-only
-                             /etc/hosts, /dev/termination-log, /etc/hostname,
-                               /etc/resolv.conf: the host, as in every container
+                             /etc/hosts, /etc/hostname, /etc/resolv.conf,
+                               /dev/termination-log: the host, as in every container
                              and the guest kernel's own, as in every container
                 signals      none from the host
                 exec         closed: nobody runs another command in it
@@ -95,8 +95,8 @@ fn a_deployment_is_shown_in_plain_words() {
                 mounts       /casemate: the initializer: certificate, key and secrets;
                                read-only
                              /etc/digits: the initializer, compared with digests; read-only
-                             /etc/hosts, /dev/termination-log, /etc/hostname,
-                               /etc/resolv.conf: the host, as in every container
+                             /etc/hosts, /etc/hostname, /etc/resolv.conf,
+                               /dev/termination-log: the host, as in every container
                              and the guest kernel's own, as in every container
                 signals      the host may send them
                 exec         closed: nobody runs another command in it
@@ -109,11 +109,11 @@ fn a_deployment_is_shown_in_plain_words() {
               What these may do, their identities do not tell: name their files, too.
 
             Nobody may
-              replace the policy, type into a container, change a container's limits, freeze
-              a container, set the clock, feed the random generator, change the firewall
-              from outside, pull another image, add swap, plug memory, fetch diagnostics,
-              trace the agent
-              25 requests are refused to everybody; `--all` names them.
+              replace the policy, run a command in a container, type into a container,
+              change a container's limits, freeze a container, set the clock, feed the
+              random generator, change the firewall from outside, pull another image, add
+              swap, plug memory, fetch diagnostics, trace the agent
+              26 requests are refused to everybody; `--all` names them.
             --- stderr
         "#]],
     );
@@ -177,11 +177,6 @@ fn everything_is_shown_where_everything_is_asked_for() {
                                bind
                                  /run/kata-containers/shared/containers/$(cid)-$(rand)-hosts
                                  (rbind,rprivate,rw)
-                             /dev/termination-log: THE HOST: nothing vouches for its
-                               content; writable
-                               bind
-                                 /run/kata-containers/shared/containers/$(cid)-$(rand)-termi
-                                 nation-log (rbind,rprivate,rw)
                              /etc/hostname: THE HOST: nothing vouches for its content;
                                read-only
                                bind
@@ -205,6 +200,11 @@ fn everything_is_shown_where_everything_is_asked_for() {
                                  {"driver":"ephemeral","source":"tmpfs","fstype":"tmpfs","op
                                  tions":[],"mount_point":"/run/kata-containers/sandbox/ephem
                                  eral/casemate-files-digits"}
+                             /dev/termination-log: THE HOST: nothing vouches for its
+                               content; writable
+                               bind
+                                 /run/kata-containers/shared/containers/$(cid)-$(rand)-termi
+                                 nation-log (rbind,rprivate,rw)
                 signals      none from the host
                 exec         closed: nobody runs another command in it
 
@@ -250,19 +250,19 @@ fn everything_is_shown_where_everything_is_asked_for() {
                                  v.conf (rbind,ro,nosuid,nodev,noexec)
 
             Nobody may
-              replace the policy, type into a container, change a container's limits, freeze
-              a container, set the clock, feed the random generator, change the firewall
-              from outside, pull another image, add swap, plug memory, fetch diagnostics,
-              trace the agent
-              never        AddSwapPath, AddSwap, CloseStdin, GetDiagnosticData, GetIPTables,
-                             GetMetrics, ListInterfaces, ListRoutes, MemAgentCompactConfig,
-                             MemAgentMemcgConfig, MemHotplugByProbe, PauseContainer,
-                             PullImage, ReseedRandomDev, ResizeVolume, ResumeContainer,
-                             SetGuestDateTime, SetIPTables, SetPolicy, StartTracing,
-                             StopTracing, TtyWinResize, UpdateContainer, VolumeStats,
-                             WriteStream
-              decided      CopyFile, CreateContainer, CreateSandbox, ExecProcess,
-                             ReadStream, RemoveContainer, SignalProcess, StartContainer,
+              replace the policy, run a command in a container, type into a container,
+              change a container's limits, freeze a container, set the clock, feed the
+              random generator, change the firewall from outside, pull another image, add
+              swap, plug memory, fetch diagnostics, trace the agent
+              never        ExecProcess, AddSwapPath, AddSwap, CloseStdin, GetDiagnosticData,
+                             GetIPTables, GetMetrics, ListInterfaces, ListRoutes,
+                             MemAgentCompactConfig, MemAgentMemcgConfig, MemHotplugByProbe,
+                             PauseContainer, PullImage, ReseedRandomDev, ResizeVolume,
+                             ResumeContainer, SetGuestDateTime, SetIPTables, SetPolicy,
+                             StartTracing, StopTracing, TtyWinResize, UpdateContainer,
+                             VolumeStats, WriteStream
+              decided      CopyFile, CreateContainer, CreateSandbox, ReadStream,
+                             RemoveContainer, SignalProcess, StartContainer,
                              AddARPNeighbors, UpdateEphemeralMounts, UpdateInterface,
                              UpdateRoutes
               always       DestroySandbox, GetOOMEvent, GuestDetails, OnlineCPUMem,
@@ -283,7 +283,7 @@ fn a_manifest_alone_has_identities() {
             --- stdout
             In the manifest, and in none of the files
               inference
-                identity     41ecf616d949
+                identity     8c14c2956bc0
                 names        inference in its certificates
                 secrets      reads digits-model-key
                 callers      web
@@ -327,7 +327,7 @@ fn what_is_dangerous_is_said_in_so_many_words() {
             exit 0
             --- stdout
             Deployment/a in a.yaml
-              identity     c10c51e94226, NOT in the manifest: it gets no certificate and no
+              identity     c92397defe8d, NOT in the manifest: it gets no certificate and no
                              secret
               rules        those of this release
               is           a workload of deployment 111111111111
@@ -367,21 +367,15 @@ fn what_is_dangerous_is_said_in_so_many_words() {
                                /elsewhere); read-only
                              /etc/digits: THE HOST: nothing vouches for its content;
                                read-only
-                             /etc/hosts, /dev/termination-log, /etc/hostname,
-                               /etc/resolv.conf: the host, as in every container
+                             /etc/hosts, /etc/hostname, /etc/resolv.conf,
+                               /dev/termination-log: the host, as in every container
                              and the guest kernel's own, as in every container
                 signals      the host may send them
                 exec         the host may run /bin/sh -c "id; \u001b[2Jrm"
-                storage      {"driver":"ephemeral","source":"tmpfs","fstype":"tmpfs","option
-                               s":[],"mount_point":"/run/kata-containers/sandbox/ephemeral/c
-                               asemate-files-digits"}: for no mount
-                storage      {"driver":"ephemeral","source":"tmpfs","fstype":"tmpfs","option
-                               s":[],"mount_point":"/run/kata-containers/sandbox/ephemeral/c
-                               asemate"}: for no mount
 
             In the manifest, and in none of the files
               inference
-                identity     41ecf616d949
+                identity     8c14c2956bc0
                 names        inference in its certificates
                 secrets      reads digits-model-key
                 callers      every workload of the manifest
@@ -480,6 +474,7 @@ fn the_members_of_the_json_are_stable() {
         .pods[].description.policy.containers[].env[].name
         .pods[].description.policy.containers[].env[].value
         .pods[].description.policy.containers[].exec_access
+        .pods[].description.policy.containers[].gpus
         .pods[].description.policy.containers[].image
         .pods[].description.policy.containers[].image_also[]
         .pods[].description.policy.containers[].launched
@@ -513,6 +508,7 @@ fn the_members_of_the_json_are_stable() {
         .pods[].description.policy.pause.env[].name
         .pods[].description.policy.pause.env[].value
         .pods[].description.policy.pause.exec_access
+        .pods[].description.policy.pause.gpus
         .pods[].description.policy.pause.image
         .pods[].description.policy.pause.launched
         .pods[].description.policy.pause.mounts[].destination
