@@ -74,6 +74,8 @@ enum Bench {
     Verifier(bench_verifier::VerifierArgs),
     /// From Kubernetes YAML to policies: one pod and many, cold and warm, beside a copy of the image
     Generate(bench_generate::GenerateArgs),
+    /// The decision of a policy on a container: time and memory
+    Decision(bench_generate::decision::DecisionArgs),
 }
 
 fn main() -> ExitCode {
@@ -90,6 +92,7 @@ fn main() -> ExitCode {
         Task::Bench(Bench::StartUp(args)) => demo::start_up::run(&args),
         Task::Bench(Bench::Verifier(args)) => bench_verifier::run(&args),
         Task::Bench(Bench::Generate(args)) => bench_generate::run(&args),
+        Task::Bench(Bench::Decision(args)) => bench_generate::decision::run(&args),
         Task::Fuzz(args) => fuzz::run(&args),
         Task::Ci(args) => ci::run(&args),
     });

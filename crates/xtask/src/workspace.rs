@@ -7,6 +7,7 @@ use std::process::{Command, Stdio};
 use anyhow::{Context, Result, bail};
 use serde::Deserialize;
 
+use crate::failure::negative;
 use crate::proc;
 
 /// The one target that is built for; `.cargo/config.toml` says why it is named.
@@ -128,9 +129,53 @@ pub(crate) fn binary<'a>(binaries: &'a BTreeMap<String, PathBuf>, name: &str) ->
     })
 }
 
+/// Builds a benchmark of a crate, optimised as releases are.
+pub(crate) fn benchmark(package: &str, name: &str) -> Result<PathBuf> {
+    let words = ["bench", "-p", package, "--bench", name, "--no-run", "--message-format=json-render-diagnostics"];
+    note!("$ {}", proc::shown("cargo", &words));
+    let out = cargo().args(words).stdin(Stdio::null()).stderr(Stdio::inherit()).output().context("run cargo")?;
+    proc::check_interrupt()?;
+    if !out.status.success() {
+        return Err(negative(
+            &format!("the benchmark `{name}` of `{package}` does not build"),
+            "the output above says why",
+        ));
+    }
+    executable(&String::from_utf8_lossy(&out.stdout), name).context("cargo built no benchmark")
+}
+
+/// A benchmark in what cargo says of a build.
+fn executable(messages: &str, name: &str) -> Option<PathBuf> {
+    #[derive(Deserialize)]
+    struct Message {
+        target: Built,
+        executable: Option<PathBuf>,
+    }
+    #[derive(Deserialize)]
+    struct Built {
+        name: String,
+    }
+    let messages = messages.lines().filter_map(|line| serde_json::from_str::<Message>(line).ok());
+    messages.filter(|message| message.target.name == name).find_map(|message| message.executable)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_benchmark_is_found_in_cargos_messages() {
+        let messages = concat!(
+            r#"{"reason":"compiler-artifact","target":{"name":"verifier"},"executable":null}"#,
+            "\n",
+            r#"{"reason":"compiler-artifact","target":{"name":"appraise"},"executable":"/t/appraise-1"}"#,
+            "\n",
+            r#"{"reason":"build-finished","success":true}"#,
+        );
+        assert_eq!(executable(messages, "appraise"), Some(PathBuf::from("/t/appraise-1")));
+        assert_eq!(executable(messages, "decision"), None);
+        assert_eq!(executable("not json", "appraise"), None);
+    }
 
     #[test]
     fn binaries_are_found_in_cargos_messages() {

@@ -2,6 +2,7 @@
 
 mod bad;
 mod diff;
+mod page;
 mod recordings;
 mod show;
 
@@ -18,6 +19,7 @@ use serde_json::{Value, json};
 
 use super::casemate;
 use super::explain::folder;
+use page::on_page;
 
 /// The values of the example's policy, as the tests of `generate` compare them.
 const VALUES: &str = include_str!("../../../policy/tests/golden/policy_data.rego");

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 
 use crate::images::oci::{self, Entry, Image, Layer};
-use crate::images::{Built, push};
+use crate::images::{self, Built};
 
 /// Name, layers, bytes of each.
 const IMAGES: [(&str, usize, usize); 3] = [("tiny", 1, 770_000), ("mid", 2, 35_000_000), ("big", 5, 200_000_000)];
@@ -15,10 +15,10 @@ const FILES_PER_LAYER: usize = 50;
 /// gzip's level: as most builders pack.
 const LEVEL: u32 = 6;
 
-/// Builds what an earlier run has not left, and pushes all of them.
-pub(crate) fn push_all(folder: &Path, registry: &str) -> Result<()> {
+/// Builds what an earlier run has not left, and pushes those with these names; without names, all of them.
+pub(crate) fn push(folder: &Path, registry: &str, names: &[&str]) -> Result<()> {
     let mut built = Vec::new();
-    for (name, layers, bytes) in IMAGES {
+    for (name, layers, bytes) in IMAGES.into_iter().filter(|(name, ..)| names.is_empty() || names.contains(name)) {
         let layout = folder.join("images").join(name);
         // The same bytes every time, so what is there is right unless its writing was cut off before the index.
         if !layout.join("index.json").is_file() {
@@ -28,7 +28,7 @@ pub(crate) fn push_all(folder: &Path, registry: &str) -> Result<()> {
         }
         built.push(Built { name: format!("bench/{name}"), tag: "1".to_owned(), digest: String::new(), layout });
     }
-    push(&built, registry)
+    images::push(&built, registry)
 }
 
 fn image(name: &str, layers: usize, bytes: usize, files: &Path) -> Result<Image> {

@@ -2,6 +2,7 @@
 //! with everything, what it costs in CPU and memory, and how large what it writes is. Images come from a real registry on
 //! loopback; a plain copy of the largest is the control. The figures in `docs/performance.md` come from here.
 
+pub(crate) mod decision;
 mod images;
 mod process;
 
@@ -107,7 +108,7 @@ pub(crate) fn run(args: &GenerateArgs) -> Result<()> {
     let folder = metadata.target_directory.join("bench-generate");
     fs::create_dir_all(&folder).with_context(|| format!("create `{}`", folder.display()))?;
     let registry = Registry::start_on_free_port(&folder)?;
-    images::push_all(&folder, &registry.address())?;
+    images::push(&folder, &registry.address(), &[])?;
     let bench = Bench { casemate, folder: &folder, registry: registry.address(), rounds: args.rounds.max(1) };
 
     let copy = bench.copy()?;

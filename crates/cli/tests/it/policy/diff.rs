@@ -36,7 +36,7 @@ fn a_difference_is_sorted_by_danger() {
         ("new/manifest.json", &*after),
         ("new/r/i.yaml", &*new),
     ];
-    check(
+    on_page(
         &files,
         &["policy", "diff", "old", "new"],
         expect![[r#"
@@ -104,7 +104,7 @@ fn manifests_without_resources_tell_what_they_can() {
     let old = initdata(&values(), &settings());
     let new = initdata(&changed().0, &settings());
     let (before, after) = (manifest(&old, |_| {}), manifest(&new, |entry| entry["callers"] = json!([])));
-    check(
+    on_page(
         &[("old.json", &before), ("new.json", &after)],
         &["policy", "diff", "old.json", "new.json"],
         expect![[r#"

@@ -78,7 +78,7 @@ fn a_denial_names_the_field_what_was_asked_and_what_is_allowed() {
     requests.push(("ExecProcessRequest", json!({})));
     requests.push(("NoSuchRequest", json!({})));
     let rego = policy_with(&values());
-    check(
+    on_page(
         &[("policy.rego", &rego), ("r.json", &lines(&requests))],
         &["policy", "test", "policy.rego", "r.json"],
         expect![[r#"

@@ -7,7 +7,7 @@ fn a_deployment_is_shown_in_plain_words() {
     let initdata = initdata(&values(), &settings());
     let (yaml, manifest) = (yaml("inference", &initdata), manifest(&initdata, |_| {}));
     let files = [("resources/inference.yaml", yaml.as_str()), ("manifest.json", manifest.as_str())];
-    check(
+    on_page(
         &files,
         &["policy", "show", "resources", "--manifest", "manifest.json"],
         expect![[r#"
