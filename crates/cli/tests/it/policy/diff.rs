@@ -113,8 +113,8 @@ fn manifests_without_resources_tell_what_they_can() {
             2 changes: 1 allow something else (~), 1 allow less (-).
 
               1. ~ inference: has another policy
-                   was  5a1879d428ed385efbd82cf4a7e48e50576bc2bfdee7f918b7e182e8f39b7c89
-                   now  e9c6b2d9e266d19108809f821db499c19fd114f765f19992046d18ed0cbec63e
+                   was  d7a72b503b384dec84846692f552b68928a039e22211527a4b8202bec2b8679e
+                   now  b47c49e8b687eb3c93305f86624201180594d45a8a3641805728384c99c7f32e
               2. - inference: may no longer be called by every workload of the manifest
                    was  every workload of the manifest
                    now  nobody

@@ -14,7 +14,7 @@ fn a_deployment_is_shown_in_plain_words() {
             exit 0
             --- stdout
             Deployment/inference in resources/inference.yaml
-              identity     5a1879d428ed
+              identity     d7a72b503b38
               rules        those of this release
               is           a workload of deployment 111111111111
               Coordinator  listens to bf2438509841 alone
@@ -82,8 +82,8 @@ fn a_deployment_is_shown_in_plain_words() {
 
               container server
                 image        localhost:5000/casemate/digits:1@sha256:5abfdd9223cc
-                runs         -- /casemate-serve --model /models/digits.onnx.sealed
-                               --key-file /casemate/secrets/digits-model-key --labels
+                runs         /casemate-serve --model /models/digits.onnx.sealed --key-file
+                               /casemate/secrets/digits-model-key --labels
                                /etc/digits/labels.txt --listen 0.0.0.0:8080 (after the
                                launcher, once the initializer is done)
                 in           /
@@ -147,8 +147,8 @@ fn everything_is_shown_where_everything_is_asked_for() {
                              or
                                localhost:5000/casemate/digits@sha256:5abfdd9223ccd9cbafdfd5b
                                969650ca76e18186f703bb21214c62baa552ab295
-                runs         -- /casemate-serve --model /models/digits.onnx.sealed
-                               --key-file /casemate/secrets/digits-model-key --labels
+                runs         /casemate-serve --model /models/digits.onnx.sealed --key-file
+                               /casemate/secrets/digits-model-key --labels
                                /etc/digits/labels.txt --listen 0.0.0.0:8080 (after the
                                launcher, once the initializer is done)
                 in           /
@@ -282,15 +282,15 @@ fn a_manifest_alone_has_identities() {
             exit 0
             --- stdout
             In the manifest, and in none of the files
-              inference
-                identity     5a1879d428ed
-                names        inference in its certificates
-                secrets      reads digits-model-key
-                callers      web
               coordinator
                 identity     bf2438509841
                 names        coordinator in its certificates
                 secrets      reads none
+              inference
+                identity     d7a72b503b38
+                names        inference in its certificates
+                secrets      reads digits-model-key
+                callers      web
               What these may do, their identities do not tell: name their files, too.
             --- stderr
         "#]],
@@ -328,7 +328,7 @@ fn what_is_dangerous_is_said_in_so_many_words() {
             exit 0
             --- stdout
             Deployment/a in a.yaml
-              identity     ab215a4adef8, NOT in the manifest: it gets no certificate and no
+              identity     2ebc8a946ec3, NOT in the manifest: it gets no certificate and no
                              secret
               rules        those of this release
               is           a workload of deployment 111111111111
@@ -351,8 +351,8 @@ fn what_is_dangerous_is_said_in_so_many_words() {
               container server
                 image        example.org/latest, WITHOUT a digest: the registry decides what
                                it is
-                runs         -- /casemate-serve --model /models/digits.onnx.sealed
-                               --key-file /casemate/secrets/digits-model-key --labels
+                runs         /casemate-serve --model /models/digits.onnx.sealed --key-file
+                               /casemate/secrets/digits-model-key --labels
                                /etc/digits/labels.txt --listen 0.0.0.0:8080 (after the
                                launcher, once the initializer is done)
                 in           /
@@ -376,15 +376,15 @@ fn what_is_dangerous_is_said_in_so_many_words() {
                 exec         the host may run /bin/sh -c "id; \u001b[2Jrm"
 
             In the manifest, and in none of the files
-              inference
-                identity     5a1879d428ed
-                names        inference in its certificates
-                secrets      reads digits-model-key
-                callers      every workload of the manifest
               coordinator
                 identity     bf2438509841
                 names        coordinator in its certificates
                 secrets      reads none
+              inference
+                identity     d7a72b503b38
+                names        inference in its certificates
+                secrets      reads digits-model-key
+                callers      every workload of the manifest
               What these may do, their identities do not tell: name their files, too.
 
             Nobody may

@@ -3,6 +3,8 @@
 #   `enableServiceLinks` was set to false: the host could otherwise choose variables of the program; set it to true if the program finds Services by their variables
 #   port 9200 stays closed: no Service among the inputs leads to it
 #   volume `data`: what is in the claim is the host's word
+#   sysctl `net.ipv4.tcp_retries2` is one that Kubernetes calls unsafe: the pod starts only on nodes whose kubelet allows it
+#   sysctl `net.core.somaxconn` is one that Kubernetes calls unsafe: the pod starts only on nodes whose kubelet allows it
 # resources without `metadata.namespace` are bound to the namespace `default`; `--namespace` binds them to another
 #-    metadata: {labels: {app: search}}
 #-          image: elasticsearch:8.14.3
@@ -36,6 +38,7 @@ policy_data := {
  "hostname_is_fixed": false,
  "logs": true,
  "namespace": "default",
+ "pause_user": [65535,65535,[65535,1000]],
  "pidns": false,
  "pod": "^search-[0-9]{1,6}$",
  "services": ["KUBERNETES"],

@@ -49,6 +49,7 @@ policy_data := {
  "hostname_is_fixed": false,
  "logs": true,
  "namespace": "default",
+ "pause_user": [65535,65535,[65535,0,472]],
  "pidns": false,
  "pod": "^grafana-[a-z0-9]{1,10}-[a-z0-9]{5}$",
  "services": ["KUBERNETES"],

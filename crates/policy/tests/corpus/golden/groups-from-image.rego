@@ -114,6 +114,7 @@ policy_data := {
  "hostname_is_fixed": false,
  "logs": true,
  "namespace": "default",
+ "pause_user": [65535,65535,[65535,7000,8000]],
  "pidns": false,
  "pod": "^groups$",
  "services": ["KUBERNETES"],

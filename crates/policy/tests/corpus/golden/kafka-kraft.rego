@@ -44,6 +44,7 @@ policy_data := {
  "hostname_is_fixed": false,
  "logs": true,
  "namespace": "streams",
+ "pause_user": [1000,0,[0,2000,3000,1000]],
  "pidns": false,
  "pod": "^kafka-[0-9]{1,6}$",
  "services": ["KUBERNETES"],

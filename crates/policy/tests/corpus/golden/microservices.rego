@@ -39,6 +39,7 @@ policy_data := {
  "hostname_is_fixed": false,
  "logs": true,
  "namespace": "default",
+ "pause_user": [1000,1000,[1000]],
  "pidns": false,
  "pod": "^frontend-[a-z0-9]{1,10}-[a-z0-9]{5}$",
  "services": ["CART","COORDINATOR","FRONTEND","KUBERNETES"],

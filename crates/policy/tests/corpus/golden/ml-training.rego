@@ -4,6 +4,7 @@
 #   `enableServiceLinks` was set to false: the host could otherwise choose variables of the program; set it to true if the program finds Services by their variables
 #   volume `checkpoints`: what is in the claim is the host's word
 #   volume `dataset`: what is in the claim is the host's word
+#   volume `dshm`: nothing keeps `sizeLimit`, since the host does not see how full the guest's volume is
 # resources without `metadata.namespace` are bound to the namespace `default`; `--namespace` binds them to another
 #-          image: registry.example.com/ml/trainer:cu124
 #-          command: [torchrun]
@@ -37,6 +38,7 @@ policy_data := {
  "hostname_is_fixed": false,
  "logs": true,
  "namespace": "default",
+ "pause_user": [1000,1000,[1000,44,100]],
  "pidns": false,
  "pod": "^finetune-7b-[a-z0-9]{5}$",
  "services": ["KUBERNETES"],

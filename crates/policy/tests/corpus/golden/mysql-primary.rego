@@ -56,6 +56,7 @@ policy_data := {
  "hostname_is_fixed": false,
  "logs": true,
  "namespace": "shop",
+ "pause_user": [999,999,[999]],
  "pidns": false,
  "pod": "^mysql-[0-9]{1,6}$",
  "services": ["KUBERNETES"],

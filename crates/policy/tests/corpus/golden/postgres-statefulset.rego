@@ -4,6 +4,7 @@
 #   `enableServiceLinks` was set to false: the host could otherwise choose variables of the program; set it to true if the program finds Services by their variables
 #   port 5432 (Service `billing-db`): TLS ends in the pod, callers need no certificate; annotate the pod with `casemate.dev/servicemesh-ingress: postgres#5432#false` to demand one of the mesh
 #   volume `data`: what is in the claim is the host's word
+#   volume `shm`: nothing keeps `sizeLimit`, since the host does not see how full the guest's volume is
 #   container `postgres` runs as root: with CAP_SETUID it can become the mesh's user and ask for Evidence in its place
 # resources without `metadata.namespace` are bound to the namespace `default`; `--namespace` binds them to another
 #-          image: postgres:16
@@ -43,6 +44,7 @@ policy_data := {
  "hostname_is_fixed": false,
  "logs": true,
  "namespace": "default",
+ "pause_user": [65535,65535,[65535,999]],
  "pidns": false,
  "pod": "^billing-db-[0-9]{1,6}$",
  "services": ["KUBERNETES"],

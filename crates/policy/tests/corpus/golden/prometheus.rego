@@ -47,6 +47,7 @@ policy_data := {
  "hostname_is_fixed": false,
  "logs": true,
  "namespace": "monitoring",
+ "pause_user": [65530,65530,[65530]],
  "pidns": false,
  "pod": "^prometheus-[0-9]{1,6}$",
  "services": ["KUBERNETES"],

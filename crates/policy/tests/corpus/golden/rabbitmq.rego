@@ -39,6 +39,7 @@ policy_data := {
  "hostname_is_fixed": false,
  "logs": true,
  "namespace": "default",
+ "pause_user": [65535,65535,[65535,999]],
  "pidns": false,
  "pod": "^rabbit-[0-9]{1,6}$",
  "services": ["KUBERNETES"],

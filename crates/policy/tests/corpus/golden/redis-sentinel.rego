@@ -62,6 +62,7 @@ policy_data := {
  "hostname_is_fixed": false,
  "logs": true,
  "namespace": "default",
+ "pause_user": [65535,65535,[65535,1001]],
  "pidns": false,
  "pod": "^redis-node-[0-9]{1,6}$",
  "services": ["KUBERNETES"],

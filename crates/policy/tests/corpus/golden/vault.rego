@@ -40,6 +40,7 @@ policy_data := {
  "hostname_is_fixed": false,
  "logs": true,
  "namespace": "vault",
+ "pause_user": [100,1000,[1000]],
  "pidns": false,
  "pod": "^vault-[0-9]{1,6}$",
  "services": ["KUBERNETES"],

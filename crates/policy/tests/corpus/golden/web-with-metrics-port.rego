@@ -5,6 +5,7 @@
 #   port 9102 is open to everybody, without TLS, as `casemate.dev/open-ports` says
 #   its guest needs 256 overhead + 64 casemate-mesh = 320 MiB: `web`, `exporter` says nothing of memory and counts as none
 #   seccomp and AppArmor profiles are not enforced inside the guest
+#   volume `tmp`: nothing keeps `sizeLimit`, since the host does not see how full the guest's volume is
 #   container `exporter` runs as root: with CAP_SETUID it can become the mesh's user and ask for Evidence in its place
 # resources without `metadata.namespace` are bound to the namespace `default`; `--namespace` binds them to another
 #-          image: nginxinc/nginx-unprivileged:1.27
