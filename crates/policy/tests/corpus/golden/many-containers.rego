@@ -10,9 +10,9 @@
 #   container `c` runs as root: with CAP_SETUID it can become the mesh's user and ask for Evidence in its place
 # resources without `metadata.namespace` are bound to the namespace `default`; `--namespace` binds them to another
 #-metadata: {name: crowd, labels: {app: crowd}}
-#-    - {name: one, image: "busybox:1.36", command: [sh, -c, "echo 1 > /work/1"], volumeMounts: [{name: work, mountPath: /work}]}
-#-    - {name: two, image: "busybox:1.36", command: [sh, -c, "echo 2 > /work/2"], volumeMounts: [{name: work, mountPath: /work}]}
-#-    - {name: three, image: "busybox:1.36", args: [sh, -c, "cat /work/*"], volumeMounts: [{name: work, mountPath: /work, readOnly: true}]}
+#-    - {name: one, image: "busybox:1.36", command: [sh, -c, "echo 1 > /frames/1"], volumeMounts: [{name: work, mountPath: /work}]}
+#-    - {name: two, image: "busybox:1.36", command: [sh, -c, "echo 2 > /frames/2"], volumeMounts: [{name: work, mountPath: /work}]}
+#-    - {name: three, image: "busybox:1.36", args: [sh, -c, "cat /frames/*"], volumeMounts: [{name: work, mountPath: /work, readOnly: true}]}
 #-    - {name: a, image: "python:3.12-slim", command: [python3, -V]}
 #-    - {name: b, image: "node:22-bookworm-slim", args: [node, -v]}
 #-    - {name: c, image: "debian:bookworm-slim", command: [sleep], args: [infinity]}
@@ -75,7 +75,7 @@ policy_data := {
    "user": [2000,2000,[2000,2100]]
   },
   "one": {
-   "args": ["/casemate/bin/launch","one","--","sh","-c","echo 1 > /work/1"],
+   "args": ["/casemate/bin/launch","one","--","sh","-c","echo 1 > /frames/1"],
    "capabilities": "default",
    "cwd": "/",
    "env": ["PATH=/bin"],
@@ -88,7 +88,7 @@ policy_data := {
    "user": [0,0,[0]]
   },
   "three": {
-   "args": ["/casemate/bin/launch","three","--","sh","-c","cat /work/*"],
+   "args": ["/casemate/bin/launch","three","--","sh","-c","cat /frames/*"],
    "capabilities": "default",
    "cwd": "/",
    "env": ["PATH=/bin"],
@@ -101,7 +101,7 @@ policy_data := {
    "user": [0,0,[0]]
   },
   "two": {
-   "args": ["/casemate/bin/launch","two","--","sh","-c","echo 2 > /work/2"],
+   "args": ["/casemate/bin/launch","two","--","sh","-c","echo 2 > /frames/2"],
    "capabilities": "default",
    "cwd": "/",
    "env": ["PATH=/bin"],
