@@ -11,8 +11,8 @@
 //! - It compares single files that the host copied in (`subPath`) with those that the initializer found right. The host
 //!   copies a file anew and never writes into one, so that what was compared is what the program reads.
 //!
-//! Without a container, `casemate-launch -- PROGRAM`, it does neither: so probes and hooks run, which the initializer must
-//! precede, too.
+//! Without a container, `casemate-launch -- PROGRAM` or `casemate-launch - FILE... -- PROGRAM`, it takes no name: so probes
+//! and hooks run, which the initializer must precede, too, and which read the same files.
 //!
 //! Exit status 127: no such program; 126: it cannot be executed (as a shell has it); 125: it may not run now; 2: called
 //! wrongly.
@@ -48,19 +48,23 @@ struct Call {
 }
 
 fn parse(mut arguments: impl Iterator<Item = OsString>) -> Option<Call> {
-    let mut container = None;
+    let (mut container, mut named) = (None, false);
     let mut files = Vec::new();
     loop {
         let argument = arguments.next()?;
         if argument == "--" {
             break;
         }
+        if argument == "-" && !named {
+            named = true;
+            continue;
+        }
         let word = argument.into_string().ok().filter(|word| !word.is_empty() && !word.starts_with('-'))?;
-        if container.is_none() {
-            container = Some(word);
-        } else {
+        if named {
             let (path, original) = word.split_once(':')?;
             files.push((PathBuf::from(path), Path::new(CHECKED).join(original)));
+        } else {
+            (container, named) = (Some(word), true);
         }
     }
     Some(Call { container, files, program: arguments.next()?, arguments: arguments.collect() })
@@ -112,19 +116,25 @@ fn exit_status(kind: ErrorKind) -> u8 {
 
 /// What must hold before the program runs. The claim is to be held until then, and by the program after that.
 fn prepare(call: &Call) -> Result<Option<claim::Claim>, Refusal> {
-    let Some(container) = &call.container else { return Ok(None) };
-    let claim = claim::claim(container).map_err(Refusal::Claim)?;
-    let claim = claim.ok_or_else(|| Refusal::SecondInstance(container.clone()))?;
+    let claim = match &call.container {
+        Some(container) => {
+            let claim = claim::claim(container).map_err(Refusal::Claim)?;
+            Some(claim.ok_or_else(|| Refusal::SecondInstance(container.clone()))?)
+        }
+        None => None,
+    };
     for (path, original) in &call.files {
         compare(path, original)?;
     }
-    claim.keep_across_exec().map(Some).map_err(Refusal::Claim)
+    claim.map(claim::Claim::keep_across_exec).transpose().map_err(Refusal::Claim)
 }
 
 #[expect(clippy::print_stderr, reason = "there is no log yet, only the container's standard error")]
 fn main() -> ExitCode {
     let Some(call) = parse(std::env::args_os().skip(1)) else {
-        eprintln!("casemate-launch: usage: casemate-launch [CONTAINER [PATH:VOLUME/FILE...]] -- PROGRAM [ARGUMENT...]");
+        eprintln!(
+            "casemate-launch: usage: casemate-launch [CONTAINER|- [PATH:VOLUME/FILE...]] -- PROGRAM [ARGUMENT...]"
+        );
         return ExitCode::from(2);
     };
     let _claim = match prepare(&call) {
@@ -157,6 +167,8 @@ mod tests {
             assert_eq!(call.container.as_deref(), before.first().copied());
             assert_eq!(call.files.len(), before.len().saturating_sub(1));
         }
+        let call = parsed(&["-", "/etc/a:c/a", "--", "x"]).unwrap();
+        assert_eq!((call.container, call.files), (None, vec![("/etc/a".into(), "/casemate-files/c/a".into())]));
         let call = parsed(&["app", "/etc/a:c/d/e:f", "--", "x"]).unwrap();
         assert_eq!(call.files, [("/etc/a".into(), "/casemate-files/c/d/e:f".into())]);
     }
@@ -168,6 +180,8 @@ mod tests {
             &["--"],
             &["serve"],
             &["-", "serve"],
+            &["-", "app", "--", "serve"],
+            &["app", "-", "--", "serve"],
             &["serve", "--"],
             &["-x", "--", "serve"],
             &["", "--", "serve"],

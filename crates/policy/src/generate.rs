@@ -15,6 +15,7 @@ mod kinds;
 mod manifest;
 mod memory;
 mod outputs;
+mod parallel;
 mod platform;
 mod reference;
 mod resolve;
@@ -47,6 +48,7 @@ pub use values::Missing;
 pub use workload::{CAPABILITIES_ANNOTATION, NAMES_ANNOTATION, SECRETS_ANNOTATION, SKIP_ANNOTATION};
 
 use crate::images::{Registry, ResolvedImage};
+use crate::policy_data::Openings;
 use input::{Inputs, Object};
 use resolve::Images;
 use settings::Stored;
@@ -244,7 +246,7 @@ pub async fn generate(options: &GenerateOptions, registry: &Registry) -> Result<
         }
     }
 
-    let mut openings = stored.openings(&settings_path, &inputs, &pods)?.into_iter();
+    let openings = stored.openings(&settings_path, &inputs, &pods)?;
     let weighed = |pod: &Value| options.image_memory || workload::weighs_images(pod);
     images.fetch(&inputs, &pods, weighed).await;
     if pods.iter().filter_map(|(object, _)| pod_of(&inputs, object)).any(weighed) {
@@ -256,16 +258,26 @@ pub async fn generate(options: &GenerateOptions, registry: &Registry) -> Result<
         services.entry(&object.namespace).or_insert_with(|| inputs.of_kind("Service", &object.namespace));
     }
     let none = BTreeMap::new();
+    let make = |frame: &Frame, ((object, role), openings): &(&(Object, Role), Openings)| {
+        let services = services.get(object.namespace.as_str()).unwrap_or(&none);
+        workload::make(&inputs, object, *role, frame, services, openings.clone(), &images)
+    };
+    let pods_with_openings: Vec<_> =
+        pods.iter().zip(openings.into_iter().chain(std::iter::repeat_with(Openings::default))).collect();
+    let (coordinators, others) =
+        pods_with_openings.split_at(pods.iter().filter(|(_, role)| *role == Role::Coordinator).count());
+    let mut made_all = Vec::new();
+    for one in coordinators {
+        let made = make(&frame, one)?;
+        let ((object, _), _) = one;
+        frame.coordinator = Some((made.report.identity, object.namespace.clone()));
+        made_all.push(made);
+    }
+    made_all.extend(parallel::map(others, |one| make(&frame, one))?);
     let mut workloads = Vec::new();
     let mut entries = Vec::new();
     let mut made_pods = Vec::new();
-    for (object, role) in &pods {
-        let services = services.get(object.namespace.as_str()).unwrap_or(&none);
-        let openings = openings.next().unwrap_or_default();
-        let made = workload::make(&inputs, object, *role, &frame, services, openings, &mut images).await?;
-        if *role == Role::Coordinator {
-            frame.coordinator = Some((made.report.identity, object.namespace.clone()));
-        }
+    for made in made_all {
         made_pods.push(made.pod);
         workloads.push(made.report);
         entries.push(made.entry);

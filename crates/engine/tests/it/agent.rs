@@ -143,7 +143,8 @@ fn the_agent_does_what_the_policy_allows_and_nothing_else() {
     // A request that the policy has no rule for, and one that it allows and nobody serves.
     assert_eq!(pod.refused("SetPolicyRequest", json!({"policy": ""})).code, AgentErrorCode::Denied);
     assert_eq!(pod.refused("Nonsense", json!({})).code, AgentErrorCode::Denied);
-    assert_eq!(pod.refused("ExecProcessRequest", json!({})).code, AgentErrorCode::Failed);
+    assert_eq!(pod.refused("ListRoutesRequest", json!({})).code, AgentErrorCode::Failed);
+    assert_eq!(pod.refused("ExecProcessRequest", json!({})).code, AgentErrorCode::Malformed);
     // Allowed.
     pod.call("CreateSandboxRequest", json!({"sandbox_id": "s", "hostname": "host"})).unwrap();
     pod.call("CreateContainerRequest", create_request(CID)).unwrap();

@@ -48,6 +48,7 @@ default GetOOMEventRequest := true
 default DestroySandboxRequest := true
 default CreateContainerRequest := false
 default ExecProcessRequest := true
+default ListRoutesRequest := true
 
 CreateContainerRequest if {
 	every variable in input.OCI.Process.Env {

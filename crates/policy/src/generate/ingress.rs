@@ -10,7 +10,8 @@ pub const INGRESS_ANNOTATION: &str = "casemate.dev/servicemesh-ingress";
 /// Ports that are open as they are, to everybody and without TLS: `9102,9103`.
 pub const OPEN_PORTS_ANNOTATION: &str = "casemate.dev/open-ports";
 const CONTRAST_INGRESS: &str = "contrast.edgeless.systems/servicemesh-ingress";
-const EGRESS: [&str; 2] = ["casemate.dev/servicemesh-egress", "contrast.edgeless.systems/servicemesh-egress"];
+pub(super) const EGRESS: [&str; 2] =
+    ["casemate.dev/servicemesh-egress", "contrast.edgeless.systems/servicemesh-egress"];
 
 /// The open ports of a pod.
 #[derive(Default, Debug, PartialEq)]
@@ -41,11 +42,6 @@ const MAX_PORTS: usize = 64;
 /// Finds the ports of `pod`: those of its annotation, and without one those that a Service leads to.
 pub(super) fn find(pod: &Value, services: &BTreeMap<&str, &Value>) -> Result<Ports, PortError> {
     let annotations = &pod["metadata"]["annotations"];
-    for key in EGRESS {
-        if !annotations[key].is_null() {
-            return refuse(format!("metadata.annotations.{key}"), "egress through the mesh is not supported yet", None);
-        }
-    }
     let written =
         [INGRESS_ANNOTATION, CONTRAST_INGRESS].into_iter().find_map(|key| Some((key, annotations[key].as_str()?)));
     let mut ports = match written {
@@ -347,7 +343,6 @@ mod tests {
             let error = find(&pod(&http(), &Value::Null, &json!({INGRESS_ANNOTATION: bad})), &services).unwrap_err();
             assert!(error.path.contains(INGRESS_ANNOTATION) && error.hint.is_some(), "{bad}: {error:?}");
         }
-        assert!(find(&pod(&http(), &Value::Null, &json!({EGRESS[0]: "x"})), &services).is_err());
     }
 
     #[test]

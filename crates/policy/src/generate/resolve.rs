@@ -67,6 +67,12 @@ impl<'a> Images<'a> {
         memory::of_layers(layers)
     }
 
+    /// An image that was fetched.
+    pub(super) fn known(&self, reference: &str) -> Result<ResolvedImage, RegistryError> {
+        let missing = || Err(RegistryError::NotFound { reference: reference.to_owned() });
+        self.known.get(reference).cloned().unwrap_or_else(missing)
+    }
+
     pub(super) async fn resolve(&mut self, reference: &str) -> Result<ResolvedImage, RegistryError> {
         if let Some(image) = self.known.get(reference) {
             return image.clone();

@@ -1,5 +1,6 @@
 //! One pod: pinned, injected, bound.
 
+mod annotations;
 mod check;
 mod names;
 mod notices;
@@ -19,6 +20,7 @@ use super::{Frame, Images, WorkloadReport, contrast, coordinator, device, files,
 use crate::images::ImageConfig;
 use crate::policy_data::{Openings, PolicyContainer, PolicyInputs, policy};
 use crate::request::{PodInstance, RequestError};
+use annotations::check_annotations;
 use check::{check_fields, check_naming, claim_templates, clean_paths, reserved_paths};
 use names::{names, wanted_secrets};
 pub use notices::CAPABILITIES_ANNOTATION;
@@ -79,14 +81,14 @@ impl Context<'_> {
     }
 }
 
-pub(super) async fn make(
+pub(super) fn make(
     inputs: &Inputs,
     object: &Object,
     role: Role,
     frame: &Frame,
     services: &BTreeMap<&str, &Value>,
     openings: Openings,
-    images: &mut Images<'_>,
+    images: &Images<'_>,
 ) -> Result<Made, GenerateError> {
     let prefix = object.template.unwrap_or_default().trim_start_matches('/').to_owned();
     let context = Context { inputs, object, prefix };
@@ -109,6 +111,7 @@ pub(super) async fn make(
     let contrast = contrast::take(&mut pod).map_err(fault)?;
     notices.extend(contrast.notices);
     check_fields(&context, &pod)?;
+    check_annotations(&context, &pod)?;
     let wish = device::wishes(&pod).map_err(fault)?;
     let class = string(&pod["spec"]["runtimeClassName"]);
     let assigned = platform::assign(&frame.platforms, &class, &wish).map_err(fault)?;
@@ -120,7 +123,7 @@ pub(super) async fn make(
     let secrets = wanted_secrets(&context, &pod)?;
     defaults(&mut pod, &mut notices);
 
-    let mut configs = pin(&context, &mut pod, role, frame, images).await?;
+    let mut configs = pin(&context, &mut pod, role, frame, images)?;
     let annotations = &pod["metadata"]["annotations"];
     let skip = frame.skip_initializer
         || contrast.skip_initializer
@@ -205,6 +208,7 @@ pub(super) async fn make(
     };
     let config = PodInstance { config_maps, secrets: secret_objects, ..PodInstance::default() };
     if role == Role::Workload {
+        notices::order(&pod, &mut notices);
         powers(&context, &bound, &configs, &config, &mut notices)?;
     }
     let rego =
@@ -363,12 +367,12 @@ fn policy_of(
 }
 
 /// Replaces each image by its digest and gives the images' configurations by container.
-async fn pin(
+fn pin(
     context: &Context<'_>,
     pod: &mut Value,
     role: Role,
     frame: &Frame,
-    images: &mut Images<'_>,
+    images: &Images<'_>,
 ) -> Result<BTreeMap<String, ImageConfig>, GenerateError> {
     let mut configs = BTreeMap::new();
     for list in ["initContainers", "containers"] {
@@ -385,7 +389,7 @@ async fn pin(
                 let Some(reference) = container["image"].as_str() else {
                     return Err(context.refuse(&format!("spec.{list}.{name}"), "`image` is missing", None));
                 };
-                images.resolve(reference).await.map_err(|source| GenerateError::Image {
+                images.known(reference).map_err(|source| GenerateError::Image {
                     place: context.inputs.place(context.object, &format!("{}/{path}/image", context.prefix)),
                     resource: context.object.title(),
                     source: Box::new(source),

@@ -43,12 +43,12 @@ impl Environment {
         for (index, source) in container["envFrom"].as_array().into_iter().flatten().enumerate() {
             let path = format!("{path}.envFrom[{index}]");
             let prefix = source["prefix"].as_str().unwrap_or_default();
-            let (object, reference) = match (&source["configMapRef"], &source["secretRef"]) {
-                (reference @ Value::Object(_), _) => (&instance.config_maps, reference),
-                (_, reference @ Value::Object(_)) => (&instance.secrets, reference),
+            let (kind, object, reference) = match (&source["configMapRef"], &source["secretRef"]) {
+                (reference @ Value::Object(_), _) => ("ConfigMap", &instance.config_maps, reference),
+                (_, reference @ Value::Object(_)) => ("Secret", &instance.secrets, reference),
                 _ => return Err(RequestError::Unsupported { path, what: "this source".into() }),
             };
-            let Some(object) = referenced(object, reference, &path)? else { continue };
+            let Some(object) = referenced(kind, object, reference, &path)? else { continue };
             for key in keys(object) {
                 let value = plain_value(object, &key, &path)?;
                 env.set(&format!("{prefix}{key}"), value.unwrap_or_default());
@@ -145,6 +145,7 @@ impl Environment {
 
 /// The object behind a reference; `None` when it is optional and absent.
 fn referenced<'a>(
+    kind: &str,
     objects: &'a BTreeMap<String, Value>,
     reference: &Value,
     path: &str,
@@ -153,7 +154,11 @@ fn referenced<'a>(
     match objects.get(name) {
         Some(object) => Ok(Some(object)),
         None if reference["optional"] == json!(true) => Ok(None),
-        None => Err(RequestError::Missing { path: path.to_owned(), what: format!("`{name}` among the inputs") }),
+        None => Err(RequestError::Refused {
+            path: path.to_owned(),
+            reason: format!("{kind} `{name}` is not among the inputs, so its values cannot be bound"),
+            hint: format!("give `generate` the file of the {kind}, too; one that may be absent is `optional: true`"),
+        }),
     }
 }
 
@@ -203,23 +208,28 @@ fn value_from(
     instance: &PodInstance,
     path: &str,
 ) -> Result<Option<String>, RequestError> {
-    let reference = |kind: &str, objects: &BTreeMap<String, Value>| -> Option<Result<Option<String>, RequestError>> {
-        let reference = from.get(kind)?;
-        Some(referenced(objects, reference, path).and_then(|object| {
-            let Some(object) = object else { return Ok(None) };
-            let key = reference["key"].as_str().unwrap_or_default();
-            match plain_value(object, key, path)? {
-                None if reference["optional"] != json!(true) => {
-                    Err(RequestError::Missing { path: path.to_owned(), what: format!("key `{key}`") })
+    let reference =
+        |field: &str, kind: &str, objects: &BTreeMap<String, Value>| -> Option<Result<Option<String>, RequestError>> {
+            let reference = from.get(field)?;
+            Some(referenced(kind, objects, reference, path).and_then(|object| {
+                let Some(object) = object else { return Ok(None) };
+                let key = reference["key"].as_str().unwrap_or_default();
+                match plain_value(object, key, path)? {
+                    None if reference["optional"] != json!(true) => {
+                        let name = reference["name"].as_str().unwrap_or_default();
+                        Err(RequestError::Invalid {
+                            path: path.to_owned(),
+                            reason: format!("{kind} `{name}` has no key `{key}`"),
+                        })
+                    }
+                    value => Ok(value),
                 }
-                value => Ok(value),
-            }
-        }))
-    };
-    if let Some(value) = reference("configMapKeyRef", &instance.config_maps) {
+            }))
+        };
+    if let Some(value) = reference("configMapKeyRef", "ConfigMap", &instance.config_maps) {
         return value;
     }
-    if let Some(value) = reference("secretKeyRef", &instance.secrets) {
+    if let Some(value) = reference("secretKeyRef", "Secret", &instance.secrets) {
         return value;
     }
     if let Some(field) = from.get("fieldRef").and_then(|reference| reference["fieldPath"].as_str()) {

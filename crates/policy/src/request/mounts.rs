@@ -148,7 +148,11 @@ pub(super) fn container_mounts(
                 add_storage(&mut storages, storage("local", "local", "local", &options, &point));
             }
             VolumeKind::Files(_) => push(&copied(container_id, destination), true),
-            VolumeKind::Claim => push(&copied(container_id, destination), read_only),
+            // The kubelet takes either word for it.
+            VolumeKind::Claim => {
+                let whole = volume["persistentVolumeClaim"]["readOnly"] == json!(true);
+                push(&copied(container_id, destination), read_only || whole);
+            }
         }
     }
     // Kubernetes mounts nothing there if the container does.

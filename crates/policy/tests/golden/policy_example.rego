@@ -275,12 +275,19 @@ mounts_of_kubelet(container):=[] if not container.image
 allow_mounts(mounts,given) if {
 count(given)==count(mounts)
 {as_written(mount)|some mount in given}==mounts
+in_order(given)
 every at,mount in given {
 every later in array.slice(given,at + 1,count(given)) {
 not startswith(mount.destination,concat("",[later.destination,"/"]))
 }
 }
 }
+in_order(given) if {
+name:=annotations["io.kubernetes.cri.container-name"]
+own:=[mount_of(mount)|some mount in policy_data.containers[name].mounts]
+[as_written(mount)|some mount in given; as_written(mount) in own]==own
+}
+in_order(_) if annotations["io.kubernetes.cri.container-type"]=="sandbox"
 as_written(mount):=[mount.destination,mount.type_,source_of(mount.source),options_of(mount)] if count(mount)==4
 source_of(source):=regex.replace(
 source,

@@ -9,6 +9,9 @@ use crate::request::{RequestError, argv};
 /// Where the launcher lies, once the initializer is through with everything else.
 pub const LAUNCHER: &str = "/casemate/bin/launch";
 
+/// In the place of a container's name: nobody's name is taken.
+const NOBODY: &str = "-";
+
 /// Between the launcher's own arguments and the command.
 const END: &str = "--";
 
@@ -33,10 +36,17 @@ pub(super) fn put(
     let given = |field: &str| container[field].as_array().is_some_and(|items| !items.is_empty());
     let (own_command, own_args) = (given("command"), given("args"));
     let (command, args) = argv(container, &images(&name), &format!("containers.{name}"))?;
+    // The kubelet expands what stands in the pod, and leaves what stands in the image as it is.
+    let plain = |texts: Vec<String>| texts.into_iter().map(|text| text.replace('$', "$$"));
     let mut wrapped = vec![LAUNCHER.to_owned(), name.clone()];
-    wrapped.extend(files);
+    let files: Vec<String> = plain(files).collect();
+    wrapped.extend(files.iter().cloned());
     wrapped.push(END.to_owned());
-    wrapped.extend(command);
+    if own_command {
+        wrapped.extend(command);
+    } else {
+        wrapped.extend(plain(command));
+    }
     // The order of keys is that of people: command before args, both after image.
     let set = |fields: &mut Map<String, Value>, key: &str, after: &[&str], value: Value| {
         if fields.contains_key(key) {
@@ -50,17 +60,24 @@ pub(super) fn put(
         set(fields, "command", &["name", "image"], json!(wrapped));
         if !own_command && !own_args {
             if !args.is_empty() {
-                set(fields, "args", &["command"], json!(args));
+                set(fields, "args", &["command"], json!(plain(args).collect::<Vec<_>>()));
             }
             marks.push(format!("{name}:both"));
         } else if !own_command {
             marks.push(format!("{name}:command"));
         }
     }
-    // Without a container's name, since the container runs already: that the launcher is there is the point.
+    // Without a container's name, since the container runs already: that the launcher is there is the point. Commands read
+    // the container's files, too, and may come before its program has compared them.
+    let mut before = vec![json!(LAUNCHER)];
+    if !files.is_empty() {
+        before.push(json!(NOBODY));
+        before.extend(files.into_iter().map(Value::from));
+    }
+    before.push(json!(END));
     for pointer in COMMANDS {
         if let Some(command) = container.pointer_mut(pointer).and_then(Value::as_array_mut) {
-            command.splice(0..0, [json!(LAUNCHER), json!(END)]);
+            command.splice(0..0, before.clone());
         }
     }
     Ok(())
@@ -113,6 +130,21 @@ mod tests {
         strip(&mut made, &|name, what| marks.contains(&format!("{name}:{what}")));
         assert_eq!(made, *container);
         wrapped
+    }
+
+    #[test]
+    fn what_an_image_says_is_not_the_kubelets_to_expand() {
+        let image = ImageConfig {
+            entrypoint: vec!["sh".into(), "-c".into()],
+            cmd: vec!["echo $$ $(NAME) $HOME".into()],
+            ..ImageConfig::default()
+        };
+        let made = roundtrip(&json!({"name": "app", "image": "x"}), &[], &image);
+        assert_eq!(made["args"], json!(["echo $$$$ $$(NAME) $$HOME"]));
+        let own = json!({"name": "app", "image": "x", "command": ["echo", "$(NAME)"], "args": ["$$"]});
+        let made = roundtrip(&own, &["/etc/a$b:v/a$b"], &image);
+        assert_eq!(made["command"], json!([LAUNCHER, "app", "/etc/a$$b:v/a$$b", END, "echo", "$(NAME)"]));
+        assert_eq!(made["args"], json!(["$$"]));
     }
 
     #[test]

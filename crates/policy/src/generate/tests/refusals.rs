@@ -14,7 +14,18 @@ async fn bad_resources_are_refused_with_their_place_and_nothing_is_written() {
     let container = |line: &str| deployment("          env:\n", &format!("          {line}\n          env:\n"));
     let volume =
         |line: &str| deployment("          configMap:\n            name: digits\n", &format!("          {line}\n"));
+    let annotated = |line: &str| {
+        let template = "  template:\n    metadata:\n";
+        deployment(template, &format!("{template}      annotations: {{{line}}}\n"))
+    };
     let cases = [
+        (annotated("casemate.dev/ingress: \"\""), "casemate.dev/ingress`: no annotation that anything is done with"),
+        (annotated("casemate.dev/secret: x"), "no annotation that anything is done with"),
+        (annotated("casemate.dev/skip-initializer: \"yes\""), "\"yes\" is neither \"true\" nor \"false\""),
+        (
+            deployment("metadata:\n  name", "metadata:\n  annotations: {casemate.dev/open-ports: \"1\"}\n  name"),
+            "an annotation of the Deployment, not of its pods",
+        ),
         (deployment("replicas: 2", "replicas: [2"), "deployment.yaml:"),
         (deployment("  name: inference", "   name: inference"), "deployment.yaml:6:"),
         (
@@ -53,7 +64,10 @@ async fn bad_resources_are_refused_with_their_place_and_nothing_is_written() {
             deployment("cpu: \"1\"", "nvidia.com/gpu: 1"),
             "limits.nvidia.com/gpu`: a GPU that the node's container runtime lends",
         ),
-        (deployment("value: info", "valueFrom: {secretKeyRef: {name: s, key: k}}"), "`s` among the inputs is missing"),
+        (
+            deployment("value: info", "valueFrom: {secretKeyRef: {name: s, key: k}}"),
+            "Secret `s` is not among the inputs",
+        ),
         (
             deployment("value: info", "valueFrom: {fieldRef: {fieldPath: status.x}}"),
             "field `status.x` is not supported",

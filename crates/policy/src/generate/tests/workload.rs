@@ -130,7 +130,10 @@ async fn a_database_is_bound_with_its_commands_volumes_and_addresses() {
         container["command"],
         json!([LAUNCHER, "db", "/etc/db.conf:config/db.conf", "--", "/docker-entrypoint.sh"])
     );
-    assert_eq!(container["readinessProbe"]["exec"]["command"], json!([LAUNCHER, "--", "pg_isready", "-d", "$(DB)"]));
+    assert_eq!(
+        container["readinessProbe"]["exec"]["command"],
+        json!([LAUNCHER, "-", "/etc/db.conf:config/db.conf", "--", "pg_isready", "-d", "$(DB)"])
+    );
     let at = |path: &str| {
         let mounts = container["volumeMounts"].as_array().unwrap();
         mounts.iter().find(|mount| mount["mountPath"] == path).cloned().unwrap_or_default()
@@ -166,8 +169,9 @@ async fn a_database_is_bound_with_its_commands_volumes_and_addresses() {
     }
     assert!(engine.decide("StartContainerRequest", &json!({"container_id": id})).unwrap().allowed);
     let ready = probe_command(container, "readinessProbe").unwrap();
-    assert_eq!(ready, [LAUNCHER, "--", "pg_isready", "-d", "main"]);
-    let stop = [LAUNCHER, "--", "pg_ctl", "stop", "$(DB)"].map(str::to_owned);
+    let compared = "/etc/db.conf:config/db.conf";
+    assert_eq!(ready, [LAUNCHER, "-", compared, "--", "pg_isready", "-d", "main"]);
+    let stop = [LAUNCHER, "-", compared, "--", "pg_ctl", "stop", "$(DB)"].map(str::to_owned);
     for (argv, allowed) in [
         (&ready[..], true),
         (&stop[..], true),

@@ -21,6 +21,30 @@ pub(super) const POWERS: [(&str, &str); 3] = [
     ("CAP_SYS_ADMIN", "enter the namespaces of other containers"),
 ];
 
+/// Says that nothing waits for the user's own init containers: the launcher waits for the initializer alone.
+pub(super) fn order(pod: &Value, notices: &mut Vec<String>) {
+    for container in pod["spec"]["initContainers"].as_array().into_iter().flatten() {
+        let name = string(&container["name"]);
+        if ![INITIALIZER, MESH].contains(&name.as_str()) && container["restartPolicy"] != json!("Always") {
+            notices.push(format!(
+                "init container `{name}`: the host may leave it out or run it again, so the program must check what it \
+                 left behind"
+            ));
+        }
+    }
+}
+
+/// Capabilities that no container has by default, and that undo what protects the pod.
+const UNDOING: [(&str, &str); 7] = [
+    ("CAP_NET_ADMIN", "undo the pod's firewall"),
+    ("CAP_SYS_ADMIN", "undo the pod's firewall"),
+    ("CAP_SYS_MODULE", "load code into the guest's kernel"),
+    ("CAP_SYS_RAWIO", "write to the guest's memory and devices"),
+    ("CAP_BPF", "run programs in the guest's kernel"),
+    ("CAP_PERFMON", "read the guest's kernel"),
+    ("CAP_DAC_READ_SEARCH", "open files of other containers"),
+];
+
 /// Refuses containers that could undo what initializer and mesh do, and says which could try.
 pub(super) fn powers(
     context: &Context<'_>,
@@ -55,12 +79,12 @@ pub(super) fn powers(
         }
         let sets = process["Capabilities"]["Effective"].as_array();
         let has = |capability: &str| sets.is_some_and(|set| set.contains(&json!(capability)));
-        for capability in ["CAP_NET_ADMIN", "CAP_SYS_ADMIN"] {
+        for (capability, undoes) in UNDOING {
             if has(capability) && !allowed.iter().any(|allowed| allowed == capability) {
                 let short = capability.trim_start_matches("CAP_");
                 let path = format!("spec.containers.{name}.securityContext.capabilities.add");
                 let hint = format!("if it must be, annotate the pod with `{CAPABILITIES_ANNOTATION}: \"{short}\"`");
-                return Err(context.refuse(&path, format!("`{short}` lets it undo the pod's firewall"), Some(hint)));
+                return Err(context.refuse(&path, format!("`{short}` lets it {undoes}"), Some(hint)));
             }
         }
         let can: Vec<_> = POWERS

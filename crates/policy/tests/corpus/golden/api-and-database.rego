@@ -4,6 +4,8 @@
 #   `enableServiceLinks` was set to false: the host could otherwise choose variables of the program; set it to true if the program finds Services by their variables
 #   port 3000 (Service `orders-api`): TLS ends in the pod, callers need no certificate; annotate the pod with `casemate.dev/servicemesh-ingress: http#3000#false` to demand one of the mesh
 #   its guest needs 256 overhead + 512 api + 64 casemate-mesh = 832 MiB: `wait-for-db`, `migrate` says nothing of memory and counts as none; `api` requests less than its limit, and the limit counts
+#   init container `wait-for-db`: the host may leave it out or run it again, so the program must check what it left behind
+#   init container `migrate`: the host may leave it out or run it again, so the program must check what it left behind
 #   container `wait-for-db` runs as root: with CAP_SETUID it can become the mesh's user and ask for Evidence in its place
 #   container `api` runs as root: with CAP_SETUID it can become the mesh's user and ask for Evidence in its place
 # StatefulSet/orders-db is `orders-db`

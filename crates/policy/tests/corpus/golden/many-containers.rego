@@ -2,6 +2,9 @@
 #   `automountServiceAccountToken` was set to false: a token of an untrusted API server is of no use; set it to true if the program calls Kubernetes
 #   `enableServiceLinks` was set to false: the host could otherwise choose variables of the program; set it to true if the program finds Services by their variables
 #   its guest needs 256 overhead + 64 casemate-mesh = 320 MiB: `one`, `two`, `three`, `a`, `b`, `c`, `d` says nothing of memory and counts as none
+#   init container `one`: the host may leave it out or run it again, so the program must check what it left behind
+#   init container `two`: the host may leave it out or run it again, so the program must check what it left behind
+#   init container `three`: the host may leave it out or run it again, so the program must check what it left behind
 #   container `one` runs as root: with CAP_SETUID it can become the mesh's user and ask for Evidence in its place
 #   container `two` runs as root: with CAP_SETUID it can become the mesh's user and ask for Evidence in its place
 #   container `three` runs as root: with CAP_SETUID it can become the mesh's user and ask for Evidence in its place

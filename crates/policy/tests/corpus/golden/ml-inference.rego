@@ -3,6 +3,7 @@
 #   `enableServiceLinks` was set to false: the host could otherwise choose variables of the program; set it to true if the program finds Services by their variables
 #   port 8000 (Service `summarise`): TLS ends in the pod, callers need no certificate; annotate the pod with `casemate.dev/servicemesh-ingress: http#8000#false` to demand one of the mesh
 #   its guest needs 256 overhead + 6144 serve + 64 casemate-mesh = 6464 MiB: `fetch-model` says nothing of memory and counts as none; `serve` requests less than its limit, and the limit counts
+#   init container `fetch-model`: the host may leave it out or run it again, so the program must check what it left behind
 # resources without `metadata.namespace` are bound to the namespace `default`; `--namespace` binds them to another
 #-          image: registry.example.com/ml/serve:1.8
 #-          volumeMounts: [{name: models, mountPath: /models}]

@@ -5,6 +5,7 @@
 #   port 3306 (startupProbe of container `mysql`): TLS ends in the pod, callers need no certificate; annotate the pod with `casemate.dev/open-ports: "3306"` to open it to everybody without TLS
 #   its guest needs 256 overhead + 1024 mysql + 64 casemate-mesh = 1344 MiB: `init-server-id` says nothing of memory and counts as none
 #   volume `data`: what is in the claim is the host's word
+#   init container `init-server-id`: the host may leave it out or run it again, so the program must check what it left behind
 #-        image: busybox:1.36
 #-        image: mysql:8.4
 

@@ -5,6 +5,7 @@
 #   port 1234 (startupProbe of container `git-sync`): TLS ends in the pod, callers need no certificate; annotate the pod with `casemate.dev/open-ports: "1234"` to open it to everybody without TLS
 #   its guest needs 256 overhead + 64 caddy + 64 casemate-mesh + 64 git-sync = 448 MiB: `warm-up` says nothing of memory and counts as none
 #   volume `content`: nothing keeps `sizeLimit`, since the host does not see how full the guest's volume is
+#   init container `warm-up`: the host may leave it out or run it again, so the program must check what it left behind
 #   container `warm-up` runs as root: with CAP_SETUID it can become the mesh's user and ask for Evidence in its place
 #   container `caddy` runs as root: with CAP_SETUID it can become the mesh's user and ask for Evidence in its place
 # resources without `metadata.namespace` are bound to the namespace `default`; `--namespace` binds them to another
