@@ -113,8 +113,8 @@ fn manifests_without_resources_tell_what_they_can() {
             2 changes: 1 allow something else (~), 1 allow less (-).
 
               1. ~ inference: has another policy
-                   was  d7a72b503b384dec84846692f552b68928a039e22211527a4b8202bec2b8679e
-                   now  b47c49e8b687eb3c93305f86624201180594d45a8a3641805728384c99c7f32e
+                   was  1f2720f76ead42e44f4ab7787cb0e40bb1150f1ba26a28a1e403cc4ea61e55bf
+                   now  73774904aa89e4c2a530e830ab6bcff0ac8fe5fcca90ae346ce7585013c7e3ad
               2. - inference: may no longer be called by every workload of the manifest
                    was  every workload of the manifest
                    now  nobody

@@ -14,7 +14,7 @@ fn a_deployment_is_shown_in_plain_words() {
             exit 0
             --- stdout
             Deployment/inference in resources/inference.yaml
-              identity     d7a72b503b38
+              identity     1f2720f76ead
               rules        those of this release
               is           a workload of deployment 111111111111
               Coordinator  listens to bf2438509841 alone
@@ -282,15 +282,15 @@ fn a_manifest_alone_has_identities() {
             exit 0
             --- stdout
             In the manifest, and in none of the files
+              inference
+                identity     1f2720f76ead
+                names        inference in its certificates
+                secrets      reads digits-model-key
+                callers      web
               coordinator
                 identity     bf2438509841
                 names        coordinator in its certificates
                 secrets      reads none
-              inference
-                identity     d7a72b503b38
-                names        inference in its certificates
-                secrets      reads digits-model-key
-                callers      web
               What these may do, their identities do not tell: name their files, too.
             --- stderr
         "#]],
@@ -328,7 +328,7 @@ fn what_is_dangerous_is_said_in_so_many_words() {
             exit 0
             --- stdout
             Deployment/a in a.yaml
-              identity     2ebc8a946ec3, NOT in the manifest: it gets no certificate and no
+              identity     e3f45351630f, NOT in the manifest: it gets no certificate and no
                              secret
               rules        those of this release
               is           a workload of deployment 111111111111
@@ -376,15 +376,15 @@ fn what_is_dangerous_is_said_in_so_many_words() {
                 exec         the host may run /bin/sh -c "id; \u001b[2Jrm"
 
             In the manifest, and in none of the files
+              inference
+                identity     1f2720f76ead
+                names        inference in its certificates
+                secrets      reads digits-model-key
+                callers      every workload of the manifest
               coordinator
                 identity     bf2438509841
                 names        coordinator in its certificates
                 secrets      reads none
-              inference
-                identity     d7a72b503b38
-                names        inference in its certificates
-                secrets      reads digits-model-key
-                callers      every workload of the manifest
               What these may do, their identities do not tell: name their files, too.
 
             Nobody may
