@@ -16,8 +16,6 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use expect_test::expect_file;
-use protocol::digest::Measurement;
-use protocol::manifest::{PublicKey, SoftwareReferenceValues};
 use protocol::{Digest, Initdata};
 use regorus::utils::limits::PolicyLengthConfig;
 use serde_json::{Value, json};
@@ -69,26 +67,7 @@ impl Work {
     }
 
     fn generate(&self, registry: &Registry) -> Result<Report, GenerateError> {
-        let options = GenerateOptions {
-            paths: vec![self.dir.path().join("resources")],
-            stdin: None,
-            namespace: None,
-            workspace: self.dir.path().to_owned(),
-            platforms: vec!["local".into()],
-            software: Some(SoftwareReferenceValues {
-                root: Digest::of(b"root"),
-                measurements: vec![Measurement::from_bytes([1; 48])],
-            }),
-            owner_keys: vec![PublicKey(vec![1])],
-            owner_threshold: 1,
-            holder_keys: vec![PublicKey(vec![2])],
-            holder_threshold: 1,
-            pod_image: Some(images::POD_IMAGE.to_owned()),
-            skip_initializer: false,
-            image_memory: false,
-            output: None,
-            check: false,
-        };
+        let options = GenerateOptions::of_tests(self.dir.path(), images::POD_IMAGE.to_owned());
         runtime().block_on(generate(&options, registry))
     }
 }

@@ -91,7 +91,7 @@ impl Container {
             bundle: format!("{BUNDLES}/{}", request.container_id),
             root: request.oci.root.path.clone(),
             cgroup: format!("{}/{}", pod.cgroup, request.container_id),
-            argv0: request.oci.process.args.first().cloned().unwrap_or_default(),
+            argv0: request.oci.process.command.args.first().cloned().unwrap_or_default(),
             capabilities: Value::Null,
             pinned: 0,
             has_root: false,
@@ -323,22 +323,7 @@ impl Container {
         if process.terminal {
             return Err(AgentError::failed("process.Terminal: not supported by the local engine"));
         }
-        if process.args.first().is_none_or(String::is_empty) {
-            return Err(AgentError::failed("process.Args: empty"));
-        }
-        Ok(json!({
-            "terminal": false,
-            "user": {
-                "uid": process.user.uid,
-                "gid": process.user.gid,
-                "additionalGids": process.user.additional_gids,
-            },
-            "args": process.args,
-            "env": process.env,
-            "cwd": process.cwd,
-            "capabilities": self.capabilities,
-            "noNewPrivileges": process.no_new_privileges,
-        }))
+        oci::command(process, &json!(self.capabilities), "process")
     }
 
     pub(super) fn id(&self) -> &str {

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use crate::agent_api::AgentError;
 
 use super::guest::NETNS;
-use super::request::{Capabilities, CreateContainer, Mount, Oci, Process, Resources};
+use super::request::{Capabilities, Command, CreateContainer, Mount, Oci, Process, Resources};
 
 /// Where the sources of a container's bind mounts are kept open, by their index: `<bundle>/mounts/<index>`.
 pub(super) fn pinned(bundle: &str, index: usize) -> String {
@@ -58,7 +58,7 @@ pub(super) fn config(
 fn refuse_unsupported(request: &CreateContainer) -> Result<(), AgentError> {
     let oci = &request.oci;
     let unsupported = [
-        ("OCI.Process.Terminal", oci.process.terminal),
+        ("OCI.Process.Terminal", oci.process.command.terminal),
         ("OCI.Hooks", oci.hooks.as_ref().is_some_and(|hooks| !hooks.is_null())),
         ("OCI.Linux.Devices", !oci.linux.devices.is_empty()),
         ("devices", !request.devices.is_empty()),
@@ -71,23 +71,28 @@ fn refuse_unsupported(request: &CreateContainer) -> Result<(), AgentError> {
     }
 }
 
-/// The process, of a container or of an exec.
+/// The process of a container.
 pub(super) fn process(process: &Process, available: &BTreeSet<String>) -> Result<Value, AgentError> {
-    if process.args.first().is_none_or(String::is_empty) {
-        return Err(AgentError::failed("OCI.Process.Args: empty"));
+    command(&process.command, &capabilities(&process.capabilities, available), "OCI.Process")
+}
+
+/// The process of a container or of a command in one, as runc takes it. `at` is where it stands in the request.
+pub(super) fn command(command: &Command, capabilities: &Value, at: &str) -> Result<Value, AgentError> {
+    if command.args.first().is_none_or(String::is_empty) {
+        return Err(AgentError::failed(format!("{at}.Args: empty")));
     }
     Ok(json!({
         "terminal": false,
         "user": {
-            "uid": process.user.uid,
-            "gid": process.user.gid,
-            "additionalGids": process.user.additional_gids,
+            "uid": command.user.uid,
+            "gid": command.user.gid,
+            "additionalGids": command.user.additional_gids,
         },
-        "args": process.args,
-        "env": process.env,
-        "cwd": process.cwd,
-        "capabilities": capabilities(&process.capabilities, available),
-        "noNewPrivileges": process.no_new_privileges,
+        "args": command.args,
+        "env": command.env,
+        "cwd": command.cwd,
+        "capabilities": capabilities,
+        "noNewPrivileges": command.no_new_privileges,
     }))
 }
 

@@ -60,17 +60,10 @@ pub(super) struct Oci {
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub(super) struct Process {
-    #[serde(default)]
-    pub(super) terminal: bool,
-    pub(super) user: User,
-    pub(super) args: Vec<String>,
-    #[serde(default)]
-    pub(super) env: Vec<String>,
-    pub(super) cwd: String,
+    #[serde(flatten)]
+    pub(super) command: Command,
     #[serde(default)]
     pub(super) capabilities: Capabilities,
-    #[serde(default)]
-    pub(super) no_new_privileges: bool,
 }
 
 #[derive(Debug, Deserialize)]

@@ -6,10 +6,8 @@ use std::collections::BTreeSet;
 use serde_json::Value;
 
 use super::error::Fault;
-use crate::request::Quantity;
+use crate::request::{MAX_GPUS, Quantity, is_model};
 
-/// LIMIT: GPUs of one guest; the largest boards hold 8, and Evidence holds no more devices than 16.
-const MAX_GPUS: u64 = 16;
 /// The annotation by which a pod names the GPUs that its guest is to see.
 const CDI: &str = "cdi.k8s.io/";
 const VISIBLE: &str = "NVIDIA_VISIBLE_DEVICES";
@@ -57,12 +55,6 @@ fn kind(resource: &str) -> Kind {
         Some(("sgx.intel.com", "epc" | "enclave" | "provision")) => Kind::Sgx,
         _ => refused("devices of this kind are not supported: the policy could not bind them", None),
     }
-}
-
-/// `GH100_H100_PCIE`: as the sandbox device plugin makes them of the names in the list of PCI ids.
-fn is_model(name: &str) -> bool {
-    name.starts_with(|c: char| c.is_ascii_uppercase())
-        && name.chars().all(|c| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_')
 }
 
 fn refuse<T>(path: impl Into<String>, reason: impl Into<String>, hint: Option<&str>) -> Result<T, Fault> {
@@ -148,7 +140,7 @@ fn of_container(container: &Value, path: &str, init: bool, wish: &mut Wish) -> R
                 wish.gpu = Some(resource.clone());
                 gpus += count;
                 let total = count.saturating_add(u64::from(wish.gpus));
-                if total > MAX_GPUS {
+                if total > u64::from(MAX_GPUS) {
                     return refuse(at, format!("more than {MAX_GPUS} GPUs in one guest"), None);
                 }
                 wish.gpus = u32::try_from(total).unwrap_or(u32::MAX);

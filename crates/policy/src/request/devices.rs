@@ -13,7 +13,7 @@ const ANY_MODEL: &str = "pgpu";
 /// The annotation of a pod by which users say that it has GPUs, and how many.
 const ANNOTATION: &str = "cdi.k8s.io/gpu";
 
-/// LIMIT: the largest servers have 16 GPUs.
+/// LIMIT: the largest servers have 16 GPUs, and Evidence holds no more devices.
 pub const MAX_GPUS: u32 = 16;
 
 /// How many GPUs a container asks for: by `nvidia.com/pgpu`, or by a model such as `nvidia.com/GH100_H100_80GB`. The
@@ -63,8 +63,9 @@ fn limits(container: &Value) -> Result<u32, RequestError> {
     Ok(gpus)
 }
 
-/// Models are named in capitals, digits and `_`, which no other resource of this vendor is.
-fn is_model(resource: &str) -> bool {
+/// Models are named in capitals, digits and `_` (`GH100_H100_PCIE`), as the sandbox device plugin makes them of the list
+/// of PCI ids; no other resource of this vendor is.
+pub(crate) fn is_model(resource: &str) -> bool {
     let capital = |letter: char| letter.is_ascii_uppercase();
     resource.starts_with(capital) && resource.chars().all(|c| capital(c) || c.is_ascii_digit() || c == '_')
 }

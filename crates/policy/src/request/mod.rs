@@ -24,6 +24,7 @@ use crate::images::ImageConfig;
 
 pub(crate) use commands::commands;
 pub use commands::{exec_request, hook_command, probe_command};
+pub(crate) use devices::is_model;
 pub use devices::{MAX_GPUS, gpus_of};
 pub use environment::SERVICE_LINKS_DEFAULT;
 pub use mounts::COPIED_PREFIX;

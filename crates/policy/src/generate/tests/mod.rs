@@ -36,6 +36,27 @@ async fn generate(options: &GenerateOptions) -> Result<Report, GenerateError> {
     super::generate(options, &Registry::with(images::Options { cache, ..images::Options::default() })).await
 }
 
+impl GenerateOptions {
+    /// For the local engine, from the resources of a work folder.
+    pub(crate) fn of_tests(workspace: &Path, pod_image: String) -> Self {
+        Self {
+            paths: vec![workspace.join("resources")],
+            workspace: workspace.to_owned(),
+            platforms: vec!["local".into()],
+            software: Some(SoftwareReferenceValues {
+                root: Digest::of(b"root"),
+                measurements: vec![Measurement::from_bytes([1; 48])],
+            }),
+            owner_keys: vec![PublicKey(vec![1])],
+            owner_threshold: 1,
+            holder_keys: vec![PublicKey(vec![2])],
+            holder_threshold: 1,
+            pod_image: Some(pod_image),
+            ..Self::default()
+        }
+    }
+}
+
 /// A work folder with the example in it, and a registry with its images.
 struct Rig {
     dir: TempDir,
@@ -69,26 +90,7 @@ impl Rig {
     }
 
     fn options(&self) -> GenerateOptions {
-        GenerateOptions {
-            paths: vec![self.dir.path().join("resources")],
-            stdin: None,
-            namespace: None,
-            workspace: self.dir.path().to_owned(),
-            platforms: vec!["local".into()],
-            software: Some(SoftwareReferenceValues {
-                root: Digest::of(b"root"),
-                measurements: vec![Measurement::from_bytes([1; 48])],
-            }),
-            owner_keys: vec![PublicKey(vec![1])],
-            owner_threshold: 1,
-            holder_keys: vec![PublicKey(vec![2])],
-            holder_threshold: 1,
-            pod_image: Some(format!("{}/casemate-pod:0", self.registry.host)),
-            skip_initializer: false,
-            output: None,
-            check: false,
-            ..GenerateOptions::default()
-        }
+        GenerateOptions::of_tests(self.dir.path(), format!("{}/casemate-pod:0", self.registry.host))
     }
 
     async fn generate(&self) -> Result<Report, GenerateError> {
