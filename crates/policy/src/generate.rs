@@ -30,7 +30,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use protocol::manifest::{PublicKey, Quorum, ReferenceValues, SoftwareReferenceValues};
-use protocol::{DeploymentId, Identity, Role};
+use protocol::{DeploymentId, Identity, Manifest, Role};
 use serde::Serialize;
 use serde_json::Value;
 
@@ -157,18 +157,40 @@ struct Frame {
 /// Makes the deployment under `options.paths` confidential, with the images that `registry` finds. All files are
 /// written, or none.
 pub async fn generate(options: &GenerateOptions, registry: &Registry) -> Result<Report, GenerateError> {
+    gather(options, registry).await?.finish(&[])
+}
+
+/// All that the resources and their images say, before anything is made of it. What takes as long as images, such as
+/// keys, can be made beside it.
+pub struct Gathered<'a> {
+    options: &'a GenerateOptions,
+    registry: &'a Registry,
+    old: Option<manifest::Stored>,
+    reference: reference::Reference,
+    stored: Stored,
+    inputs: Inputs,
+    /// The Coordinator first.
+    pods: Vec<(Object, Role)>,
+    openings: Vec<Openings>,
+    images: Images<'a>,
+    frame: Frame,
+}
+
+/// Reads the resources under `options.paths` and fetches what `registry` has of their images. Nothing is written.
+pub async fn gather<'a>(options: &'a GenerateOptions, registry: &'a Registry) -> Result<Gathered<'a>, GenerateError> {
     let settings_path = options.workspace.join(SETTINGS_FILE);
     let manifest_path = options.workspace.join(MANIFEST_FILE);
     let old = manifest::load(&manifest_path)?;
-    let mut reference = reference::of(options, old.as_ref(), &manifest_path)?;
+    let reference = reference::of(options, old.as_ref(), &manifest_path)?;
     let stored = Stored::load(&settings_path, options.pod_image.as_ref(), reference.local)?;
     let settings = &stored.settings;
     let of_old = old.as_ref().map(|old| &old.manifest);
     let given = manifest::Given { keys: &options.owner_keys, threshold: options.owner_threshold };
     let owners = manifest::quorum(&manifest_path, "owners", given, of_old.map(|old| &old.owners))?;
-    let given = manifest::Given { keys: &options.holder_keys, threshold: options.holder_threshold };
-    let holders = of_old.map(|old| &old.seed_share_holders);
-    let seed_share_holders = manifest::quorum(&manifest_path, "seed_share_holders", given, holders)?;
+    if of_old.is_some() {
+        // A new manifest may yet get keys that are being made.
+        holders(options, of_old, &[])?;
+    }
     let namespace = options.namespace.as_deref().unwrap_or("default");
     if !input::is_object_name(namespace) {
         return Err(GenerateError::Namespace { name: namespace.to_owned() });
@@ -189,7 +211,7 @@ pub async fn generate(options: &GenerateOptions, registry: &Registry) -> Result<
         Some(old) => old.deployment_id,
         None => random_id()?,
     };
-    let mut frame = Frame {
+    let frame = Frame {
         deployment_id,
         owners,
         reference_values: reference.complete.clone(),
@@ -253,94 +275,117 @@ pub async fn generate(options: &GenerateOptions, registry: &Registry) -> Result<
         let weighed = images.weigh(&frame.pod_image.reference_with_digest).await;
         weighed.map_err(|source| GenerateError::PodImage { file: settings_path.clone(), source: Box::new(source) })?;
     }
-    let mut services: BTreeMap<&str, BTreeMap<&str, &Value>> = BTreeMap::new();
-    for (object, _) in &pods {
-        services.entry(&object.namespace).or_insert_with(|| inputs.of_kind("Service", &object.namespace));
-    }
-    let none = BTreeMap::new();
-    let make = |frame: &Frame, ((object, role), openings): &(&(Object, Role), Openings)| {
-        let services = services.get(object.namespace.as_str()).unwrap_or(&none);
-        workload::make(&inputs, object, *role, frame, services, openings.clone(), &images)
-    };
-    let pods_with_openings: Vec<_> =
-        pods.iter().zip(openings.into_iter().chain(std::iter::repeat_with(Openings::default))).collect();
-    let (coordinators, others) =
-        pods_with_openings.split_at(pods.iter().filter(|(_, role)| *role == Role::Coordinator).count());
-    let mut made_all = Vec::new();
-    for one in coordinators {
-        let made = make(&frame, one)?;
-        let ((object, _), _) = one;
-        frame.coordinator = Some((made.report.identity, object.namespace.clone()));
-        made_all.push(made);
-    }
-    made_all.extend(parallel::map(others, |one| make(&frame, one))?);
-    let mut workloads = Vec::new();
-    let mut entries = Vec::new();
-    let mut made_pods = Vec::new();
-    for made in made_all {
-        made_pods.push(made.pod);
-        workloads.push(made.report);
-        entries.push(made.entry);
-    }
-    for ((object, _), pod) in pods.iter().zip(made_pods) {
-        if let Some(pointer) = object.template() {
-            inputs.set(object, &pointer, pod);
-        }
-    }
+    Ok(Gathered { options, registry, old, reference, stored, inputs, pods, openings, images, frame })
+}
 
-    let cpus = workloads.iter().map(|workload: &WorkloadReport| workload.resources.cpus).collect();
-    if let Some(values) = &mut reference.values {
-        values.add_templates(&reference.named, one_count(&workloads));
-    }
-    let missing = reference.values.as_ref().map_or_else(Vec::new, |values| values.missing(&cpus));
-    let lease_seconds = of_old.map_or(settings.lease_seconds, |old| old.lease_seconds);
-    let Frame { owners, reference_values, platforms, .. } = frame;
-    let platforms = platforms.into_iter().filter(|_| !reference.local).map(|platform| platform.name).collect();
-    let manifest_frame =
-        manifest::Frame { deployment_id, reference_values, owners, seed_share_holders, lease_seconds, platforms };
-    let (manifest, mut notices) = manifest::merge(manifest_frame, old.as_ref(), entries);
-    let valid = if missing.is_empty() { manifest.validate() } else { manifest::validate_rest(&manifest) };
-    valid.map_err(|source| GenerateError::Manifest { path: manifest_path.clone(), source })?;
-    let gaps = reference.values.as_ref().filter(|_| !missing.is_empty());
-    let manifest_text = manifest::to_text(&manifest, gaps);
-    notices.extend(reference.values.iter().flat_map(|values| values.notices.clone()));
-    if reference.local && settings.logs.is_none() {
-        let file = settings_path.display();
-        notices
-            .push(format!("logs are closed to the host: `\"logs\": true` in `{file}` opens them for `casemate logs`"));
-    }
-    notices.extend(plain_pods(&inputs));
-    if options.namespace.is_none() && pods.iter().any(|(object, _)| !object.namespace_given) {
-        notices.push(
-            "resources without `metadata.namespace` are bound to the namespace `default`; `--namespace` binds them to another"
-                .into(),
-        );
-    }
+/// The quorum of seed-share holders, with keys that were made beside those of `options`.
+fn holders(options: &GenerateOptions, old: Option<&Manifest>, made: &[PublicKey]) -> Result<Quorum, GenerateError> {
+    let keys = [options.holder_keys.as_slice(), made].concat();
+    let given = manifest::Given { keys: &keys, threshold: options.holder_threshold };
+    let path = options.workspace.join(MANIFEST_FILE);
+    manifest::quorum(&path, "seed_share_holders", given, old.map(|old| &old.seed_share_holders))
+}
 
-    let mut outputs = vec![Output { path: manifest_path, content: manifest_text }];
-    if stored.is_new {
-        outputs.push(Output { path: settings_path, content: stored.to_text() });
-    }
-    let mut resources = outputs::yaml_outputs(&inputs, options, &mut notices)?;
-    let stdout = resources.iter().position(|output| output.path.as_os_str() == source::STDIN_NAME);
-    let stdout = stdout.map(|index| resources.swap_remove(index).content);
-    outputs.extend(resources);
-    outputs.retain(|output| std::fs::read(&output.path).ok().as_deref() != Some(output.content.as_bytes()));
-    let mut up_to_date = outputs.is_empty();
-    if let (Some(text), Some(given)) = (&stdout, &options.stdin) {
-        up_to_date &= text.as_bytes() == given.as_slice();
-    }
-    let changed: Vec<_> = outputs.iter().map(|output| output.path.clone()).collect();
-    if !options.check {
-        write::write_all(&outputs)?;
-        // Nobody needs the cache: a run that cannot keep it is a run all the same.
-        if let Err(error) = registry.save_cache() {
-            notices.push(error.to_string());
+impl Gathered<'_> {
+    /// Binds everything and writes it. `made` are keys of seed-share holders beside those of the options.
+    pub fn finish(self, made: &[PublicKey]) -> Result<Report, GenerateError> {
+        let Self { options, registry, old, mut reference, stored, mut inputs, pods, openings, images, mut frame } =
+            self;
+        let settings_path = options.workspace.join(SETTINGS_FILE);
+        let manifest_path = options.workspace.join(MANIFEST_FILE);
+        let settings = &stored.settings;
+        let of_old = old.as_ref().map(|old| &old.manifest);
+        let seed_share_holders = holders(options, of_old, made)?;
+        let mut services: BTreeMap<&str, BTreeMap<&str, &Value>> = BTreeMap::new();
+        for (object, _) in &pods {
+            services.entry(&object.namespace).or_insert_with(|| inputs.of_kind("Service", &object.namespace));
         }
+        let none = BTreeMap::new();
+        let make = |frame: &Frame, ((object, role), openings): &(&(Object, Role), Openings)| {
+            let services = services.get(object.namespace.as_str()).unwrap_or(&none);
+            workload::make(&inputs, object, *role, frame, services, openings.clone(), &images)
+        };
+        let pods_with_openings: Vec<_> =
+            pods.iter().zip(openings.into_iter().chain(std::iter::repeat_with(Openings::default))).collect();
+        let (coordinators, others) =
+            pods_with_openings.split_at(pods.iter().filter(|(_, role)| *role == Role::Coordinator).count());
+        let mut made_all = Vec::new();
+        for one in coordinators {
+            let made = make(&frame, one)?;
+            let ((object, _), _) = one;
+            frame.coordinator = Some((made.report.identity, object.namespace.clone()));
+            made_all.push(made);
+        }
+        made_all.extend(parallel::map(others, |one| make(&frame, one))?);
+        let mut workloads = Vec::new();
+        let mut entries = Vec::new();
+        let mut made_pods = Vec::new();
+        for made in made_all {
+            made_pods.push(made.pod);
+            workloads.push(made.report);
+            entries.push(made.entry);
+        }
+        for ((object, _), pod) in pods.iter().zip(made_pods) {
+            if let Some(pointer) = object.template() {
+                inputs.set(object, &pointer, pod);
+            }
+        }
+
+        let cpus = workloads.iter().map(|workload: &WorkloadReport| workload.resources.cpus).collect();
+        if let Some(values) = &mut reference.values {
+            values.add_templates(&reference.named, one_count(&workloads));
+        }
+        let missing = reference.values.as_ref().map_or_else(Vec::new, |values| values.missing(&cpus));
+        let lease_seconds = of_old.map_or(settings.lease_seconds, |old| old.lease_seconds);
+        let Frame { deployment_id, owners, reference_values, platforms, .. } = frame;
+        let platforms = platforms.into_iter().filter(|_| !reference.local).map(|platform| platform.name).collect();
+        let manifest_frame =
+            manifest::Frame { deployment_id, reference_values, owners, seed_share_holders, lease_seconds, platforms };
+        let (manifest, mut notices) = manifest::merge(manifest_frame, old.as_ref(), entries);
+        let valid = if missing.is_empty() { manifest.validate() } else { manifest::validate_rest(&manifest) };
+        valid.map_err(|source| GenerateError::Manifest { path: manifest_path.clone(), source })?;
+        let gaps = reference.values.as_ref().filter(|_| !missing.is_empty());
+        let manifest_text = manifest::to_text(&manifest, gaps);
+        notices.extend(reference.values.iter().flat_map(|values| values.notices.clone()));
+        if reference.local && settings.logs.is_none() {
+            let file = settings_path.display();
+            notices.push(format!(
+                "logs are closed to the host: `\"logs\": true` in `{file}` opens them for `casemate logs`"
+            ));
+        }
+        notices.extend(plain_pods(&inputs));
+        if options.namespace.is_none() && pods.iter().any(|(object, _)| !object.namespace_given) {
+            notices.push(
+                "resources without `metadata.namespace` are bound to the namespace `default`; `--namespace` binds them to another"
+                    .into(),
+            );
+        }
+
+        let mut outputs = vec![Output { path: manifest_path, content: manifest_text }];
+        if stored.is_new {
+            outputs.push(Output { path: settings_path, content: stored.to_text() });
+        }
+        let mut resources = outputs::yaml_outputs(&inputs, options, &mut notices)?;
+        let stdout = resources.iter().position(|output| output.path.as_os_str() == source::STDIN_NAME);
+        let stdout = stdout.map(|index| resources.swap_remove(index).content);
+        outputs.extend(resources);
+        outputs.retain(|output| std::fs::read(&output.path).ok().as_deref() != Some(output.content.as_bytes()));
+        let mut up_to_date = outputs.is_empty();
+        if let (Some(text), Some(given)) = (&stdout, &options.stdin) {
+            up_to_date &= text.as_bytes() == given.as_slice();
+        }
+        let changed: Vec<_> = outputs.iter().map(|output| output.path.clone()).collect();
+        if !options.check {
+            write::write_all(&outputs)?;
+            // Nobody needs the cache: a run that cannot keep it is a run all the same.
+            if let Err(error) = registry.save_cache() {
+                notices.push(error.to_string());
+            }
+        }
+        notices.extend(registry.notice());
+        let insecure = reference.local;
+        Ok(Report { deployment_id, workloads, changed, up_to_date, notices, missing, insecure, stdout })
     }
-    notices.extend(registry.notice());
-    let insecure = reference.local;
-    Ok(Report { deployment_id, workloads, changed, up_to_date, notices, missing, insecure, stdout })
 }
 
 /// The pods that are to be confidential, with their roles.

@@ -25,4 +25,4 @@ pub mod request;
 mod yaml;
 
 pub use evaluate::{Decision, PolicyEngine};
-pub use generate::{GenerateError, GenerateOptions, Report, generate};
+pub use generate::{Gathered, GenerateError, GenerateOptions, Report, gather, generate};

@@ -1,5 +1,6 @@
 //! The values of one pod that the rules compare a request with, derived from the requests that the pod leads to.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Map, Value, json};
@@ -330,6 +331,8 @@ pub(crate) const VOLUME_TYPES: [VolumeType; 3] = [
 struct Volumes {
     /// The options of the storages of a type, which are the same for all of a pod.
     options: BTreeMap<&'static str, Value>,
+    /// What every container mounts whose root is read-only, and every one whose root is not.
+    everyones: BTreeMap<bool, Vec<Value>>,
 }
 
 impl Volumes {
@@ -343,7 +346,11 @@ impl Volumes {
     ) -> Result<Vec<Value>, RequestError> {
         let unsupported = |what: String| RequestError::Unsupported { path: format!("containers.{name}"), what };
         let list = |value: &Value| value.as_array().cloned().unwrap_or_default();
-        let everyones = mounts_of_everyone(request, instance, cid)?;
+        let readonly = request["OCI"]["Root"]["Readonly"] == json!(true);
+        let everyones = match self.everyones.entry(readonly) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(place) => place.insert(mounts_of_everyone(readonly, instance, cid)?),
+        };
         let mut storages = list(&request["storages"]);
         storages.retain(|storage| storage["driver"] != json!("image_guest_pull"));
         let mut rows = Vec::new();
@@ -375,10 +382,10 @@ fn is_of(storage: &Value, of_type: &VolumeType) -> bool {
 }
 
 /// What the rules mount for every container: what one has that asks for nothing.
-fn mounts_of_everyone(request: &Value, instance: &PodInstance, cid: &str) -> Result<Vec<Value>, RequestError> {
+fn mounts_of_everyone(readonly: bool, instance: &PodInstance, cid: &str) -> Result<Vec<Value>, RequestError> {
     let plain = json!({
         "name": "plain", "image": "plain", "command": ["/plain"], "terminationMessagePath": PLAIN_LOG,
-        "securityContext": {"readOnlyRootFilesystem": request["OCI"]["Root"]["Readonly"]},
+        "securityContext": {"readOnlyRootFilesystem": readonly},
     });
     let pod = json!({"spec": {"containers": [plain]}});
     let request = container_request(&pod, &plain, &ImageConfig::default(), instance, cid)?;

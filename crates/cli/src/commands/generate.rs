@@ -136,12 +136,17 @@ async fn generate(
             owner_keys.push(fresh.owner(path, args.check)?);
         }
     }
-    let mut holder_keys = Vec::new();
+    let (mut holder_keys, mut to_make) = (Vec::new(), Vec::new());
     if is_new || !args.add_seedshare_owner_key.is_empty() {
-        for path in &holder_paths {
-            holder_keys.push(fresh.holder(context, path, args.check)?);
+        for path in holder_paths {
+            match holder(&path, args.check)? {
+                Some(key) => holder_keys.push(key),
+                None => to_make.push(path),
+            }
         }
     }
+    // An RSA key takes as long as a large image, so that the one is made while the other arrives.
+    let making = HolderKeys::start(to_make)?;
     let software = if is_local(args) { Some(software(dir, args.check)?) } else { None };
     let stdin = if args.paths.iter().any(|path| path.as_os_str() == policy::generate::STDIN) {
         Some(read_stdin()?)
@@ -165,13 +170,23 @@ async fn generate(
         output: args.output.clone(),
         check: args.check,
     };
-    let bar = progress(context, "resolving images, writing policies");
+    let doing = match making.paths.len() {
+        0 => "resolving images, writing policies",
+        _ => "resolving images, making an RSA-4096 key for a seed-share holder, writing policies",
+    };
+    let bar = progress(context, doing);
     let registry = args.images.registry(dir, bar.as_ref())?;
-    let report = policy::generate(&options, &registry).await;
+    let report = match policy::gather(&options, &registry).await {
+        Ok(gathered) => match making.finish(fresh).await {
+            Ok(made) => gathered.finish(&made).map_err(failed),
+            Err(failure) => Err(failure),
+        },
+        Err(error) => Err(failed(error)),
+    };
     if let Some(bar) = &bar {
         bar.finish_and_clear();
     }
-    report.map_err(failed)
+    report
 }
 
 fn failed(error: policy::GenerateError) -> Failure {
@@ -245,31 +260,52 @@ impl FreshKeys {
         Ok(key.public())
     }
 
-    fn holder(&mut self, context: &Context, path: &Path, check: bool) -> Outcome<PublicKey> {
-        if !path.exists() && !check {
-            let bar = progress(context, "making an RSA-4096 key for a seed-share holder");
-            let key = HolderKey::generate();
-            if let Some(bar) = &bar {
-                bar.finish_and_clear();
-            }
-            let key = key.map_err(Failure::could_not_tell)?;
-            write(path, key.to_pem().as_bytes(), Mode::Private)?;
-            self.0.push(path.to_owned());
-            return Ok(key.public());
-        }
-        let pem = read_input(path, "`casemate generate` without `--check` makes it")?;
-        if let Some(public) = public_key(&pem, pki::holder::is_holder_key) {
-            return Ok(public);
-        }
-        let key = HolderKey::from_pem(&pem)
-            .map_err(|error| Failure::no(error).context(format!("`{}` is no holder key", path.display())))?;
-        Ok(key.public())
-    }
-
     fn remove(&self) {
         for path in &self.0 {
             let _ = std::fs::remove_file(path);
         }
+    }
+}
+
+/// The public key of a seed-share holder; `None` for one that is to be made.
+fn holder(path: &Path, check: bool) -> Outcome<Option<PublicKey>> {
+    if !path.exists() && !check {
+        return Ok(None);
+    }
+    let pem = read_input(path, "`casemate generate` without `--check` makes it")?;
+    if let Some(public) = public_key(&pem, pki::holder::is_holder_key) {
+        return Ok(Some(public));
+    }
+    let key = HolderKey::from_pem(&pem)
+        .map_err(|error| Failure::no(error).context(format!("`{}` is no holder key", path.display())))?;
+    Ok(Some(key.public()))
+}
+
+/// Keys of seed-share holders in the making, on a thread of their own that nobody waits for when all else fails.
+struct HolderKeys {
+    paths: Vec<PathBuf>,
+    keys: tokio::sync::oneshot::Receiver<Result<Vec<HolderKey>, pki::holder::HolderError>>,
+}
+
+impl HolderKeys {
+    fn start(paths: Vec<PathBuf>) -> Outcome<Self> {
+        let (sender, keys) = tokio::sync::oneshot::channel();
+        let count = paths.len();
+        let make = move || sender.send((0..count).map(|_| HolderKey::generate()).collect());
+        std::thread::Builder::new().name("keys".into()).spawn(make).map_err(Failure::could_not_tell)?;
+        Ok(Self { paths, keys })
+    }
+
+    /// Waits for the keys, writes each to its file and gives the public ones.
+    async fn finish(self, fresh: &mut FreshKeys) -> Outcome<Vec<PublicKey>> {
+        let keys = self.keys.await.map_err(Failure::could_not_tell)?.map_err(Failure::could_not_tell)?;
+        let mut made = Vec::new();
+        for (path, key) in self.paths.into_iter().zip(keys) {
+            write(&path, key.to_pem().as_bytes(), Mode::Private)?;
+            made.push(key.public());
+            fresh.0.push(path);
+        }
+        Ok(made)
     }
 }
 

@@ -47,10 +47,6 @@ fn with_settings(settings: &Settings) -> Description {
     describe(&Initdata::build(&policy_with(&golden()), settings).unwrap()).unwrap()
 }
 
-fn without_line(text: &str, line: &str) -> String {
-    text.split_inclusive('\n').filter(|known| known.trim() != line).collect()
-}
-
 /// One pod called `inference`.
 fn deployment(description: Description) -> Deployment {
     let pod = Pod { title: "Deployment/inference".into(), name: "inference".into(), description: Some(description) };
@@ -137,7 +133,7 @@ fn rules_that_are_not_ours_are_never_called_known() {
             "failures let through",
             ours.replacen("AllowRequestsFailingPolicy:=false", "AllowRequestsFailingPolicy:=true", 1),
         ),
-        ("a condition less", without_line(&ours, "allow_linux(oci.Linux)")),
+        ("a condition less", ours.replacen("\nallow_linux(oci.Linux)", "", 1)),
         ("a comment", ours.replacen("import rego.v1", "# Harmless.\nimport rego.v1", 1)),
         (
             "a rule before the values",

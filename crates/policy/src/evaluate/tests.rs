@@ -103,10 +103,9 @@ impl Rig {
             name: "inference",
             namespace: "default",
             pod: &pod,
-            containers: vec![
-                container(&pod["spec"]["initContainers"][0], false),
-                container(&pod["spec"]["containers"][0], true),
-            ],
+            containers: std::iter::once(container(&pod["spec"]["initContainers"][0], false))
+                .chain(pod["spec"]["containers"].as_array().unwrap().iter().map(|own| container(own, true)))
+                .collect(),
             services: vec![],
             config: &instance,
             openings,
@@ -116,7 +115,11 @@ impl Rig {
     }
 
     fn container(&self, list: &str, id: &str) -> Value {
-        let container = &self.pod["spec"][list][0];
+        self.container_at(list, 0, id)
+    }
+
+    fn container_at(&self, list: &str, index: usize, id: &str) -> Value {
+        let container = &self.pod["spec"][list][index];
         container_request(&self.pod, container, &self.image, &self.instance, id).unwrap()
     }
 

@@ -1,6 +1,6 @@
 //! Files, directories and links that the host copies in.
 
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::Rules;
 use super::differ::{Differ, is_empty, matches, show};
@@ -26,7 +26,7 @@ fn leads_elsewhere(part: &str) -> bool {
 }
 
 /// Why a copy was refused.
-pub(super) fn reasons(differ: &mut Differ, rules: &Rules, request: &Value) {
+pub(super) fn reasons(differ: &mut Differ, rules: &Rules, state: &Map<String, Value>, request: &Value) {
     let path = request["path"].as_str().unwrap_or_default();
     let Some(inside) = path.strip_prefix(COPIED_PREFIX) else {
         return differ.say(format!("path: got {}, policy has {COPIED_PREFIX}…", show(&request["path"])));
@@ -48,6 +48,14 @@ pub(super) fn reasons(differ: &mut Differ, rules: &Rules, request: &Value) {
     }
     let Some(kind) = kind(differ, request) else { return };
     place(differ, rules, &request["path"], inside, kind);
+    if kind == "Regular" && !inside.contains('/') {
+        if request["offset"].as_u64().is_some_and(|offset| offset > 0) {
+            differ.say(format!("offset: got {}, policy has single files that come whole", request["offset"]));
+        }
+        if inside.get(..81).is_some_and(|drawn| state.contains_key(&format!("copied:{drawn}"))) {
+            differ.say(format!("path: got {}, which was copied already", show(&request["path"])));
+        }
+    }
     let mode = request["file_mode"].as_u64().unwrap_or_default() % 0o10000;
     let targets = targets(request);
     match kind {

@@ -1,6 +1,6 @@
 //! GPUs of a container that asked for some.
 
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::Rules;
 use super::differ::{Differ, matches, show};
@@ -13,8 +13,14 @@ pub(super) fn is_annotation(record: &Value, key: &str) -> bool {
     !record["gpus"].is_null() && matches(r"^cdi\.k8s\.io/vfio[0-9]{1,5}$", key)
 }
 
+/// The live container that has a GPU.
+fn holder<'a>(state: &'a Map<String, Value>, gpu: &Value) -> Option<&'a str> {
+    let mut live = state.iter().filter_map(|(key, kept)| Some((key.strip_prefix("live:")?, kept.as_array()?)));
+    live.find(|(_, kept)| kept.contains(gpu)).map(|(name, _)| name)
+}
+
 /// Why the GPUs of a request were refused.
-pub(super) fn reasons(differ: &mut Differ, rules: &Rules, request: &Value) {
+pub(super) fn reasons(differ: &mut Differ, rules: &Rules, state: &Map<String, Value>, request: &Value) {
     let wanted = rules.expected.record["gpus"].as_u64().unwrap_or_default();
     let all = rules.data["containers"].as_object().into_iter().flatten();
     let of_pod: u64 = all.filter_map(|(_, container)| container["gpus"].as_u64()).sum();
@@ -28,6 +34,8 @@ pub(super) fn reasons(differ: &mut Differ, rules: &Rules, request: &Value) {
             differ.say(format!("{path}: got {}, policy has nvidia.com/gpu=0 to {last}", show(gpu)));
         } else if gpus.iter().take(index).any(|(_, earlier)| earlier == gpu) {
             differ.say(format!("{path}: {gpu} is there twice"));
+        } else if let Some(other) = holder(state, gpu) {
+            differ.say(format!("{path}: {gpu} is container {other}'s, which lives"));
         }
     }
     if u64::try_from(gpus.len()).ok() != Some(wanted) {

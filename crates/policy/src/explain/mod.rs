@@ -144,7 +144,7 @@ fn container(differ: &mut Differ, rules: &Rules, state: &Map<String, Value>, req
     differ.equal("sandbox_pidns", &request["sandbox_pidns"], &rules.data["pidns"]);
     let mut known = vec!["container_id", "exec_id", "storages", "OCI", "sandbox_pidns", "stdout_port", "stderr_port"];
     if !expected.record["gpus"].is_null() {
-        devices::reasons(differ, rules, request);
+        devices::reasons(differ, rules, state, request);
         known.push("devices");
     }
     differ.empty_besides("", request, &known);

@@ -7,7 +7,7 @@ use super::{Rules, copy, exec, network};
 
 pub(super) fn reasons(differ: &mut Differ, rules: &Rules, state: &Map<String, Value>, endpoint: &str, request: &Value) {
     match endpoint {
-        "CopyFileRequest" => copy::reasons(differ, rules, request),
+        "CopyFileRequest" => copy::reasons(differ, rules, state, request),
         "ExecProcessRequest" => exec::reasons(differ, rules, state, request),
         "ReadStreamRequest" => {
             if rules.data["logs"] != json!(true) {

@@ -6,8 +6,8 @@ use std::path::PathBuf;
 use serde_json::Value;
 
 use super::error::{GenerateError, Place};
-use super::kinds;
 use super::source::{Form, STDIN_NAME, Source};
+use super::{kinds, parallel};
 use crate::request::{GENERATED_JOB, GENERATED_POD, control_character};
 use crate::yaml::{self, Document};
 
@@ -73,19 +73,21 @@ impl Inputs {
     /// Takes the files apart. Objects without a namespace belong to `namespace`.
     pub(super) fn of(sources: Vec<Source>, namespace: &str) -> Result<Self, GenerateError> {
         let mut inputs = Self { namespace: namespace.to_owned(), ..Self::default() };
-        for source in sources {
-            inputs.add(source)?;
+        let parsed = parallel::map(&sources, |source| {
+            yaml::parse(&source.text).map_err(|error| GenerateError::Yaml {
+                place: Place { file: source.path.clone(), line: error.line },
+                column: error.column,
+                reason: error.reason,
+            })
+        })?;
+        for (source, documents) in sources.into_iter().zip(parsed) {
+            inputs.add(source, documents)?;
         }
         Ok(inputs)
     }
 
-    fn add(&mut self, source: Source) -> Result<(), GenerateError> {
+    fn add(&mut self, source: Source, documents: Vec<Document>) -> Result<(), GenerateError> {
         let Source { path, relative, text, form } = source;
-        let documents = yaml::parse(&text).map_err(|error| GenerateError::Yaml {
-            place: Place { file: path.clone(), line: error.line },
-            column: error.column,
-            reason: error.reason,
-        })?;
         let trees = documents.iter().map(|document| document.tree.clone()).collect();
         let file = self.files.len();
         self.files.push(SourceFile { path, relative, text: Some(text), form, documents, trees });

@@ -153,9 +153,13 @@ pub(super) fn merge(frame: Frame, old: Option<&Stored>, entries: Vec<Entry>) -> 
     let only: Option<BTreeSet<String>> =
         old.filter(|_| several).map(|old| old.values.platforms().into_iter().map(|platform| platform.name).collect());
     let old = old.map(|old| &old.manifest);
+    let mut by_name = BTreeMap::new();
+    for before in old.into_iter().flat_map(|old| old.policies.values()) {
+        by_name.entry(name_of(before)).or_insert(before);
+    }
     for entry in entries {
         let name = entry.names.first().cloned().unwrap_or_default();
-        let before = old.and_then(|old| old.policies.values().find(|before| name_of(before) == name));
+        let before = by_name.get(&name);
         known.insert(name.clone());
         let callers = before.and_then(|before| before.callers.clone());
         // Where a pod may run is the owners' word, like who may call it.

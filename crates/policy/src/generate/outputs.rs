@@ -3,12 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-use super::GenerateOptions;
 use super::coordinator::COORDINATOR_FILE;
 use super::error::GenerateError;
-use super::input::Inputs;
+use super::input::{Inputs, SourceFile};
 use super::source::{self, STDIN};
 use super::write::Output;
+use super::{GenerateOptions, parallel};
 use crate::yaml;
 
 /// Where the Coordinator's resources go: the first directory among the paths, or that of the first file; with standard
@@ -33,33 +33,12 @@ pub(super) fn yaml_outputs(
     let mut outputs: Vec<Output> = Vec::new();
     let mut places: BTreeMap<PathBuf, &Path> = BTreeMap::new();
     let originals: BTreeSet<_> = inputs.files.iter().filter_map(|file| file.path.canonicalize().ok()).collect();
-    for file in &inputs.files {
-        let content = match &file.text {
-            Some(text) => {
-                // Documents that were added to standard input have no place in its text.
-                let (old, added) = file.trees.split_at(file.documents.len().min(file.trees.len()));
-                let rewritten = yaml::rewrite(text, &file.documents, old);
-                if !rewritten.in_place {
-                    let file = file.path.display();
-                    notices.push(format!(
-                        "`{file}` was written anew, without its comments: it could not be edited in place"
-                    ));
-                }
-                let mut text = rewritten.text;
-                for tree in added {
-                    if !text.is_empty() && !text.ends_with('\n') {
-                        text.push('\n');
-                    }
-                    text.push_str("---\n");
-                    text.push_str(&yaml::emit_document(tree));
-                }
-                file.form.join(&text)
-            }
-            None => {
-                let documents: Vec<_> = file.trees.iter().map(yaml::emit_document).collect();
-                documents.join("---\n")
-            }
-        };
+    let contents = parallel::map(&inputs.files, |file| Ok::<_, GenerateError>(content(file)))?;
+    for (file, (content, in_place)) in inputs.files.iter().zip(contents) {
+        if !in_place {
+            let file = file.path.display();
+            notices.push(format!("`{file}` was written anew, without its comments: it could not be edited in place"));
+        }
         let path = match &options.output {
             Some(directory) if file.path.as_os_str() != source::STDIN_NAME => directory.join(&file.relative),
             _ => file.path.clone(),
@@ -78,4 +57,24 @@ pub(super) fn yaml_outputs(
         outputs.push(Output { path, content });
     }
     Ok(outputs)
+}
+
+/// The text of one file, and whether its comments and layout were kept.
+fn content(file: &SourceFile) -> (String, bool) {
+    let Some(text) = &file.text else {
+        let documents: Vec<_> = file.trees.iter().map(yaml::emit_document).collect();
+        return (documents.join("---\n"), true);
+    };
+    // Documents that were added to standard input have no place in its text.
+    let (old, added) = file.trees.split_at(file.documents.len().min(file.trees.len()));
+    let rewritten = yaml::rewrite(text, &file.documents, old);
+    let mut text = rewritten.text;
+    for tree in added {
+        if !text.is_empty() && !text.ends_with('\n') {
+            text.push('\n');
+        }
+        text.push_str("---\n");
+        text.push_str(&yaml::emit_document(tree));
+    }
+    (file.form.join(&text), rewritten.in_place)
 }

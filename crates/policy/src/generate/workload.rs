@@ -7,7 +7,7 @@ mod notices;
 
 use std::collections::BTreeMap;
 
-use protocol::initdata::{ANNOTATION, Settings};
+use protocol::initdata::{ANNOTATION, InitdataError, MAX_ANNOTATION, Settings};
 use protocol::{Initdata, Role};
 use serde_json::{Value, json};
 
@@ -217,7 +217,10 @@ pub(super) fn make(
     let initdata = Initdata::build(&rego, &settings).map_err(initdata_error)?;
     let annotation = initdata.to_annotation();
     // What cannot be read back would leave the pod without a policy.
-    Initdata::from_annotation(&annotation).map_err(initdata_error)?;
+    if annotation.len() > MAX_ANNOTATION {
+        return Err(initdata_error(InitdataError::TooLong { what: "annotation", limit: MAX_ANNOTATION }));
+    }
+    Initdata::parse(initdata.document()).map_err(initdata_error)?;
     inject::annotate(&mut pod, ANNOTATION, &annotation);
 
     let names = names(&context, &pod, services)?;

@@ -3,6 +3,8 @@
 //! Each fragment is a file that is meant to be read. A pod takes along those that its values use, without comments,
 //! blank lines and margins; a request for which no fragment has a rule is refused.
 
+use std::sync::LazyLock;
+
 use serde_json::{Value, json};
 
 /// A part of the rules.
@@ -75,12 +77,34 @@ pub(crate) fn readable_rules(data: &Value) -> String {
 /// The rules as they travel with a pod: the readable ones without comments, blank lines, margins, and spaces that stand
 /// beside punctuation. A decision is the same by either, and the hardware measures these.
 pub(crate) fn embedded_rules(data: &Value) -> String {
+    // The same for every pod, and there may be thousands.
+    static SQUEEZED: LazyLock<Vec<String>> =
+        LazyLock::new(|| FRAGMENTS.iter().map(|fragment| squeezed(fragment.text)).collect());
+    let used = FRAGMENTS.iter().zip(SQUEEZED.iter()).filter(|(fragment, _)| (fragment.is_used)(data));
+    used.map(|(_, text)| text.as_str()).collect()
+}
+
+fn squeezed(rules: &str) -> String {
     // No line of a text in quotes or backquotes ends in the rules, so that a line is code or comment as a whole.
-    let lines = used(data).flat_map(str::lines).map(str::trim);
-    lines
-        .filter(|line| !line.is_empty() && !line.starts_with('#'))
-        .flat_map(|line| [squeeze(line), "\n".into()])
-        .collect()
+    let lines = rules.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
+    let mut out = String::with_capacity(rules.len());
+    let mut column = 0;
+    for line in lines.map(squeeze) {
+        // Within brackets a new line separates nothing.
+        let closes = line.starts_with(['}', ']', ')']);
+        if (closes || out.ends_with(['{', '[', '(', ',', '|'])) && column + line.len() < MAX_COLUMNS {
+            if closes && out.ends_with(',') {
+                out.pop();
+            }
+        } else if !out.is_empty() {
+            out.push('\n');
+            column = 0;
+        }
+        out.push_str(&line);
+        column += line.len();
+    }
+    out.push('\n');
+    out
 }
 
 /// Leaves out spaces outside of text that separate no words.
@@ -123,7 +147,7 @@ pub(crate) const VALUES: &str = "policy_data := ";
 /// that is how people read them.
 pub(crate) fn render(data: &Value) -> String {
     let mut out = embedded_rules(data) + VALUES;
-    write_value(&mut out, data, 0);
+    write_value(&mut out, data);
     out.push('\n');
     out
 }
@@ -169,26 +193,26 @@ pub(super) const MAX_COLUMNS: usize = 180;
 /// LIMIT: agents of Kata before 3.30 refuse lines of more than 1024 columns; a part is escaped and has a margin.
 const MAX_TEXT: usize = 900;
 
-fn write_value(out: &mut String, value: &Value, depth: usize) {
+fn write_value(out: &mut String, value: &Value) {
     let (open, close, items): (_, _, Vec<(String, &Value)>) = match value {
         Value::Object(fields) => {
-            ('{', '}', fields.iter().map(|(key, value)| (format!("{}: ", json!(key)), value)).collect())
+            ('{', '}', fields.iter().map(|(key, value)| (format!("{}:", json!(key)), value)).collect())
         }
         Value::Array(items) => ('[', ']', items.iter().map(|item| (String::new(), item)).collect()),
         Value::String(text) => return write_text(out, text),
         value => return out.push_str(&value.to_string()),
     };
-    if is_flat(value) && value.to_string().len() + depth <= MAX_COLUMNS {
+    if is_flat(value) && value.to_string().len() <= MAX_COLUMNS {
         return out.push_str(&value.to_string());
     }
-    let margin = |depth: usize| " ".repeat(depth);
-    out.push_str(&format!("{open}\n"));
+    out.push(open);
     for (index, (key, item)) in items.iter().enumerate() {
-        out.push_str(&format!("{}{key}", margin(depth + 1)));
-        write_value(out, item, depth + 1);
-        out.push_str(if index + 1 < items.len() { ",\n" } else { "\n" });
+        out.push_str(if index == 0 { "\n" } else { ",\n" });
+        out.push_str(key);
+        write_value(out, item);
     }
-    out.push_str(&format!("{}{close}", margin(depth)));
+    out.push('\n');
+    out.push(close);
 }
 
 fn write_text(out: &mut String, text: &str) {

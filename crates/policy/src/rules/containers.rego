@@ -55,7 +55,7 @@ hostname_fits(name) if data.pstate.hostname == substring(name, 0, 63)
 
 # Each container of the pod is live at most once, and an id names one container for ever: what an agent keeps under the
 # id of a container that failed must not become part of another.
-CreateContainerRequest := keeping({live_key(name): cid, id_key: name, used_key: true}) if {
+CreateContainerRequest := keeping({live_key(name): gpus_of_request, id_key: name, used_key: true}) if {
 	annotations["io.kubernetes.cri.container-type"] == "container"
 	name := annotations["io.kubernetes.cri.container-name"]
 	container := policy_data.containers[name]
@@ -118,6 +118,9 @@ allow_container(container, type, pod, uid, named) if {
 	allow_linux(oci.Linux)
 }
 
+# What is kept of a live container.
+gpus_of_request := [gpu | some key, gpu in annotations; startswith(key, "cdi.k8s.io/vfio")]
+
 # Devices of the host's are for those that asked, and then more rules are here.
 allow_devices(container) if {
 	not container.gpus
@@ -147,14 +150,15 @@ allow_annotations(container, required) if {
 # Annotations that may be there, too. None of them changes what the agent does.
 allow_annotation(_, key, value) if regex.match(annotation_patterns[key], value)
 
-annotation_patterns := {
-	"io.katacontainers.config.hypervisor.cc_init_data": `^[A-Za-z0-9+/=]*$`,
-	"io.katacontainers.pkg.oci.bundle_path": concat("", [`^/run/([a-z0-9_.-]+/)*k8s\.io/`, cid, `$`]),
-	"io.kubernetes.cri.podsandbox.image-name": `^[A-Za-z0-9_.:/@-]*$`,
-	"io.kubernetes.cri.sandbox-cpu-period": `^[0-9]+$`,
-	"io.kubernetes.cri.sandbox-cpu-quota": `^-?[0-9]+$`,
-	"io.kubernetes.cri.sandbox-cpu-shares": `^[0-9]+$`,
-	"io.kubernetes.cri.sandbox-log-directory": `^/var/log/pods/[A-Za-z0-9_.-]+$`,
-	"io.kubernetes.cri.sandbox-memory": `^[0-9]+$`,
-	"nerdctl/network-namespace": `^(/var)?/run/netns/[A-Za-z0-9-]+$`,
-}
+annotation_patterns := object.union(
+	{
+		"io.katacontainers.config.hypervisor.cc_init_data": `^[A-Za-z0-9+/=]*$`,
+		"io.katacontainers.pkg.oci.bundle_path": concat("", [`^/run/([a-z0-9_.-]+/)*k8s\.io/`, cid, `$`]),
+		"io.kubernetes.cri.podsandbox.image-name": `^[A-Za-z0-9_.:/@-]*$`,
+		"io.kubernetes.cri.sandbox-log-directory": `^/var/log/pods/[A-Za-z0-9_.-]+$`,
+		"nerdctl/network-namespace": `^(/var)?/run/netns/[A-Za-z0-9-]+$`,
+	},
+	{concat("", ["io.kubernetes.cri.sandbox-", key]): `^-?[0-9]+$` |
+		some key in ["cpu-period", "cpu-quota", "cpu-shares", "memory"]
+	},
+)

@@ -10,7 +10,17 @@ allow_devices(container) if {
 	}
 	count(gpus) == container.gpus
 	count({gpu | some gpu in gpus}) == container.gpus
+	# None is another container's, as long as that one lives.
+	every key, kept in data.pstate {
+		not is_taken(key, kept)
+	}
 	allow_gpus(object.keys(gpus), object.get(input, "devices", []))
+}
+
+is_taken(key, kept) if {
+	startswith(key, "live:")
+	some gpu in gpus_of_request
+	gpu in kept
 }
 
 allow_annotation(container, key, value) if {

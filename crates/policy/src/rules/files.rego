@@ -1,7 +1,7 @@
 # ---- Files that the host copies in -----------------------------------------------------------------------------------
 
 # Their content is the host's word. `policy_data.copies` names single files, and trees with what lies below them.
-CopyFileRequest if {
+CopyFileRequest := keeping(kept) if {
 	copied := "/run/kata-containers/shared/containers/"
 	startswith(input.path, copied)
 	parts := split(trim_prefix(input.path, copied), "/")
@@ -16,7 +16,7 @@ CopyFileRequest if {
 	# target in `data` or `symlink_src`. A request that says something twice must say the same twice.
 	count(copied_types) == 1
 	some type in copied_types
-	allow_copy(type, substring(parts[0], 82, -1), count(parts))
+	kept := copy_of(type, substring(parts[0], 82, -1), parts)
 	is_exactly(input, {}, {
 		"path", "file_size", "file_mode", "file_type", "dir_mode", "uid", "gid", "offset", "data", "symlink_src",
 		"symlink_target",
@@ -39,14 +39,23 @@ copied_types contains object.get(types_of_modes, format_int(bits, 10), "no type 
 # S_IFDIR, S_IFREG and S_IFLNK, in units of 0o10000.
 types_of_modes := {"4": "Directory", "8": "Regular", "10": "Symlink"}
 
-# A file of one of the names, or in a tree; no set-user-id, set-group-id or sticky bit.
-allow_copy("Regular", base, depth) if {
-	is_place(base, depth)
+# What is remembered of a copy that may be made. A single file comes whole, and once for each name that the host draws:
+# the agent writes beside the file before it moves it to its place, and a second request that holds what the first one
+# wrote could change what the launcher has compared.
+copy_of("Regular", base, parts) := {key: true} if {
+	count(parts) == 1
+	base in policy_data.copies.files
+	is_plain_file
+	object.get(input, "offset", 0) == 0
+	key := concat(":", ["copied", substring(parts[0], 0, 81)])
+	not data.pstate[key]
+}
+
+# No set-user-id, set-group-id or sticky bit.
+is_plain_file if {
 	count(link_targets) == 0
 	object.get(input, "file_mode", 0) % 4096 < 512
 }
-
-is_place(base, 1) if base in policy_data.copies.files
 
 stays_below(parts) if {
 	every part in parts {

@@ -1,12 +1,17 @@
 # ---- Trees that the host copies in -----------------------------------------------------------------------------------
 
-is_place(base, depth) if {
+copy_of("Regular", base, parts) := {} if {
+	is_inside(base, parts)
+	is_plain_file
+}
+
+is_inside(base, parts) if {
 	base in policy_data.copies.trees
-	depth > 1
+	count(parts) > 1
 }
 
 # The kubelet's directories may be sticky and pass on their group.
-allow_copy("Directory", base, _) if {
+copy_of("Directory", base, _) := {} if {
 	base in policy_data.copies.trees
 	count(link_targets) == 0
 	is_empty(object.get(input, "data", []))
@@ -14,9 +19,8 @@ allow_copy("Directory", base, _) if {
 }
 
 # A link within a tree that leads down from where it stands, so that no chain of links leaves the tree.
-allow_copy("Symlink", base, depth) if {
-	base in policy_data.copies.trees
-	depth > 1
+copy_of("Symlink", base, parts) := {} if {
+	is_inside(base, parts)
 	targets := (link_targets | {spelled(object.get(input, "data", []))}) - {""}
 	count(targets) == 1
 	every target in targets {

@@ -113,8 +113,8 @@ fn manifests_without_resources_tell_what_they_can() {
             2 changes: 1 allow something else (~), 1 allow less (-).
 
               1. ~ inference: has another policy
-                   was  1f2720f76ead42e44f4ab7787cb0e40bb1150f1ba26a28a1e403cc4ea61e55bf
-                   now  73774904aa89e4c2a530e830ab6bcff0ac8fe5fcca90ae346ce7585013c7e3ad
+                   was  8828dffd69370418a27be937bcd25a254aeb29dce0089bd812f4e7937c5d4f2f
+                   now  684328f96bad268f390a81606afb3d8e104aa0fd877cf75b93c43e744dcc613d
               2. - inference: may no longer be called by every workload of the manifest
                    was  every workload of the manifest
                    now  nobody

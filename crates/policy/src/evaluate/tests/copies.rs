@@ -203,3 +203,39 @@ fn permission_bits_and_numbers_are_bounded() {
     }
     check_copies(&Rig::new(), cases);
 }
+
+/// The agent writes a file beside its place, under its name with another ending, and renames it when it is whole. Whoever
+/// may write twice could write into what is in its place already.
+#[test]
+fn a_single_file_is_copied_once_and_whole() {
+    let rig = Rig::new();
+    let mut engine = rig.engine(4);
+    let mut decide = |request: &Value| {
+        let decision = engine.decide("CopyFileRequest", request).unwrap();
+        (decision.allowed, decision.reasons.join("; "))
+    };
+    let drawn = |random: &str, rest: &str| copied('c', rest).replace("0123456789abcdef", random);
+    let hosts = |random: &str| file(&drawn(random, "hosts"));
+    let mut late = hosts("1111111111111111");
+    late["offset"] = json!(5);
+    let (allowed, reasons) = decide(&late);
+    assert!(!allowed && reasons.contains("offset: got 5, policy has single files that come whole"), "{reasons}");
+    assert!(decide(&hosts("1111111111111111")).0, "what was refused is not remembered");
+    // Not again, not in part, and not by another name or mode under the same digits.
+    for again in [
+        hosts("1111111111111111"),
+        late,
+        file(&drawn("1111111111111111", "hostname")),
+        copy_file_request(&drawn("1111111111111111", "hosts"), 0o100_444, 0, ""),
+    ] {
+        let (allowed, reasons) = decide(&again);
+        assert!(!allowed && reasons.contains("which was copied already"), "{again}: {reasons}");
+    }
+    assert!(decide(&hosts("2222222222222222")).0);
+    // The files of a tree are the kubelet's to change, and long ones come in parts.
+    for offset in [0, 7, 0] {
+        let mut part = file(&drawn("1111111111111111", "podinfo/x"));
+        part["offset"] = json!(offset);
+        assert!(decide(&part).0);
+    }
+}

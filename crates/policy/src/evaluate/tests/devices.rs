@@ -197,3 +197,39 @@ fn who_asked_for_none_gets_none() {
         assert!(!rig.engine(steps).decide("CreateContainerRequest", &plugged).unwrap().allowed);
     }
 }
+
+#[test]
+fn a_gpu_is_one_live_containers() {
+    let mut resource = resource();
+    let containers = resource["spec"]["template"]["spec"]["containers"].as_array_mut().unwrap();
+    containers[0]["resources"]["limits"]["nvidia.com/GH100_H100_80GB"] = json!(2);
+    let mut second = containers[0].clone();
+    second["name"] = json!("second");
+    second["resources"]["limits"]["nvidia.com/GH100_H100_80GB"] = json!(1);
+    containers.push(second);
+    let rig = Rig::of(&resource, Openings::default());
+    let mut first = rig.workload();
+    give_gpus(&mut first, 2);
+    let second = |gpu: u32| {
+        let mut request = rig.container_at("containers", 1, &"d".repeat(64));
+        request["OCI"]["Annotations"]["cdi.k8s.io/vfio20"] = json!(format!("nvidia.com/gpu={gpu}"));
+        request
+    };
+    let mut engine = rig.engine(3);
+    assert!(engine.decide("CreateContainerRequest", &first).unwrap().allowed);
+    for taken in [0, 1] {
+        let decision = engine.decide("CreateContainerRequest", &second(taken)).unwrap();
+        let word = format!("\"nvidia.com/gpu={taken}\" is container inference's, which lives");
+        assert!(!decision.allowed && decision.reasons.iter().any(|reason| reason.contains(&word)), "{decision:?}");
+    }
+    assert!(engine.decide("CreateContainerRequest", &second(2)).unwrap().allowed);
+    // What a removed container had is free again, and what a live one has is not.
+    let removal = json!({"container_id": "c".repeat(64), "timeout": 0});
+    assert!(engine.decide("RemoveContainerRequest", &removal).unwrap().allowed);
+    let mut again = rig.container("containers", &"e".repeat(64));
+    give_gpus(&mut again, 2);
+    let mut greedy = again.clone();
+    greedy["OCI"]["Annotations"]["cdi.k8s.io/vfio7"] = json!("nvidia.com/gpu=2");
+    assert!(!engine.decide("CreateContainerRequest", &greedy).unwrap().allowed);
+    assert!(engine.decide("CreateContainerRequest", &again).unwrap().allowed);
+}

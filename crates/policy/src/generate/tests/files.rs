@@ -78,7 +78,7 @@ async fn a_namespace_is_that_of_the_resource_or_the_one_that_was_given() {
     let report = generate(&options).await.unwrap();
     assert!(!report.notices.iter().any(|notice| notice.contains("--namespace")));
     let policy = Initdata::from_annotation(annotation(&rig.deployment())).unwrap();
-    assert!(policy.policy().unwrap().contains("\"namespace\": \"prod\""));
+    assert!(policy.policy().unwrap().contains("\"namespace\":\"prod\""));
     for bad in ["", "A", "a/b", "-a"] {
         options.namespace = Some(bad.into());
         assert!(matches!(generate(&options).await, Err(GenerateError::Namespace { .. })), "{bad}");
