@@ -49,22 +49,25 @@ mounts_of_kubelet(container) := [
 mounts_of_kubelet(container) := [] if not container.image
 
 allow_mounts(mounts, given) if {
+	written := [as_written(mount) | some mount in given]
 	count(given) == count(mounts)
-	{as_written(mount) | some mount in given} == mounts
-	in_order(given)
-	# None hides one that was made before it.
+	set_of(written) == mounts
+	in_order(written)
+	# None hides one that was made before it: what is above a mount comes earlier.
+	places := {mount.destination: at | some at, mount in given}
 	every at, mount in given {
-		every later in array.slice(given, at + 1, count(given)) {
-			not startswith(mount.destination, concat("", [later.destination, "/"]))
+		parts := split(mount.destination, "/")
+		every depth, _ in parts {
+			object.get(places, concat("/", array.slice(parts, 0, depth)), -1) < at
 		}
 	}
 }
 
 # A link of the image may lead one mount into another, so those of the pod come in the order of its values.
-in_order(given) if {
+in_order(written) if {
 	name := annotations["io.kubernetes.cri.container-name"]
 	own := [mount_of(mount) | some mount in policy_data.containers[name].mounts]
-	[as_written(mount) | some mount in given; as_written(mount) in own] == own
+	[mount | some mount in written; mount in own] == own
 }
 
 in_order(_) if annotations["io.kubernetes.cri.container-type"] == "sandbox"

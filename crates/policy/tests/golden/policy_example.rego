@@ -95,7 +95,7 @@ annotations_of(type,pod,uid):=object.union(policy_data.annotations,{"io.kubernet
 allow_annotations(container,required) if {every key,value in required {annotations[key]==value}
 every key,value in object.remove(annotations,object.keys(required)) {allow_annotation(container,key,value)}}
 allow_annotation(_,key,value) if regex.match(annotation_patterns[key],value)
-annotation_patterns:=object.union({"io.katacontainers.config.hypervisor.cc_init_data":`^[A-Za-z0-9+/=]*$`,
+annotation_patterns:=object.union({"io.katacontainers.config.hypervisor.cc_init_data":"^",
 "io.katacontainers.pkg.oci.bundle_path":concat("",[`^/run/([a-z0-9_.-]+/)*k8s\.io/`,cid,`$`]),"io.kubernetes.cri.podsandbox.image-name":`^[A-Za-z0-9_.:/@-]*$`,
 "io.kubernetes.cri.sandbox-log-directory":`^/var/log/pods/[A-Za-z0-9_.-]+$`,"nerdctl/network-namespace":`^(/var)?/run/netns/[A-Za-z0-9-]+$`},
 {concat("",["io.kubernetes.cri.sandbox-",key]):`^-?[0-9]+$`|some key in ["cpu-period","cpu-quota","cpu-shares","memory"]})
@@ -146,13 +146,16 @@ mounts_of_kubelet(container):=[["/sys/fs/cgroup","cgroup","cgroup","nosuid,noexe
 ["/etc/hostname","copied","hostname",access],["/etc/resolv.conf","copied","resolv.conf",access]] if {container.image
 access:={true:"ro",false:"rw"}[container.readonly_root]}
 mounts_of_kubelet(container):=[] if not container.image
-allow_mounts(mounts,given) if {count(given)==count(mounts)
-{as_written(mount)|some mount in given}==mounts
-in_order(given)
-every at,mount in given {every later in array.slice(given,at + 1,count(given)) {not startswith(mount.destination,concat("",[later.destination,"/"]))}}}
-in_order(given) if {name:=annotations["io.kubernetes.cri.container-name"]
+allow_mounts(mounts,given) if {written:=[as_written(mount)|some mount in given]
+count(given)==count(mounts)
+set_of(written)==mounts
+in_order(written)
+places:={mount.destination:at|some at,mount in given}
+every at,mount in given {parts:=split(mount.destination,"/")
+every depth,_ in parts {object.get(places,concat("/",array.slice(parts,0,depth)),-1)<at}}}
+in_order(written) if {name:=annotations["io.kubernetes.cri.container-name"]
 own:=[mount_of(mount)|some mount in policy_data.containers[name].mounts]
-[as_written(mount)|some mount in given; as_written(mount) in own]==own}
+[mount|some mount in written; mount in own]==own}
 in_order(_) if annotations["io.kubernetes.cri.container-type"]=="sandbox"
 as_written(mount):=[mount.destination,mount.type_,source_of(mount.source),options_of(mount)] if count(mount)==4
 source_of(source):=regex.replace(source,concat("",["^/run/kata-containers/shared/containers/",cid,"-[0-9a-f]{16}-"]),"copied:") if {not startswith(source,"copied:")}
