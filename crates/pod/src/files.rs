@@ -4,15 +4,16 @@
 //! are what is compared and what is written. Nothing is written before every file of every volume was found right.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs::{File, Metadata, OpenOptions};
+use std::fs::{File, OpenOptions};
 use std::io::{self, Read as _};
-use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Component, Path, PathBuf};
 
 use nix::fcntl::OFlag;
 use protocol::Digest;
+use protocol::file::VolumeFile;
 
-use crate::paths::{Paths, replace_file};
+use crate::paths::{Paths, replace_file_of};
 
 /// LIMIT: Kubernetes bounds a ConfigMap and a Secret to 1 MiB in all (`MaxSecretSize`); base64 is off by then.
 const MAX_FILE: u64 = 1024 * 1024;
@@ -21,8 +22,8 @@ const MAX_FILES: usize = 10_000;
 /// LIMIT: `items` of a volume may give a file a path with folders; this deep and no deeper.
 const MAX_DEPTH: usize = 16;
 
-/// The digests of initdata: volume, file, digest.
-pub(crate) type Expected = BTreeMap<String, BTreeMap<String, Digest>>;
+/// The files of initdata: volume, file, digest and mode.
+pub(crate) type Expected = BTreeMap<String, BTreeMap<String, VolumeFile>>;
 
 /// A file that was found right.
 #[derive(Debug)]
@@ -91,8 +92,8 @@ pub(crate) fn check(given: &Path, expected: &Expected) -> Result<Vec<Checked>, F
             return Err(FilesError::Name { volume: volume.clone(), file: String::new() });
         }
         let folder = given.join(volume);
-        for (file, digest) in files {
-            checked.push(read_checked(&folder, volume, file, *digest)?);
+        for (file, expected) in files {
+            checked.push(read_checked(&folder, volume, file, *expected)?);
         }
         let mut found = BTreeSet::new();
         list(&folder, volume, "", 0, &mut found)?;
@@ -103,18 +104,19 @@ pub(crate) fn check(given: &Path, expected: &Expected) -> Result<Vec<Checked>, F
     Ok(checked)
 }
 
-fn read_checked(folder: &Path, volume: &str, file: &str, expected: Digest) -> Result<Checked, FilesError> {
+fn read_checked(folder: &Path, volume: &str, file: &str, expected: VolumeFile) -> Result<Checked, FilesError> {
     let (volume, file) = (volume.to_owned(), file.to_owned());
     if !is_plain(&file) {
         return Err(FilesError::Name { volume, file });
     }
-    let (content, mode) = match read(&folder.join(&file)) {
-        Ok(Read::File { content, metadata }) => (content, metadata.permissions().mode()),
+    let content = match read(&folder.join(&file)) {
+        Ok(Read::File(content)) => content,
         Ok(Read::Other(reason)) => return Err(FilesError::NoFile { volume, file, reason }),
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(FilesError::Missing { volume, file }),
         Err(source) => return Err(FilesError::Unreadable { volume, file, source }),
     };
-    let got = Digest::of(&content);
+    let (got, mode) = (Digest::of(&content), expected.mode());
+    let expected = expected.digest();
     if got != expected {
         return Err(FilesError::Changed { volume, file, got, expected });
     }
@@ -122,15 +124,14 @@ fn read_checked(folder: &Path, volume: &str, file: &str, expected: Digest) -> Re
 }
 
 enum Read {
-    File { content: Vec<u8>, metadata: Metadata },
+    File(Vec<u8>),
     Other(&'static str),
 }
 
 /// Reads a regular file to its end. A pipe or a device in its place neither blocks nor feeds us without end.
 fn read(path: &Path) -> io::Result<Read> {
     let file: File = OpenOptions::new().read(true).custom_flags(OFlag::O_NONBLOCK.bits()).open(path)?;
-    let metadata = file.metadata()?;
-    if !metadata.is_file() {
+    if !file.metadata()?.is_file() {
         return Ok(Read::Other("is no regular file"));
     }
     let mut content = Vec::new();
@@ -138,7 +139,7 @@ fn read(path: &Path) -> io::Result<Read> {
     if content.len() as u64 > MAX_FILE {
         return Ok(Read::Other("has more than 1 MiB"));
     }
-    Ok(Read::File { content, metadata })
+    Ok(Read::File(content))
 }
 
 /// The files below a folder, relative to the volume. The kubelet keeps a volume's data in folders whose names begin with
@@ -189,15 +190,17 @@ fn is_plain(name: &str) -> bool {
     !name.is_empty() && Path::new(name).components().all(|component| matches!(component, Component::Normal(_)))
 }
 
-/// Writes files to guest memory: readable for every user of the pod, writable for none. Whether a file may be executed is
-/// kept from the host's copy: it lets a script run that was meant to, and its content is bound either way.
-pub(crate) fn write(paths: &Paths, checked: &[Checked]) -> Result<(), FilesError> {
+/// Writes files to guest memory with the modes that initdata says, as root's and of the group of `fsGroup`: what the host's
+/// copies have counts for nothing.
+pub(crate) fn write(paths: &Paths, checked: &[Checked], fs_group: Option<u32>) -> Result<(), FilesError> {
+    // The volume may hand its own group on to what is made in it.
+    let group = nix::unistd::geteuid().is_root().then(|| fs_group.unwrap_or(0));
     for Checked { volume, file, content, mode } in checked {
         let path = paths.checked_files(volume).join(file);
         let written = path
             .parent()
             .map_or(Ok(()), std::fs::create_dir_all)
-            .and_then(|()| replace_file(&path, content, 0o444 | mode & 0o111));
+            .and_then(|()| replace_file_of(group, &path, content, *mode));
         written.map_err(|source| FilesError::Write { path, source })?;
     }
     Ok(())
@@ -205,7 +208,7 @@ pub(crate) fn write(paths: &Paths, checked: &[Checked]) -> Result<(), FilesError
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::symlink;
+    use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink};
 
     use tempfile::TempDir;
 
@@ -231,7 +234,7 @@ mod tests {
         std::fs::create_dir_all(given.join("plain")).unwrap();
         std::fs::write(given.join("plain/a"), "a").unwrap();
         let digests = |files: &[(&str, &str)]| {
-            files.iter().map(|(name, content)| ((*name).to_owned(), Digest::of(content.as_bytes()))).collect()
+            files.iter().map(|(name, content)| ((*name).to_owned(), Digest::of(content.as_bytes()).into())).collect()
         };
         let expected = BTreeMap::from([
             ("config".to_owned(), digests(&[("labels.txt", "zero one"), ("deep/run.sh", "#!/bin/sh")])),
@@ -253,20 +256,34 @@ mod tests {
     }
 
     #[test]
-    fn expected_files_are_written_readable_and_not_writable() {
+    fn expected_files_are_written_with_the_modes_and_the_group_of_initdata() {
+        let mut rig = rig();
+        let own = |mode| VolumeFile::new(Digest::of(b"#!/bin/sh"), mode).unwrap();
+        let paths = Paths::below(rig.folder.path());
+        let (labels, script) = ("labels.txt", "deep/run.sh");
+        // The host's copy is executable, whoever may read it.
+        for (mode, group) in [(0o644, None), (0o555, None), (0o400, Some(2000)), (0o440, Some(2001)), (0, None)] {
+            rig.expected.get_mut("config").unwrap().insert(script.into(), own(mode));
+            let checked = check(&rig.given(), &rig.expected).unwrap();
+            write(&paths, &checked, group).unwrap();
+            for (file, mode) in [(labels, 0o644), (script, mode)] {
+                let written = paths.checked_files("config").join(file).metadata().unwrap();
+                assert_eq!(written.permissions().mode() & 0o7777, mode, "{file}");
+                if nix::unistd::geteuid().is_root() {
+                    assert_eq!((written.uid(), written.gid()), (0, group.unwrap_or(0)), "{file}");
+                }
+            }
+        }
+        assert_eq!(std::fs::read_to_string(paths.checked_files("config").join(labels)).unwrap(), "zero one");
+        assert_eq!(std::fs::read_to_string(paths.checked_files("plain").join("a")).unwrap(), "a");
+    }
+
+    #[test]
+    fn nothing_is_written_by_checking() {
         let rig = rig();
         let paths = Paths::below(rig.folder.path());
-        let checked = check(&rig.given(), &rig.expected).unwrap();
-        assert!(!paths.checked_files("config").exists(), "nothing is written by checking");
-        for _ in 0..2 {
-            write(&paths, &checked).unwrap();
-        }
-        let mode = |path: &Path| path.metadata().unwrap().permissions().mode() & 0o7777;
-        let labels = paths.checked_files("config").join("labels.txt");
-        assert_eq!(std::fs::read_to_string(&labels).unwrap(), "zero one");
-        assert_eq!(mode(&labels), 0o444);
-        assert_eq!(mode(&paths.checked_files("config").join("deep/run.sh")), 0o555);
-        assert_eq!(std::fs::read_to_string(paths.checked_files("plain").join("a")).unwrap(), "a");
+        check(&rig.given(), &rig.expected).unwrap();
+        assert!(!paths.checked_files("config").exists());
     }
 
     #[test]
@@ -318,7 +335,7 @@ mod tests {
     fn names_that_lead_out_of_their_volume_are_refused() {
         for name in ["../a", "/etc/passwd", "x/../../a", ""] {
             let mut rig = rig();
-            rig.expected.get_mut("plain").unwrap().insert(name.to_owned(), Digest::ZERO);
+            rig.expected.get_mut("plain").unwrap().insert(name.to_owned(), Digest::ZERO.into());
             assert_eq!(rig.refused(), format!("files.plain/{name}: is no relative path"));
         }
     }

@@ -66,7 +66,7 @@ where
         info!(identity = %own.identity, deployment = %own.settings.deployment_id, "initdata is what the TEE reports");
 
         let checked = files::check(&self.paths.given_files(), &own.settings.files).map_err(files_failure)?;
-        files::write(&self.paths, &checked).map_err(files_failure)?;
+        files::write(&self.paths, &checked, own.settings.fs_group).map_err(files_failure)?;
         info!(files = checked.len(), "files are what initdata says");
 
         let key = Key::generate().map_err(Failure::unknown)?;

@@ -70,8 +70,13 @@ impl Paths {
 
 /// Replaces a file in one step, so that a reader sees the old content or the new and never a part.
 pub(crate) fn replace_file(path: &Path, content: &[u8], mode: u32) -> std::io::Result<()> {
+    replace_file_of(None, path, content, mode)
+}
+
+/// Replaces a file in one step, with one of another group where that is said.
+pub(crate) fn replace_file_of(group: Option<u32>, path: &Path, content: &[u8], mode: u32) -> std::io::Result<()> {
     use std::io::Write as _;
-    use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
+    use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _, fchown};
 
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     let temporary = path.with_file_name(format!(".{name}.new"));
@@ -81,6 +86,9 @@ pub(crate) fn replace_file(path: &Path, content: &[u8], mode: u32) -> std::io::R
     }
     let mut file = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&temporary)?;
     file.write_all(content)?;
+    if group.is_some() {
+        fchown(&file, None, group)?;
+    }
     // Past the umask, and only once the content is there.
     file.set_permissions(std::fs::Permissions::from_mode(mode))?;
     std::fs::rename(&temporary, path)

@@ -25,6 +25,7 @@ pub(crate) fn initdata(change: impl FnOnce(&mut Settings)) -> Initdata {
         mesh: true,
         coordinator: Some(Identity(Digest::of(b"coordinator"))),
         open_ports: vec![],
+        fs_group: None,
         owners: Quorum { threshold: 1, keys: vec![] },
         reference_values: ReferenceValues::default(),
         files: BTreeMap::new(),

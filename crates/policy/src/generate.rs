@@ -37,6 +37,7 @@ use serde_json::Value;
 pub use coordinator::{COORDINATOR_FILE, ROLE as ROLE_KEY};
 pub use error::{GenerateError, Place};
 pub use ingress::{INGRESS_ANNOTATION, OPEN_PORTS_ANNOTATION};
+pub(crate) use inject::NO_NEW_PRIVILEGES;
 pub use inject::{ARGV_ANNOTATION, FILES_PREFIX, INITIALIZER, LAUNCHER, MESH, PODINFO_VOLUME, SHARED_VOLUME};
 pub use kinds::RUNTIME_CLASS;
 pub use manifest::{MANIFEST_FILE, stored_quorums};

@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::binding::Role;
 use crate::digest::{DeploymentId, Digest, Identity};
+use crate::file::VolumeFile;
 use crate::manifest::{Quorum, ReferenceValues};
 
 /// The annotation in which Kata Containers takes initdata: base64 of gzip of the document.
@@ -27,6 +28,9 @@ pub const SETTINGS: &str = "casemate.toml";
 pub const MAX_DOCUMENT: usize = 4 * 1024 * 1024;
 /// LIMIT: annotations of one object are at most 256 KiB in all (Kubernetes' `TotalAnnotationSizeLimitB`).
 pub const MAX_ANNOTATION: usize = 256 * 1024;
+
+/// LIMIT: Kubernetes takes groups up to this one.
+pub const MAX_GROUP: u32 = i32::MAX.unsigned_abs();
 
 /// A parsed initdata document together with the exact bytes it was parsed from.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -62,13 +66,17 @@ pub struct Settings {
     /// TCP ports that the firewall opens as they are: for services that do their own attested TLS, and for probes.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub open_ports: Vec<u16>,
+    /// The group of files of ConfigMaps and Secrets (`fsGroup`); root's without one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fs_group: Option<u32>,
     /// Whose signatures make a manifest.
     pub owners: Quorum,
     /// What Evidence is acceptable from the Coordinator; for a Coordinator, from the peers it recovers from.
     pub reference_values: ReferenceValues,
-    /// ConfigMap and Secret volumes: volume name, then file name relative to the volume, then the digest of its content.
+    /// ConfigMap and Secret volumes: volume name, then file name relative to the volume, then the digest of its content
+    /// with its mode.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub files: BTreeMap<String, BTreeMap<String, Digest>>,
+    pub files: BTreeMap<String, BTreeMap<String, VolumeFile>>,
     /// Ingress that the pod's firewall opens; everything else stays closed. Empty for a Coordinator.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub ingress: Vec<Ingress>,
@@ -183,6 +191,10 @@ impl Initdata {
                 expected: "1",
             });
         }
+        if let Some(group) = settings.fs_group.filter(|group| *group > MAX_GROUP) {
+            let reason = format!("{SETTINGS}: fs_group is {group}, and groups go up to {MAX_GROUP}");
+            return Err(InitdataError::Malformed { reason });
+        }
         settings
             .reference_values
             .validate()
@@ -227,9 +239,13 @@ mod tests {
             mesh: true,
             coordinator: Some(Identity(Digest::of(b"coordinator"))),
             open_ports: vec![9102],
+            fs_group: None,
             owners: Quorum { threshold: 1, keys: vec![] },
             reference_values: ReferenceValues::default(),
-            files: BTreeMap::from([("config".into(), BTreeMap::from([("labels.txt".into(), Digest::of(b"x"))]))]),
+            files: BTreeMap::from([(
+                "config".into(),
+                BTreeMap::from([("labels.txt".into(), Digest::of(b"x").into())]),
+            )]),
             ingress: vec![Ingress { name: "http".into(), port: 8080, client_certificate: false }],
         }
     }
@@ -242,6 +258,32 @@ mod tests {
         assert_eq!(again.identity(), initdata.identity());
         assert_eq!(again.settings().unwrap(), settings());
         assert_eq!(again.policy().unwrap(), "package agent_policy\n");
+    }
+
+    #[test]
+    fn modes_and_the_group_of_files_are_settings() {
+        let mut modes = settings();
+        modes.fs_group = Some(2000);
+        let file = VolumeFile::new(Digest::of(b"y"), 0o400).unwrap();
+        modes.files.get_mut("config").unwrap().insert("a-key".into(), file);
+        modes.files.insert("other".into(), [("x".to_owned(), Digest::of(b"z").into())].into());
+        let initdata = Initdata::build("p", &modes).unwrap();
+        assert_eq!(Initdata::parse(initdata.document()).unwrap().settings().unwrap(), modes);
+        let plain = Initdata::build("p", &settings()).unwrap();
+        assert!(!plain.document().contains("fs_group") && !plain.document().contains("mode"));
+        for (from, to) in [
+            ("fs_group = 2000", "fs_group = 2147483648"),
+            ("fs_group = 2000", "fs_group = -1"),
+            ("fs_group = 2000", "fs_group = \"2000\""),
+            ("mode = \"0400\"", "mode = \"4755\""),
+            ("mode = \"0400\"", "mode = 256"),
+            ("mode = \"0400\"", "mode = \"0400\"\nuser = 1"),
+        ] {
+            let document = initdata.document().replace(from, to);
+            assert_ne!(document, initdata.document(), "{from}: {document}");
+            let error = Initdata::parse(&document).unwrap().settings().unwrap_err();
+            assert!(matches!(error, InitdataError::Malformed { .. }), "{to}: {error}");
+        }
     }
 
     #[test]

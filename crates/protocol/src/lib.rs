@@ -10,6 +10,7 @@ pub mod api;
 pub mod binding;
 pub mod digest;
 pub mod evidence;
+pub mod file;
 pub mod initdata;
 pub mod log;
 pub mod manifest;

@@ -41,6 +41,7 @@ fn settings() -> Settings {
         mesh: true,
         coordinator: Some(Identity(Digest::of(b"coordinator"))),
         open_ports: vec![],
+        fs_group: None,
         owners: Quorum { threshold: 1, keys: vec![PublicKey(vec![1])] },
         reference_values: ReferenceValues::software(SoftwareReferenceValues {
             root: Digest::of(b"root"),

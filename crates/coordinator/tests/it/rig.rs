@@ -178,6 +178,7 @@ pub(crate) fn settings(deployment: DeploymentId, owner: &OwnerKey, tee: &Softwar
         mesh: false,
         coordinator: None,
         open_ports: vec![1313, 7777, 9102],
+        fs_group: None,
         owners: quorum(1, [owner]),
         reference_values: tee.reference_values(&[MEASUREMENT]),
         files: BTreeMap::new(),

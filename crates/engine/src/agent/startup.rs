@@ -53,6 +53,7 @@ mod tests {
             mesh: false,
             coordinator: None,
             open_ports: vec![],
+            fs_group: None,
             owners: Quorum { threshold: 1, keys: vec![] },
             reference_values: ReferenceValues::default(),
             files: std::collections::BTreeMap::default(),

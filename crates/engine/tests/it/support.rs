@@ -66,6 +66,7 @@ pub(crate) fn initdata(salt: u8) -> Initdata {
         mesh: false,
         coordinator: None,
         open_ports: vec![],
+        fs_group: None,
         owners: Quorum { threshold: 1, keys: vec![] },
         reference_values: ReferenceValues::default(),
         files: std::collections::BTreeMap::default(),

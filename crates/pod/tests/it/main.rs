@@ -4,6 +4,7 @@
 
 #![expect(clippy::print_stderr, reason = "a skipped test must be heard, and a measurement read")]
 
+mod launcher;
 #[path = "../../../mesh/tests/it/netns.rs"]
 mod netns;
 mod rig;

@@ -59,6 +59,7 @@ impl World {
             mesh: false,
             coordinator: None,
             open_ports: vec![],
+            fs_group: None,
             owners: owners.clone(),
             reference_values: tee.reference_values(&[MEASUREMENT]),
             files: BTreeMap::new(),
@@ -68,7 +69,7 @@ impl World {
         settings.role = Role::Workload;
         settings.mesh = true;
         settings.coordinator = Some(coordinator.identity());
-        let labels = BTreeMap::from([("labels.txt".to_owned(), Digest::of(b"zero one two"))]);
+        let labels = BTreeMap::from([("labels.txt".to_owned(), Digest::of(b"zero one two").into())]);
         settings.files = BTreeMap::from([("config".to_owned(), labels)]);
         settings.ingress = vec![Ingress { name: "http".into(), port: PORT, client_certificate: false }];
         let workload = Initdata::build("package agent_policy\n", &settings).unwrap();

@@ -1,6 +1,7 @@
 //! Nothing of a policy is left out, nothing is said of rules that are not known, and every change is found.
 
 use protocol::digest::Measurement;
+use protocol::file::VolumeFile;
 use protocol::initdata::Ingress;
 use protocol::manifest::{PolicyEntry, PublicKey, Quorum, ReferenceValues, SoftwareReferenceValues};
 use protocol::{DeploymentId, Digest, Manifest, Role};
@@ -27,9 +28,13 @@ fn settings() -> Settings {
         mesh: true,
         coordinator: Some(Identity(Digest::of(b"coordinator"))),
         open_ports: vec![9102],
+        fs_group: None,
         owners: quorum(1, &[1]),
         reference_values: software(&[1]),
-        files: BTreeMap::from([("digits".into(), BTreeMap::from([("labels.txt".into(), Digest::of(b"labels"))]))]),
+        files: BTreeMap::from([(
+            "digits".into(),
+            BTreeMap::from([("labels.txt".into(), Digest::of(b"labels").into())]),
+        )]),
         ingress: vec![Ingress { name: "http".into(), port: 8080, client_certificate: true }],
     }
 }
@@ -330,10 +335,24 @@ fn every_change_of_the_settings_is_in_the_difference() {
         (
             "file `digits/labels.txt` has other content",
             Settings {
-                files: BTreeMap::from([("digits".into(), BTreeMap::from([("labels.txt".into(), Digest::of(b"x"))]))]),
+                files: BTreeMap::from([(
+                    "digits".into(),
+                    BTreeMap::from([("labels.txt".into(), Digest::of(b"x").into())]),
+                )]),
                 ..settings()
             },
         ),
+        (
+            "file `digits/labels.txt` has another mode",
+            Settings {
+                files: BTreeMap::from([(
+                    "digits".into(),
+                    BTreeMap::from([("labels.txt".into(), VolumeFile::new(Digest::of(b"labels"), 0o400).unwrap())]),
+                )]),
+                ..settings()
+            },
+        ),
+        ("its files have another group", Settings { fs_group: Some(2000), ..settings() }),
         ("file `digits/labels.txt` is gone", Settings { files: BTreeMap::new(), ..settings() }),
         ("Opens inference: owners: key", Settings { owners: quorum(1, &[1, 2]), ..settings() }),
         (

@@ -5,6 +5,7 @@ use serde_json::{Map, Value, json};
 use super::differ::{Differ, show};
 use super::other::no_container;
 use super::{Rules, environment, user};
+use crate::generate::{LAUNCHER, NO_NEW_PRIVILEGES};
 
 /// Why a command was refused.
 pub(super) fn reasons(differ: &mut Differ, rules: &Rules, state: &Map<String, Value>, request: &Value) {
@@ -41,9 +42,17 @@ pub(super) fn reasons(differ: &mut Differ, rules: &Rules, state: &Map<String, Va
     }
     differ.equal("process.Terminal", &process["Terminal"], &json!(false));
     differ.equal("process.Cwd", &process["Cwd"], &record["cwd"]);
-    differ.equal("process.NoNewPrivileges", &process["NoNewPrivileges"], &record["no_new_privileges"]);
+    // The launcher sees to what a shim leaves out.
+    if process["NoNewPrivileges"] != json!(false) || !sets_no_new_privileges(&process["Args"]) {
+        differ.equal("process.NoNewPrivileges", &process["NoNewPrivileges"], &record["no_new_privileges"]);
+    }
     user(differ, "process.User", &record["user"], &process["User"]);
     let known = ["Terminal", "User", "Args", "Env", "Cwd", "NoNewPrivileges"];
     differ.empty_besides("process", process, &known);
     environment(differ, "process.Env", state, rules, record, &process["Env"]);
+}
+
+/// Whether a command begins with the launcher, told to let it gain no privileges.
+fn sets_no_new_privileges(args: &Value) -> bool {
+    [&args[0], &args[1]] == [LAUNCHER, NO_NEW_PRIVILEGES]
 }

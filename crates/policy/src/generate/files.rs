@@ -1,10 +1,11 @@
-//! The files of ConfigMap and Secret volumes, as the kubelet will write them: their digests go into the initdata.
+//! The files of ConfigMap and Secret volumes, as the kubelet will write them: their digests and modes go into the initdata.
 
 use std::collections::BTreeMap;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use protocol::Digest;
+use protocol::file::{DEFAULT_MODE, MAX_MODE, VolumeFile};
 use serde_json::{Value, json};
 
 use crate::request::{FileVolume, VolumeKind, volume_kind};
@@ -16,43 +17,59 @@ pub(super) struct FilesError {
     pub(super) reason: String,
 }
 
-/// Digests of the files of each volume named in `volumes`.
+/// What the kubelet gives the group of `fsGroup` in a volume that nobody writes to: it may read.
+const FOR_GROUP: u32 = 0o440;
+
+/// The group of the files of a pod's volumes, if it says one. Whether it is a number that Kubernetes takes, the request
+/// tells.
+pub(super) fn fs_group(pod: &Value) -> Option<u32> {
+    pod["spec"]["securityContext"]["fsGroup"].as_u64().and_then(|group| u32::try_from(group).ok())
+}
+
+/// The files of each volume named in `volumes`.
 pub(super) fn digests(
     pod: &Value,
     volumes: &[String],
     config_maps: &BTreeMap<String, Value>,
     secrets: &BTreeMap<String, Value>,
-) -> Result<BTreeMap<String, BTreeMap<String, Digest>>, FilesError> {
+) -> Result<BTreeMap<String, BTreeMap<String, VolumeFile>>, FilesError> {
     let mut all = BTreeMap::new();
+    let for_group = if fs_group(pod).is_some() { FOR_GROUP } else { 0 };
     for volume in pod["spec"]["volumes"].as_array().into_iter().flatten() {
         let name = volume["name"].as_str().unwrap_or_default();
         if !volumes.iter().any(|wanted| wanted == name) {
             continue;
         }
         let path = format!("spec.volumes.{name}");
-        let config_map = |source: &Value, path: &str| volume_digests(source, "name", config_maps, "ConfigMap", path);
+        let of =
+            |field: &str| mode_of(&volume[field]["defaultMode"], DEFAULT_MODE, &format!("{path}.{field}.defaultMode"));
+        let config_map = |source: &Value, default: u32, path: &str| {
+            source_files(&source["configMap"], "name", config_maps, "ConfigMap", default, path)
+        };
         let files = match volume_kind(volume) {
-            Ok(VolumeKind::Files(FileVolume::ConfigMap)) => config_map(&volume["configMap"], &path)?,
+            Ok(VolumeKind::Files(FileVolume::ConfigMap)) => config_map(volume, of("configMap")?, &path)?,
             Ok(VolumeKind::Files(FileVolume::Secret)) => {
-                volume_digests(&volume["secret"], "secretName", secrets, "Secret", &path)?
+                source_files(&volume["secret"], "secretName", secrets, "Secret", of("secret")?, &path)?
             }
             Ok(VolumeKind::Files(FileVolume::Projected)) => {
-                let mut files = BTreeMap::new();
+                let (mut files, default) = (BTreeMap::new(), of("projected")?);
                 let sources = volume["projected"]["sources"].as_array().into_iter().flatten();
                 for (index, source) in sources.enumerate() {
                     let path = format!("{path}.projected.sources[{index}]");
                     // Of two files of one path the kubelet writes the later one.
                     files.extend(if source["configMap"].is_null() {
-                        volume_digests(&source["secret"], "name", secrets, "Secret", &path)?
+                        source_files(&source["secret"], "name", secrets, "Secret", default, &path)?
                     } else {
-                        config_map(&source["configMap"], &path)?
+                        config_map(source, default, &path)?
                     });
                 }
                 files
             }
             _ => continue,
         };
-        all.insert(name.to_owned(), files);
+        let bound = |(digest, mode): (Digest, u32)| VolumeFile::new(digest, mode | for_group);
+        let files = files.into_iter().filter_map(|(file, content)| Some((file, bound(content)?)));
+        all.insert(name.to_owned(), files.collect());
     }
     Ok(all)
 }
@@ -86,13 +103,27 @@ pub(super) fn check_single(
     Ok(())
 }
 
-fn volume_digests(
+/// A mode that the pod says, or the one that holds without.
+fn mode_of(value: &Value, default: u32, path: &str) -> Result<u32, FilesError> {
+    if value.is_null() {
+        return Ok(default);
+    }
+    let mode = value.as_u64().and_then(|mode| u32::try_from(mode).ok()).filter(|mode| *mode <= MAX_MODE);
+    mode.ok_or_else(|| FilesError {
+        path: path.to_owned(),
+        reason: format!("{value} is no mode of a file: Kubernetes takes 0 to 0777, which is 511"),
+    })
+}
+
+/// The files of one source with their modes.
+fn source_files(
     source: &Value,
     key: &str,
     objects: &BTreeMap<String, Value>,
     kind: &str,
+    default: u32,
     path: &str,
-) -> Result<BTreeMap<String, Digest>, FilesError> {
+) -> Result<BTreeMap<String, (Digest, u32)>, FilesError> {
     let error = |reason: String| FilesError { path: path.to_owned(), reason };
     let refuse = |reason: String| Err(error(reason));
     let optional = source["optional"] == json!(true);
@@ -105,17 +136,19 @@ fn volume_digests(
     };
     let content = content(object).map_err(|key| error(format!("{kind} `{name}`: `{key}` is not valid")))?;
     let Some(items) = source["items"].as_array() else {
-        return Ok(content.iter().map(|(file, bytes)| (file.clone(), Digest::of(bytes))).collect());
+        return Ok(content.iter().map(|(file, bytes)| (file.clone(), (Digest::of(bytes), default))).collect());
     };
     let mut files = BTreeMap::new();
-    for item in items {
+    for (index, item) in items.iter().enumerate() {
         let (key, file) = (item["key"].as_str().unwrap_or_default(), item["path"].as_str().unwrap_or_default());
         let bad = |part: &str| ["", ".", ".."].contains(&part);
         if file.split('/').any(bad) {
             return refuse(format!("`{file}` is not a path inside the volume"));
         }
+        let field = if kind == "Secret" { "secret" } else { "configMap" };
+        let mode = mode_of(&item["mode"], default, &format!("{path}.{field}.items[{index}].mode"))?;
         match content.get(key) {
-            Some(bytes) => drop(files.insert(file.to_owned(), Digest::of(bytes))),
+            Some(bytes) => drop(files.insert(file.to_owned(), (Digest::of(bytes), mode))),
             None if optional => {}
             None => return refuse(format!("{kind} `{name}` has no key `{key}`")),
         }
@@ -148,8 +181,15 @@ fn content(object: &Value) -> Result<BTreeMap<String, Vec<u8>>, String> {
 mod tests {
     use super::*;
 
+    /// The one volume of a pod whose files all have the default mode.
     fn one(volume: &Value) -> Result<BTreeMap<String, Digest>, FilesError> {
-        let pod = json!({"spec": {"volumes": [volume]}});
+        let files = with_group(volume, Value::Null)?;
+        assert!(files.values().all(|file| file.mode() == DEFAULT_MODE), "{files:?}");
+        Ok(files.into_iter().map(|(name, file)| (name, file.digest())).collect())
+    }
+
+    fn with_group(volume: &Value, group: Value) -> Result<BTreeMap<String, VolumeFile>, FilesError> {
+        let pod = json!({"spec": {"volumes": [volume], "securityContext": {"fsGroup": group}}});
         let config = json!({"kind": "ConfigMap", "data": {"a": "x"}, "binaryData": {"b": "eQ=="}});
         let secret = json!({"kind": "Secret", "data": {"a": "eA==", "c": "!"}, "stringData": {"a": "z"}});
         let good = json!({"kind": "Secret", "data": {"a": "eA=="}, "stringData": {"a": "z"}});
@@ -168,6 +208,59 @@ mod tests {
         let files = one(&json!({"name": "v", "configMap": {"name": "m", "items": items}})).unwrap();
         assert_eq!(files, [("sub/x".to_owned(), Digest::of(b"x"))].into());
         assert_eq!(one(&json!({"name": "v", "configMap": {"name": "no", "optional": true}})), Ok(BTreeMap::new()));
+    }
+
+    fn modes(volume: &Value, group: Value) -> BTreeMap<String, String> {
+        let files = with_group(volume, group).unwrap();
+        files.into_iter().map(|(name, file)| (name, format!("{:04o}", file.mode()))).collect()
+    }
+
+    #[test]
+    fn modes_are_those_of_the_kubelet() {
+        let items = json!([{"key": "a", "path": "own", "mode": 256}, {"key": "a", "path": "all"}]);
+        let map =
+            |default: Value| json!({"name": "v", "configMap": {"name": "m", "defaultMode": default, "items": items}});
+        let secret = json!({"name": "v", "secret": {"secretName": "g", "defaultMode": 0}});
+        let projected = json!({"name": "v", "projected": {"defaultMode": 493, "sources": [
+            {"configMap": {"name": "m", "items": [{"key": "a", "path": "a"}, {"key": "a", "path": "b", "mode": 511}]}},
+            {"secret": {"name": "g", "items": [{"key": "a", "path": "own"}]}},
+        ]}});
+        for (volume, group, expected) in [
+            (map(json!(null)), json!(null), &[("all", "0644"), ("own", "0400")][..]),
+            (map(json!(420)), json!(null), &[("all", "0644"), ("own", "0400")]),
+            (map(json!(288)), json!(null), &[("all", "0440"), ("own", "0400")]),
+            (map(json!(256)), json!(0), &[("all", "0440"), ("own", "0440")]),
+            (map(json!(448)), json!(2000), &[("all", "0740"), ("own", "0440")]),
+            (map(json!(null)), json!(2000), &[("all", "0644"), ("own", "0440")]),
+            (secret.clone(), json!(null), &[("a", "0000")]),
+            (secret, json!(7), &[("a", "0440")]),
+            (projected.clone(), json!(null), &[("a", "0755"), ("b", "0777"), ("own", "0755")]),
+            (projected, json!(7), &[("a", "0755"), ("b", "0777"), ("own", "0755")]),
+        ] {
+            let expected = expected.iter().map(|(name, mode)| ((*name).to_owned(), (*mode).to_owned())).collect();
+            assert_eq!(modes(&volume, group.clone()), expected, "{volume} {group}");
+        }
+    }
+
+    #[test]
+    fn a_mode_out_of_range_is_refused_by_name() {
+        let source = |mode: Value| json!({"name": "m", "items": [{"key": "a", "path": "a"}, {"key": "b", "path": "b", "mode": mode}]});
+        for mode in [json!(512), json!(-1), json!(1000), json!(4_294_967_296_u64 + 256), json!("0400"), json!(0.5)] {
+            let projected = |default: &Value, mode: Value| json!({"projected": {"defaultMode": default, "sources": [{"configMap": source(mode)}]}});
+            for (volume, path) in [
+                (json!({"configMap": {"name": "m", "defaultMode": mode}}), "configMap.defaultMode"),
+                (json!({"secret": {"secretName": "g", "defaultMode": mode}}), "secret.defaultMode"),
+                (json!({"configMap": source(mode.clone())}), "configMap.items[1].mode"),
+                (projected(&mode, json!(0)), "projected.defaultMode"),
+                (projected(&json!(0), mode.clone()), "projected.sources[0].configMap.items[1].mode"),
+            ] {
+                let mut volume = volume;
+                volume["name"] = json!("v");
+                let error = with_group(&volume, Value::Null).unwrap_err();
+                assert_eq!(error.path, format!("spec.volumes.v.{path}"), "{error:?}");
+                assert!(error.reason.contains(&format!("{mode} is no mode of a file")), "{error:?}");
+            }
+        }
     }
 
     #[test]

@@ -4,6 +4,7 @@
 //! running twice changes nothing.
 
 mod launcher;
+mod order;
 mod volumes;
 
 use std::collections::BTreeMap;
@@ -13,6 +14,8 @@ use serde_json::{Value, json};
 use crate::images::ImageConfig;
 use crate::request::{RequestError, VolumeKind, clean, volume_kind};
 pub use launcher::LAUNCHER;
+pub(crate) use launcher::NO_NEW_PRIVILEGES;
+use order::{DONE_PATH, DONE_VOLUME, Order};
 use volumes::IMAGE_VOLUME_PREFIX;
 pub(super) use volumes::image_volumes;
 
@@ -59,7 +62,7 @@ pub(super) fn remove_if_empty(value: &mut Value, key: &str) {
 
 pub(super) fn is_ours(name: &Value) -> bool {
     let name = name.as_str().unwrap_or_default();
-    [INITIALIZER, MESH, SHARED_VOLUME, PODINFO_VOLUME].contains(&name)
+    [INITIALIZER, MESH, SHARED_VOLUME, PODINFO_VOLUME, DONE_VOLUME].contains(&name)
         || name.starts_with(FILES_PREFIX)
         || name.starts_with(IMAGE_VOLUME_PREFIX)
 }
@@ -100,7 +103,8 @@ pub(super) fn strip(pod: &mut Value) {
     for list in ["initContainers", "containers"] {
         for container in array(spec, list).into_iter().flatten() {
             if let Some(mounts) = array(container, "volumeMounts") {
-                mounts.retain(|mount| mount["name"] != json!(SHARED_VOLUME) && mount["name"] != json!(PODINFO_VOLUME));
+                let ours = [SHARED_VOLUME, PODINFO_VOLUME, DONE_VOLUME];
+                mounts.retain(|mount| !mount["name"].as_str().is_some_and(|name| ours.contains(&name)));
                 mounts.retain(|mount| !is_original(mount));
                 for mount in mounts.iter_mut() {
                     let volume = mount["name"].as_str().and_then(|name| name.strip_prefix(FILES_PREFIX));
@@ -145,6 +149,7 @@ pub(super) fn inject(
     }
     let mut used: Vec<String> = Vec::new();
     let mut marks: Vec<String> = Vec::new();
+    let mut order = Order::default();
     for list in ["initContainers", "containers"] {
         for container in array(&mut pod["spec"], list).into_iter().flatten() {
             let mut files: Vec<String> = Vec::new();
@@ -176,8 +181,12 @@ pub(super) fn inject(
             for original in originals.into_values() {
                 push(container, "volumeMounts", original);
             }
-            launcher::put(container, files, images, &mut marks)?;
+            let before = order.next(list == "initContainers", container);
+            launcher::put(container, before, files, images, &mut marks)?;
             push(container, "volumeMounts", json!({"name": SHARED_VOLUME, "mountPath": "/casemate", "readOnly": true}));
+            if let Some(mount) = order.mount(list == "initContainers") {
+                push(container, "volumeMounts", mount);
+            }
         }
     }
     let mut initializer = own_container(INITIALIZER, "initializer", injection);
@@ -198,6 +207,9 @@ pub(super) fn inject(
     }
     push(spec, "volumes", json!({"name": SHARED_VOLUME, "emptyDir": {"medium": "Memory"}}));
     push(spec, "volumes", podinfo_volume());
+    if order.binds() {
+        push(spec, "volumes", json!({"name": DONE_VOLUME, "emptyDir": {"medium": "Memory"}}));
+    }
     for volume in &used {
         push(spec, "volumes", json!({"name": format!("{FILES_PREFIX}{volume}"), "emptyDir": {"medium": "Memory"}}));
     }

@@ -146,9 +146,10 @@ pub(super) fn make(
         );
         return Err(context.refuse("spec.shareProcessNamespace", "not supported beside the mesh", Some(hint)));
     }
+    // Whatever is injected: the rules compare text.
+    clean_paths(&mut pod, &mut notices);
     if inject {
         reserved_paths(&context, &pod)?;
-        clean_paths(&mut pod, &mut notices);
         let port_error = |error: ingress::PortError| context.refuse(&error.path, error.reason, error.hint);
         ports = ingress::find(&pod, services).map_err(port_error)?;
         ingress::rewrite_probes(&mut pod, &mut ports).map_err(port_error)?;
@@ -179,7 +180,7 @@ pub(super) fn make(
         inject::push(&mut bound["spec"], "volumes", claim);
     }
     host_words(&bound, inject, &mut notices);
-    differences(&pod, inject, &mut notices);
+    differences(&pod, &mut notices);
 
     let (config_maps, secret_objects) = referenced(inputs, &object.namespace, &pod);
     let checked = checked_volumes(&pod);
@@ -201,6 +202,7 @@ pub(super) fn make(
         mesh: inject,
         coordinator: frame.coordinator.as_ref().map(|(identity, _)| *identity),
         open_ports: if role == Role::Coordinator { coordinator::PORTS.to_vec() } else { ports.open },
+        fs_group: files::fs_group(&pod).filter(|_| !files.is_empty()),
         owners: frame.owners.clone(),
         reference_values: frame.reference_values.clone(),
         files,
@@ -208,7 +210,9 @@ pub(super) fn make(
     };
     let config = PodInstance { config_maps, secrets: secret_objects, ..PodInstance::default() };
     if role == Role::Workload {
-        notices::order(&pod, &mut notices);
+        if !inject {
+            notices::order(&pod, &mut notices);
+        }
         powers(&context, &bound, &configs, &config, &mut notices)?;
     }
     let rego =

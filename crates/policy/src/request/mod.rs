@@ -31,7 +31,7 @@ pub use mounts::COPIED_PREFIX;
 pub(crate) use mounts::{SERVICE_ACCOUNT, clean};
 pub use names::pod_name;
 pub(crate) use names::{GENERATED_JOB, GENERATED_POD, MAX_CRON_JOB, MAX_HOSTNAME, pod_pattern};
-pub(crate) use process::argv;
+pub(crate) use process::{argv, no_new_privileges};
 pub(crate) use quantity::Quantity;
 pub use volumes::{FileVolume, VolumeKind, mount_volume, mounted_file, volume_kind};
 

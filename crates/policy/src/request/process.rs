@@ -47,11 +47,16 @@ pub(super) fn process(
         "Cwd": cwd,
         "Capabilities": capability_sets(&capabilities(context, path)?),
         "Rlimits": [],
-        "NoNewPrivileges": context["allowPrivilegeEscalation"] == json!(false),
+        "NoNewPrivileges": no_new_privileges(container),
         "ApparmorProfile": "",
         "OOMScoreAdj": 1000,
         "SelinuxLabel": "",
     }))
+}
+
+/// Whether a container's processes may gain no privileges.
+pub(crate) fn no_new_privileges(container: &Value) -> bool {
+    container["securityContext"]["allowPrivilegeEscalation"] == json!(false)
 }
 
 fn strings(container: &Value, field: &str, path: &str) -> Result<Vec<String>, RequestError> {

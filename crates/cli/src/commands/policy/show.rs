@@ -344,7 +344,9 @@ fn of_container(page: &mut Page, container: &Container, policy: &Policy) {
                 1 => " and 1 file is compared".to_owned(),
                 files => format!(" and {files} files are compared"),
             };
-            format!("{} (after the launcher, once the initializer is done{files})", words(program))
+            let init = waits_for(&container.args).map(|name| format!(" and init container {name}")).unwrap_or_default();
+            let are = if init.is_empty() { "is" } else { "are" };
+            format!("{} (after the launcher, once the initializer{init} {are} done{files})", words(program))
         }
         _ => words(&container.args),
     };
@@ -384,10 +386,17 @@ fn of_container(page: &mut Page, container: &Container, policy: &Policy) {
     }
 }
 
-/// What stands between the launcher's dashes: the files that it compares, after the container's name, and the program.
+/// What stands before the launcher's dashes: the files that it compares, after the container's name, and the program.
 fn launched(args: &[String]) -> Option<(&[String], &[String])> {
     let dashes = args.iter().position(|argument| argument == "--")?;
-    Some((args.get(2..dashes).unwrap_or_default(), args.get(dashes + 1..)?))
+    let own = args.get(1..dashes).unwrap_or_default();
+    let options = own.iter().take_while(|word| word.starts_with("--")).count();
+    Some((own.get(options + 1..).unwrap_or_default(), args.get(dashes + 1..)?))
+}
+
+/// The init container that the launcher waits for beside the initializer.
+fn waits_for(args: &[String]) -> Option<&str> {
+    args.iter().take_while(|word| *word != "--").find_map(|word| word.strip_prefix("--after="))
 }
 
 fn commands(page: &mut Page, container: &Container, policy: &Policy) {

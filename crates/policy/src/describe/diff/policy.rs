@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Display;
 
 use protocol::Identity;
+use protocol::file::VolumeFile;
 use protocol::initdata::Settings;
 use serde_json::Value;
 
@@ -396,11 +397,10 @@ fn settings(was: &Settings, now: &Settings, known: &BTreeSet<Identity>, changes:
         };
         changes.push(Kind::Names, Effect::Changes, "its ports have other names", text(was), text(now));
     }
-    let files = |settings: &Settings| -> BTreeMap<String, String> {
+    let files = |settings: &Settings| -> BTreeMap<String, VolumeFile> {
         let all = settings.files.iter();
-        let each = all.flat_map(|(volume, files)| {
-            files.iter().map(move |(file, digest)| (format!("{volume}/{file}"), digest.to_string()))
-        });
+        let each =
+            all.flat_map(|(volume, files)| files.iter().map(move |(name, file)| (format!("{volume}/{name}"), *file)));
         each.collect()
     };
     let (before, after) = (files(was), files(now));
@@ -411,10 +411,16 @@ fn settings(was: &Settings, now: &Settings, known: &BTreeSet<Identity>, changes:
             let what = match (was, now) {
                 (None, _) => format!("file `{name}` is new"),
                 (_, None) => format!("file `{name}` is gone"),
+                (Some(was), Some(now)) if was.digest() == now.digest() => format!("file `{name}` has another mode"),
                 _ => format!("file `{name}` has other content"),
             };
-            changes.push(Kind::Files, Effect::Changes, what, was.cloned(), now.cloned());
+            let text = |file: Option<&VolumeFile>| file.map(VolumeFile::to_string);
+            changes.push(Kind::Files, Effect::Changes, what, text(was), text(now));
         }
+    }
+    if was.fs_group != now.fs_group {
+        let text = |settings: &Settings| settings.fs_group.map(|group| group.to_string());
+        changes.push(Kind::Files, Effect::Changes, "its files have another group", text(was), text(now));
     }
     quorums(Kind::Owners, "owners", &was.owners, &now.owners, changes);
     reference::compare(&was.reference_values, &now.reference_values, &mut |effect, what, was, now| {

@@ -118,3 +118,57 @@ fn without_a_list_no_command_runs() {
     assert_eq!(decision.reasons, ["process.Args: got [\"/bin/check\"], policy has no command for container inference"]);
     assert!(!started(&rig).decide("ExecProcessRequest", &json!({})).unwrap().allowed);
 }
+
+#[test]
+fn where_privileges_are_not_gained_the_shim_says_so_or_the_launcher_sees_to_it() {
+    const FLAG: &str = "--no-new-privileges";
+    let launch = crate::generate::LAUNCHER;
+    let commands: Vec<Vec<&str>> = vec![
+        vec![launch, FLAG, "--", "/bin/check"],
+        vec![launch, FLAG, "-", "/etc/x:v/x", "--", "/bin/check"],
+        vec![launch, "--", "/bin/check", FLAG],
+        vec![launch, "--", FLAG],
+        vec![launch, "-", FLAG],
+        vec![launch],
+        vec![FLAG, launch],
+        vec!["/bin/launch", FLAG, "--", "/bin/check"],
+        vec!["/casemate/bin/launch/", FLAG],
+        vec!["casemate/bin/launch", FLAG],
+        vec![launch, "--no-new-privileges=false", "--", "/bin/check"],
+        vec![launch, "--no-new-privilege", "--", "/bin/check"],
+        vec!["/casemate/bin/launch --no-new-privileges", "--", "/bin/check"],
+        vec!["/bin/check"],
+    ];
+    let owned = |argv: &[&str]| argv.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>();
+    let openings = || {
+        let exec = [("inference".to_owned(), commands.iter().map(|argv| owned(argv)).collect())];
+        Openings { exec: exec.into(), ..Openings::default() }
+    };
+    let mut bound = resource();
+    bound["spec"]["template"]["spec"]["containers"][0]["securityContext"] = json!({"allowPrivilegeEscalation": false});
+    for (rig, demanded) in [(Rig::of(&bound, openings()), true), (Rig::with(openings()), false)] {
+        let mut engine = started(&rig);
+        for (index, argv) in commands.iter().enumerate() {
+            let seen_to = index < 2;
+            for (given, allowed) in [
+                (json!(true), demanded),
+                (json!(false), !demanded || seen_to),
+                (json!(null), false),
+                (json!("false"), false),
+                (json!(0), false),
+            ] {
+                let mut request = request(&rig);
+                request["process"]["Args"] = json!(argv);
+                request["process"]["NoNewPrivileges"] = given.clone();
+                let decision = engine.decide("ExecProcessRequest", &request).unwrap();
+                assert_eq!(decision.allowed, allowed, "{argv:?} {given}: {decision:?}");
+                let named = decision.reasons.iter().any(|reason| reason.starts_with("process.NoNewPrivileges:"));
+                assert_eq!(named, !allowed, "{argv:?} {given}: {decision:?}");
+            }
+            let mut without = request(&rig);
+            without["process"]["Args"] = json!(argv);
+            without["process"].as_object_mut().unwrap().remove("NoNewPrivileges");
+            assert!(!engine.decide("ExecProcessRequest", &without).unwrap().allowed, "{argv:?}");
+        }
+    }
+}

@@ -3,11 +3,15 @@
 use serde_json::{Map, Value, json};
 
 use super::array;
+use super::order::Place;
 use crate::images::ImageConfig;
-use crate::request::{RequestError, argv};
+use crate::request::{RequestError, argv, no_new_privileges};
 
 /// Where the launcher lies, once the initializer is through with everything else.
 pub const LAUNCHER: &str = "/casemate/bin/launch";
+
+/// Before a command that must gain no privileges, though the host's shim does not say so.
+pub(crate) const NO_NEW_PRIVILEGES: &str = "--no-new-privileges";
 
 /// In the place of a container's name: nobody's name is taken.
 const NOBODY: &str = "-";
@@ -24,10 +28,11 @@ const COMMANDS: [&str; 5] = [
     "/lifecycle/preStop/exec/command",
 ];
 
-/// Puts the launcher before the container's command, which must then be written out. `files` are single files of the
-/// host, each with the one that it must equal: `/etc/app.conf:config/app.conf`.
+/// Puts the launcher before the container's command, which must then be written out. `place` is that among the other
+/// containers; `files` are single files of the host, each with the one that it must equal: `/etc/app.conf:config/app.conf`.
 pub(super) fn put(
     container: &mut Value,
+    place: Place,
     files: Vec<String>,
     images: &dyn Fn(&str) -> ImageConfig,
     marks: &mut Vec<String>,
@@ -38,7 +43,9 @@ pub(super) fn put(
     let (command, args) = argv(container, &images(&name), &format!("containers.{name}"))?;
     // The kubelet expands what stands in the pod, and leaves what stands in the image as it is.
     let plain = |texts: Vec<String>| texts.into_iter().map(|text| text.replace('$', "$$"));
-    let mut wrapped = vec![LAUNCHER.to_owned(), name.clone()];
+    let mut wrapped = vec![LAUNCHER.to_owned()];
+    wrapped.extend(place.words());
+    wrapped.push(name.clone());
     let files: Vec<String> = plain(files).collect();
     wrapped.extend(files.iter().cloned());
     wrapped.push(END.to_owned());
@@ -70,6 +77,9 @@ pub(super) fn put(
     // Without a container's name, since the container runs already: that the launcher is there is the point. Commands read
     // the container's files, too, and may come before its program has compared them.
     let mut before = vec![json!(LAUNCHER)];
+    if no_new_privileges(container) {
+        before.push(json!(NO_NEW_PRIVILEGES));
+    }
     if !files.is_empty() {
         before.push(json!(NOBODY));
         before.extend(files.into_iter().map(Value::from));
@@ -125,7 +135,7 @@ mod tests {
         let mut made = container.clone();
         let mut marks = Vec::new();
         let files = files.iter().map(|file| (*file).to_owned()).collect();
-        put(&mut made, files, &|_| image.clone(), &mut marks).unwrap();
+        put(&mut made, Place::default(), files, &|_| image.clone(), &mut marks).unwrap();
         let wrapped = made.clone();
         strip(&mut made, &|name, what| marks.contains(&format!("{name}:{what}")));
         assert_eq!(made, *container);
@@ -165,6 +175,33 @@ mod tests {
         assert_eq!(made["args"], json!(["c"]));
         let made = roundtrip(&json!({"name": "app", "args": ["d"]}), &[], &image);
         assert_eq!((&made["command"], &made["args"]), (&json!([LAUNCHER, "app", "--", "/e"]), &json!(["d"])));
+    }
+
+    #[test]
+    fn commands_gain_no_privileges_where_their_container_does_not() {
+        let image = ImageConfig { entrypoint: vec!["/e".into()], ..ImageConfig::default() };
+        let container = |security: Value| {
+            json!({"name": "app", "command": ["/a"], "securityContext": security,
+                "livenessProbe": {"exec": {"command": ["/check"]}},
+                "lifecycle": {"preStop": {"exec": {"command": ["/stop"]}}}})
+        };
+        for (security, files, before) in [
+            (json!({"allowPrivilegeEscalation": false}), &[][..], &[LAUNCHER, NO_NEW_PRIVILEGES, END][..]),
+            (
+                json!({"allowPrivilegeEscalation": false}),
+                &["/etc/x:v/x"],
+                &[LAUNCHER, NO_NEW_PRIVILEGES, NOBODY, "/etc/x:v/x", END],
+            ),
+            (json!({"allowPrivilegeEscalation": true}), &[], &[LAUNCHER, END]),
+            (json!({"runAsNonRoot": true}), &["/etc/x:v/x"], &[LAUNCHER, NOBODY, "/etc/x:v/x", END]),
+            (json!(null), &[], &[LAUNCHER, END]),
+        ] {
+            let made = roundtrip(&container(security), files, &image);
+            assert_eq!(made["livenessProbe"]["exec"]["command"], json!([before, &["/check"]].concat()));
+            assert_eq!(made["lifecycle"]["preStop"]["exec"]["command"], json!([before, &["/stop"]].concat()));
+            // The shim does say so of a container's own process.
+            assert_eq!(made["command"][1], json!("app"));
+        }
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
-use super::{array, push};
+use super::{DONE_PATH, array, push};
 use crate::images::ImageConfig;
 use crate::request::{RequestError, clean, open_volumes};
 
@@ -13,7 +13,7 @@ use crate::request::{RequestError, clean, open_volumes};
 pub(super) const IMAGE_VOLUME_PREFIX: &str = "casemate-image-volume-";
 
 /// Where nothing of a user's is mounted: the guest's own file systems, and what initializer and launcher have.
-const RESERVED: [&str; 6] = ["/proc", "/sys", "/dev", "/casemate", "/casemate-in", "/casemate-files"];
+const RESERVED: [&str; 7] = ["/proc", "/sys", "/dev", "/casemate", "/casemate-in", "/casemate-files", DONE_PATH];
 
 /// LIMIT: an image with more than this many VOLUMEs is a mistake, and each costs a mount.
 const MAX_VOLUMES: usize = 64;
@@ -137,6 +137,7 @@ mod tests {
             "/casemate",
             "/casemate/bin",
             "/casemate-in/x",
+            "/casemate-done",
             "/a/../b",
             "/a:b",
         ] {

@@ -103,6 +103,11 @@ async fn bad_resources_are_refused_with_their_place_and_nothing_is_written() {
         (volume("csi: {driver: x}"), "`csi` is not supported: the driver on the host"),
         (volume("projected: {sources: [{}]}"), "projected.sources[0]`: a source has one kind"),
         (deployment("- name: server", "- name: casemate-mesh"), "the name `casemate-mesh` is reserved"),
+        (DEPLOYMENT.replace("name: digits", "name: casemate-done"), "the name `casemate-done` is reserved"),
+        (
+            deployment("mountPath: /etc/digits", "mountPath: /casemate-done/x"),
+            "`/casemate-done/x` reaches `/casemate-done`",
+        ),
         (format!("{DEPLOYMENT}---\n{DEPLOYMENT}"), "Deployment/inference is already in"),
     ];
     for (text, expected) in cases {

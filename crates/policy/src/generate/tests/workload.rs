@@ -249,7 +249,9 @@ async fn values_of_the_cluster_are_bound_inside_of_text() {
 
 #[tokio::test]
 async fn without_an_initializer_a_pod_keeps_its_commands_and_gets_its_volumes() {
-    let skip = DATABASE.replace("labels: {app: db}", "annotations: {casemate.dev/skip-initializer: \"true\"}");
+    let skip = DATABASE
+        .replace("labels: {app: db}", "annotations: {casemate.dev/skip-initializer: \"true\"}")
+        .replace("mountPath: /etc/all}", "mountPath: /etc//all/}");
     let rig = rig(&skip);
     let report = rig.generate().await.unwrap();
     let pod = pod(&rig);
@@ -268,20 +270,161 @@ async fn without_an_initializer_a_pod_keeps_its_commands_and_gets_its_volumes() 
     assert!(engine.decide("ExecProcessRequest", &probe).unwrap().allowed);
     let notices = report.workloads.iter().find(|workload| workload.name == "db").unwrap().notices.join("\n");
     assert!(notices.contains("volume `config`: its files are the host's word"), "{notices}");
+    // The rules compare text, so that a path has one spelling whatever is injected.
+    assert!(notices.contains("container `db`: `mountPath: /etc//all/` became `/etc/all`"), "{notices}");
+    let mounts = container["volumeMounts"].as_array().unwrap();
+    assert!(mounts.iter().any(|mount| mount["mountPath"] == "/etc/all"), "{mounts:?}");
     assert!(rig.generate().await.unwrap().up_to_date);
+}
+
+/// Before the database: one that prepares, one that runs beside, one that checks.
+const INIT: &str = "      initContainers:
+        - {name: prepare, image: 'localhost:5000/db:1', command: [prepare], volumeMounts: [{name: all, mountPath: /all}]}
+        - {name: log, image: 'localhost:5000/db:1', command: [log], restartPolicy: Always}
+        - {name: check, image: 'localhost:5000/db:1', args: [check], securityContext: {runAsUser: 71}}
+      containers:
+";
+
+#[tokio::test]
+async fn init_containers_cannot_be_left_out() {
+    let rig = rig(&DATABASE.replace("      containers:\n", INIT));
+    let report = rig.generate().await.unwrap();
+    let pod = pod(&rig);
+    let all = |list: &str| pod["spec"][list].as_array().unwrap().clone();
+    let containers = [all("initContainers"), all("containers")].concat();
+    let command = |name: &str| {
+        let container = containers.iter().find(|container| container["name"] == name).unwrap();
+        container["command"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|word| word.as_str().unwrap().to_owned())
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(command("prepare"), [LAUNCHER, "--mark", "prepare", "--", "prepare"]);
+    assert_eq!(command("log"), [LAUNCHER, "--after=prepare", "--mark-start", "log", "--", "log"]);
+    assert_eq!(command("check"), [LAUNCHER, "--after=log", "--mark", "check", "--", "/docker-entrypoint.sh"]);
+    let main = ["--after=check", "db", "/etc/db.conf:config/db.conf", "--", "/docker-entrypoint.sh"];
+    assert_eq!(command("db"), [&[LAUNCHER], &main[..]].concat());
+    let mounts = |container: &Value| {
+        let all = container["volumeMounts"].as_array().unwrap();
+        all.iter().filter(|mount| mount["name"] == "casemate-done").cloned().collect::<Vec<_>>()
+    };
+    for container in &containers {
+        let name = container["name"].as_str().unwrap();
+        let writable = json!({"name": "casemate-done", "mountPath": "/casemate-done"});
+        let expected = match name {
+            INITIALIZER | MESH => vec![],
+            "db" => vec![json!({"name": "casemate-done", "mountPath": "/casemate-done", "readOnly": true})],
+            _ => vec![writable],
+        };
+        assert_eq!(mounts(container), expected, "{name}");
+    }
+    let volumes = pod["spec"]["volumes"].as_array().unwrap();
+    assert!(volumes.contains(&json!({"name": "casemate-done", "emptyDir": {"medium": "Memory"}})));
+
+    // In the policy: whom each waits for, and who may write.
+    let initdata = Initdata::from_annotation(annotation(&resource(&rig))).unwrap();
+    let mut life = life(&pod);
+    for (_, request) in &mut life[2..] {
+        let name = request["OCI"]["Annotations"]["io.kubernetes.cri.container-name"].as_str().unwrap().to_owned();
+        let container = containers.iter().find(|container| container["name"] == name.as_str()).unwrap();
+        let ours = [INITIALIZER, MESH].contains(&name.as_str());
+        let image = if ours {
+            ImageConfig { entrypoint: vec!["/casemate-pod".into()], ..ImageConfig::default() }
+        } else {
+            image()
+        };
+        *request =
+            container_request(&pod, container, &image, &instance(), request["container_id"].as_str().unwrap()).unwrap();
+    }
+    let policy = initdata.policy().unwrap();
+    engine_after(policy, &life, life.len());
+    let created = life.last().unwrap().1.clone();
+    let words = created["OCI"]["Process"]["Args"].as_array().unwrap().clone();
+    assert_eq!(words[1], json!("--after=check"));
+    let refused = |request: &Value, field: &str| {
+        let decision = engine_after(policy, &life, life.len() - 1).decide("CreateContainerRequest", request).unwrap();
+        assert!(!decision.allowed && decision.reasons.iter().any(|reason| reason.contains(field)), "{decision:?}");
+    };
+    for after in [None, Some("--after=prepare"), Some("--mark"), Some("--after=")] {
+        let mut changed = created.clone();
+        let mut words = words.clone();
+        words.splice(1..2, after.map(Value::from));
+        changed["OCI"]["Process"]["Args"] = json!(words);
+        refused(&changed, "Args");
+    }
+    let mut writes = created.clone();
+    let mount = writes["OCI"]["Mounts"].as_array_mut().unwrap().iter_mut();
+    let mount = mount.filter(|mount| mount["destination"] == "/casemate-done").last().unwrap();
+    mount["options"] = json!(["rbind", "rprivate", "rw"]);
+    refused(&writes, "Mounts");
+
+    let notices = report.workloads.iter().find(|workload| workload.name == "db").unwrap().notices.join("\n");
+    assert!(!notices.contains("init container"), "{notices}");
+    let once = rig.snapshot();
+    assert!(rig.generate().await.unwrap().up_to_date);
+    assert_eq!(rig.snapshot(), once);
+}
+
+#[tokio::test]
+async fn where_nothing_is_injected_init_containers_may_be_left_out_and_that_is_said() {
+    let skip = DATABASE.replace("labels: {app: db}", "annotations: {casemate.dev/skip-initializer: \"true\"}");
+    let rig = rig(&skip.replace("      containers:\n", INIT));
+    let report = rig.generate().await.unwrap();
+    let notices = report.workloads.iter().find(|workload| workload.name == "db").unwrap().notices.join("\n");
+    for (word, there) in [
+        ("init container `prepare`: the host may leave it out", true),
+        ("init container `check`: the host may leave it out", true),
+        ("init container `log`", false),
+    ] {
+        assert_eq!(notices.contains(word), there, "{word}: {notices}");
+    }
+    assert!(!rig.read("resources/db.yaml").contains("casemate-done"));
+}
+
+#[tokio::test]
+async fn modes_and_the_group_of_files_are_bound() {
+    // Four digits with a zero are octal, as the API server reads them.
+    for (mode, group, expected) in [
+        ("0400", "fsGroup: 70, ", (0o440, Some(70))),
+        ("256", "fsGroup: 70, ", (0o440, Some(70))),
+        ("0400", "", (0o400, None)),
+        ("0644", "", (0o644, None)),
+        ("0755", "fsGroup: 0, ", (0o755, Some(0))),
+    ] {
+        let text = DATABASE
+            .replace("configMap: {name: db}\n", &format!("configMap: {{name: db, defaultMode: {mode}}}\n"))
+            .replace("fsGroup: 70, ", group);
+        let rig = rig(&text);
+        let report = rig.generate().await.unwrap();
+        let settings = Initdata::from_annotation(annotation(&resource(&rig))).unwrap().settings().unwrap();
+        assert_eq!((settings.files["config"]["db.conf"].mode(), settings.fs_group), expected, "{mode} {group}");
+        assert_eq!(settings.files["all"]["password"].mode(), 0o644);
+        let notices = report.workloads.iter().find(|workload| workload.name == "db").unwrap().notices.join("\n");
+        assert!(!notices.contains("may read its files"), "{notices}");
+    }
+    // Without files there is nothing whose group could be said.
+    let rig = Rig::new();
+    rig.write(
+        "resources/plain.yaml",
+        "apiVersion: v1\nkind: Pod\nmetadata: {name: plain}\nspec: {runtimeClassName: casemate, \
+        securityContext: {fsGroup: 7}, containers: [{name: x, image: 'localhost:5000/casemate/digits:1'}]}\n",
+    );
+    rig.generate().await.unwrap();
+    let pod = yaml::parse(&rig.read("resources/plain.yaml")).unwrap().remove(0).tree;
+    let annotation = pod["metadata"]["annotations"][protocol::initdata::ANNOTATION].as_str().unwrap();
+    assert_eq!(Initdata::from_annotation(annotation).unwrap().settings().unwrap().fs_group, None);
 }
 
 #[tokio::test]
 async fn what_a_guest_does_otherwise_is_said() {
     let text = DATABASE
-        .replace("configMap: {name: db}\n", "configMap: {name: db, defaultMode: 256}\n")
         .replace("{runAsUser: 70,", "{sysctls: [{name: net.core.somaxconn, value: \"9\"}, {name: net.ipv4.tcp_rmem, value: \"1 2 3\"}], runAsUser: 70,")
         .replace("        - name: scratch\n", "        - {name: cache, emptyDir: {sizeLimit: 1Gi}}\n        - name: scratch\n");
     let report = rig(&text).generate().await.unwrap();
     let notices = report.workloads.iter().find(|workload| workload.name == "db").unwrap().notices.join("\n");
     for (word, there) in [
-        ("volume `config`: all users of the pod may read its files", true),
-        ("volume `all`: all users of the pod", false),
         ("sysctl `net.core.somaxconn` is one that Kubernetes calls unsafe", true),
         ("sysctl `net.ipv4.tcp_rmem`", false),
         ("volume `cache`: nothing keeps `sizeLimit`", true),
@@ -302,6 +445,16 @@ async fn what_cannot_be_bound_in_a_database_is_refused_by_name() {
         ("secret: {name: db}", "podCertificate: {}", "`podCertificate` is not supported"),
         ("secret: {name: db}", "secret: {name: none}", "Secret `none` is not among the inputs"),
         ("secret: {name: db}", "secret: {name: db, itemz: []}", "sources[1].secret.itemz`: not supported"),
+        (
+            "configMap: {name: db}\n",
+            "configMap: {name: db, defaultMode: 01000}\n",
+            "spec.volumes.config.configMap.defaultMode`: 512 is no mode of a file",
+        ),
+        (
+            "path: conf/db.conf}",
+            "path: conf/db.conf, mode: 644}",
+            "spec.volumes.all.projected.sources[0].configMap.items[0].mode`: 644 is no mode of a file",
+        ),
         ("supplementalGroupsPolicy: Strict", "supplementalGroupsPolicy: Loose", "`Loose` is neither"),
         (
             "runAsUser: 70,",

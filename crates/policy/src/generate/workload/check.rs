@@ -11,7 +11,7 @@ use super::{Context, string};
 use crate::request::{MAX_CRON_JOB, MAX_HOSTNAME, VolumeKind, clean, mount_volume, volume_kind};
 
 /// Where initializer and launcher have their files: the host's word must not reach there.
-pub(super) const RESERVED_PATHS: [&str; 3] = ["/casemate", "/casemate-in", "/casemate-files"];
+pub(super) const RESERVED_PATHS: [&str; 4] = ["/casemate", "/casemate-in", "/casemate-files", "/casemate-done"];
 
 /// The agent enforces neither seccomp nor AppArmor profiles: one of the user's own must not be dropped in silence.
 pub(super) fn profile(context: &Context<'_>, profile: &Value, path: &str) -> Result<(), GenerateError> {

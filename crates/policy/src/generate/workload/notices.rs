@@ -21,11 +21,11 @@ pub(super) const POWERS: [(&str, &str); 3] = [
     ("CAP_SYS_ADMIN", "enter the namespaces of other containers"),
 ];
 
-/// Says that nothing waits for the user's own init containers: the launcher waits for the initializer alone.
+/// Says that nothing waits for init containers where there is no launcher to do so.
 pub(super) fn order(pod: &Value, notices: &mut Vec<String>) {
     for container in pod["spec"]["initContainers"].as_array().into_iter().flatten() {
         let name = string(&container["name"]);
-        if ![INITIALIZER, MESH].contains(&name.as_str()) && container["restartPolicy"] != json!("Always") {
+        if container["restartPolicy"] != json!("Always") {
             notices.push(format!(
                 "init container `{name}`: the host may leave it out or run it again, so the program must check what it \
                  left behind"
@@ -115,11 +115,8 @@ const SAFE_SYSCTLS: [&str; 12] = [
     "net.ipv4.tcp_wmem",
 ];
 
-/// The least that everybody may do with a file: read it.
-const READABLE: u64 = 0o444;
-
 /// What stands in the pod and is done otherwise inside a guest, or by leave of the node alone.
-pub(super) fn differences(pod: &Value, injected: bool, notices: &mut Vec<String>) {
+pub(super) fn differences(pod: &Value, notices: &mut Vec<String>) {
     for sysctl in pod["spec"]["securityContext"]["sysctls"].as_array().into_iter().flatten() {
         let name = string(&sysctl["name"]);
         if !SAFE_SYSCTLS.contains(&name.as_str()) {
@@ -133,19 +130,6 @@ pub(super) fn differences(pod: &Value, injected: bool, notices: &mut Vec<String>
         if !volume["emptyDir"]["sizeLimit"].is_null() {
             notices.push(format!(
                 "volume `{name}`: nothing keeps `sizeLimit`, since the host does not see how full the guest's volume is"
-            ));
-        }
-        let known = matches!(volume_kind(volume), Ok(VolumeKind::Files(files)) if files.is_known());
-        let whole = ["configMap", "secret", "projected"].map(|kind| &volume[kind]);
-        let sources = volume["projected"]["sources"].as_array().into_iter().flatten();
-        let all = whole.into_iter().chain(sources.flat_map(|source| [&source["configMap"], &source["secret"]]));
-        let modes = all.flat_map(|source| {
-            let items = source["items"].as_array().into_iter().flatten().map(|item| &item["mode"]);
-            items.chain([&source["defaultMode"]])
-        });
-        if injected && known && modes.filter_map(Value::as_u64).any(|mode| mode & READABLE != READABLE) {
-            notices.push(format!(
-                "volume `{name}`: all users of the pod may read its files, whatever `defaultMode` and `mode` say"
             ));
         }
     }

@@ -4,8 +4,6 @@
 #   `enableServiceLinks` was set to false: the host could otherwise choose variables of the program; set it to true if the program finds Services by their variables
 #   port 3000 (Service `orders-api`): TLS ends in the pod, callers need no certificate; annotate the pod with `casemate.dev/servicemesh-ingress: http#3000#false` to demand one of the mesh
 #   its guest needs 256 overhead + 512 api + 64 casemate-mesh = 832 MiB: `wait-for-db`, `migrate` says nothing of memory and counts as none; `api` requests less than its limit, and the limit counts
-#   init container `wait-for-db`: the host may leave it out or run it again, so the program must check what it left behind
-#   init container `migrate`: the host may leave it out or run it again, so the program must check what it left behind
 #   container `wait-for-db` runs as root: with CAP_SETUID it can become the mesh's user and ask for Evidence in its place
 #   container `api` runs as root: with CAP_SETUID it can become the mesh's user and ask for Evidence in its place
 # StatefulSet/orders-db is `orders-db`
@@ -34,39 +32,39 @@ policy_data := {
  "annotations": {},
  "containers": {
   "api": {
-   "args": ["/casemate/bin/launch","api","--","node","--max-old-space-size=384","dist/main.js"],
+   "args": ["/casemate/bin/launch","--after=migrate","api","--","node","--max-old-space-size=384","dist/main.js"],
    "capabilities": "default",
    "cwd": "/app",
    "env": ["PATH=/usr/local/bin:/usr/bin:/bin","NODE_VERSION=22.4.1","DB_HOST=orders-db","DB_PASSWORD_FILE=/casemate/secrets/orders-db"],
    "env_from": {"HOSTNAME":"hostname"},
    "image": "docker.io/library/node:22-bookworm-slim@sha256:da7504e3",
-   "mounts": [["/casemate","memory","casemate","ro"],["/dev/termination-log","copied","termination-log","rw"]],
+   "mounts": [["/casemate","memory","casemate","ro"],["/casemate-done","memory","casemate-done","ro"],["/dev/termination-log","copied","termination-log","rw"]],
    "no_new_privileges": false,
    "readonly_root": false,
    "terminal": false,
    "user": [0,0,[0]]
   },
   "migrate": {
-   "args": ["/casemate/bin/launch","migrate","--","/migrate","up"],
+   "args": ["/casemate/bin/launch","--after=wait-for-db","--mark","migrate","--","/migrate","up"],
    "capabilities": "default",
    "cwd": "/",
    "env": ["PATH=/","DB_HOST=orders-db","DB_PASSWORD_FILE=/casemate/secrets/orders-db"],
    "env_from": {"HOSTNAME":"hostname"},
    "image": "registry.example.com/shop/migrate:2.4.1@sha256:518f0fac",
-   "mounts": [["/casemate","memory","casemate","ro"],["/dev/termination-log","copied","termination-log","rw"]],
+   "mounts": [["/casemate","memory","casemate","ro"],["/casemate-done","memory","casemate-done","rw"],["/dev/termination-log","copied","termination-log","rw"]],
    "no_new_privileges": false,
    "readonly_root": false,
    "terminal": false,
    "user": [65532,0,[0]]
   },
   "wait-for-db": {
-   "args": ["/casemate/bin/launch","wait-for-db","--","sh","-c","until nc -z orders-db 5432; do echo waiting; sleep 2; done"],
+   "args": ["/casemate/bin/launch","--mark","wait-for-db","--","sh","-c","until nc -z orders-db 5432; do echo waiting; sleep 2; done"],
    "capabilities": "default",
    "cwd": "/",
    "env": ["PATH=/bin"],
    "env_from": {"HOSTNAME":"hostname"},
    "image": "docker.io/library/busybox:1.36@sha256:231568d3",
-   "mounts": [["/casemate","memory","casemate","ro"],["/dev/termination-log","copied","termination-log","rw"]],
+   "mounts": [["/casemate","memory","casemate","ro"],["/casemate-done","memory","casemate-done","rw"],["/dev/termination-log","copied","termination-log","rw"]],
    "no_new_privileges": false,
    "readonly_root": false,
    "terminal": false,

@@ -5,7 +5,6 @@
 #   port 10000 (Service `gateway`): TLS ends in the pod, callers need no certificate; annotate the pod with `casemate.dev/servicemesh-ingress: http#10000#false` to demand one of the mesh
 #   port 53 stays closed: no Service among the inputs leads to it
 #   its guest needs 256 overhead + 64 casemate-mesh = 320 MiB: `gateway`, `reloader` says nothing of memory and counts as none
-#   volume `config`: all users of the pod may read its files, whatever `defaultMode` and `mode` say
 # resources without `metadata.namespace` are bound to the namespace `default`; `--namespace` binds them to another
 #-    metadata: {labels: {app: gateway}}
 #-          image: envoyproxy/envoy:v1.31

@@ -3,7 +3,6 @@
 #   `enableServiceLinks` was set to false: the host could otherwise choose variables of the program; set it to true if the program finds Services by their variables
 #   port 8000 (Service `summarise`): TLS ends in the pod, callers need no certificate; annotate the pod with `casemate.dev/servicemesh-ingress: http#8000#false` to demand one of the mesh
 #   its guest needs 256 overhead + 6144 serve + 64 casemate-mesh = 6464 MiB: `fetch-model` says nothing of memory and counts as none; `serve` requests less than its limit, and the limit counts
-#   init container `fetch-model`: the host may leave it out or run it again, so the program must check what it left behind
 # resources without `metadata.namespace` are bound to the namespace `default`; `--namespace` binds them to another
 #-          image: registry.example.com/ml/serve:1.8
 #-          volumeMounts: [{name: models, mountPath: /models}]
@@ -15,26 +14,37 @@ policy_data := {
  "annotations": {},
  "containers": {
   "fetch-model": {
-   "args": ["/casemate/bin/launch","fetch-model","--","python3","-m","serve","fetch","--from","s3://models/summarise/v3","--to","/models","--verify"],
+   "args": ["/casemate/bin/launch","--mark","fetch-model","--","python3","-m","serve","fetch","--from","s3://models/summarise/v3","--to","/models","--verify"],
    "capabilities": "default",
    "cwd": "/srv",
    "env": ["PATH=/opt/venv/bin:/usr/bin:/bin","HF_HOME=/models"],
    "env_from": {"HOSTNAME":"hostname"},
    "image": "registry.example.com/ml/serve:1.8@sha256:b056eaa1",
-   "mounts": [["/models","local","models","rw"],["/casemate","memory","casemate","ro"],["/dev/termination-log","copied","termination-log","rw"]],
+   "mounts": [
+    ["/models","local","models","rw"],
+    ["/casemate","memory","casemate","ro"],
+    ["/casemate-done","memory","casemate-done","rw"],
+    ["/dev/termination-log","copied","termination-log","rw"]
+   ],
    "no_new_privileges": false,
    "readonly_root": false,
    "terminal": false,
    "user": [1500,1500,[1500]]
   },
   "serve": {
-   "args": ["/casemate/bin/launch","serve","--","python3","-m","serve","--model-dir=/models","--threads=4","--port=8000"],
+   "args": ["/casemate/bin/launch","--after=fetch-model","serve","--","python3","-m","serve","--model-dir=/models","--threads=4","--port=8000"],
    "capabilities": "default",
    "cwd": "/srv",
    "env": ["PATH=/opt/venv/bin:/usr/bin:/bin","HF_HOME=/models"],
    "env_from": {"HOSTNAME":"hostname"},
    "image": "registry.example.com/ml/serve:1.8@sha256:b056eaa1",
-   "mounts": [["/models","local","models","ro"],["/tmp","memory","tmp","rw"],["/casemate","memory","casemate","ro"],["/dev/termination-log","copied","termination-log","rw"]],
+   "mounts": [
+    ["/models","local","models","ro"],
+    ["/tmp","memory","tmp","rw"],
+    ["/casemate","memory","casemate","ro"],
+    ["/casemate-done","memory","casemate-done","ro"],
+    ["/dev/termination-log","copied","termination-log","rw"]
+   ],
    "no_new_privileges": false,
    "readonly_root": false,
    "terminal": false,

@@ -5,7 +5,6 @@
 #   port 3306 (startupProbe of container `mysql`): TLS ends in the pod, callers need no certificate; annotate the pod with `casemate.dev/open-ports: "3306"` to open it to everybody without TLS
 #   its guest needs 256 overhead + 1024 mysql + 64 casemate-mesh = 1344 MiB: `init-server-id` says nothing of memory and counts as none
 #   volume `data`: what is in the claim is the host's word
-#   init container `init-server-id`: the host may leave it out or run it again, so the program must check what it left behind
 #-        image: busybox:1.36
 #-        image: mysql:8.4
 
@@ -16,6 +15,7 @@ policy_data := {
   "init-server-id": {
    "args": [
     "/casemate/bin/launch",
+    "--mark",
     "init-server-id",
     "--",
     "sh",
@@ -27,14 +27,19 @@ policy_data := {
    "env": ["PATH=/bin"],
    "env_from": {"HOSTNAME":"hostname"},
    "image": "docker.io/library/busybox:1.36@sha256:231568d3",
-   "mounts": [["/casemate","memory","casemate","ro"],["/mnt/conf.d","local","conf","rw"],["/dev/termination-log","copied","termination-log","rw"]],
+   "mounts": [
+    ["/casemate","memory","casemate","ro"],
+    ["/casemate-done","memory","casemate-done","rw"],
+    ["/mnt/conf.d","local","conf","rw"],
+    ["/dev/termination-log","copied","termination-log","rw"]
+   ],
    "no_new_privileges": false,
    "readonly_root": false,
    "terminal": false,
    "user": [999,999,[999]]
   },
   "mysql": {
-   "args": ["/casemate/bin/launch","mysql","--","docker-entrypoint.sh","mysqld"],
+   "args": ["/casemate/bin/launch","--after=init-server-id","mysql","--","docker-entrypoint.sh","mysqld"],
    "capabilities": "default",
    "cwd": "/",
    "env": ["PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin","MYSQL_MAJOR=8.4","MYSQL_ROOT_PASSWORD_FILE=/casemate/secrets/mysql-root","MYSQL_DATABASE=shop"],
@@ -42,6 +47,7 @@ policy_data := {
    "image": "docker.io/library/mysql:8.4@sha256:23cd2431",
    "mounts": [
     ["/casemate","memory","casemate","ro"],
+    ["/casemate-done","memory","casemate-done","ro"],
     ["/dev/termination-log","copied","termination-log","rw"],
     ["/var/lib/mysql","copied","mysql","rw"],
     ["/etc/mysql/conf.d","local","conf","rw"]

@@ -3,7 +3,6 @@
 #   `enableServiceLinks` was set to false: the host could otherwise choose variables of the program; set it to true if the program finds Services by their variables
 #   port 8443 is open to everybody, without TLS, as `casemate.dev/open-ports` says
 #   its guest needs 256 overhead + 64 casemate-mesh = 320 MiB: `nginx` says nothing of memory and counts as none
-#   volume `tls`: all users of the pod may read its files, whatever `defaultMode` and `mode` say
 #   container `nginx` runs as root: with CAP_SETUID it can become the mesh's user and ask for Evidence in its place
 # resources without `metadata.namespace` are bound to the namespace `default`; `--namespace` binds them to another
 #-          image: nginx:1.27
