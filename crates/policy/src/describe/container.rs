@@ -6,6 +6,7 @@ use protocol::initdata::Settings;
 use serde::Serialize;
 use serde_json::{Value, json};
 
+use super::cluster::{self, Argument};
 use super::data::{Constants, Fields};
 use super::{Access, DescribeError};
 use crate::generate::{FILES_PREFIX, INITIALIZER, LAUNCHER, SHARED_VOLUME};
@@ -34,6 +35,9 @@ pub struct Container {
     pub launched: bool,
     /// What is executed, word for word, the launcher included.
     pub args: Vec<String>,
+    /// Those of `args` that hold values of the cluster: `$(ip)` and its like stand for them.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub args_from: Vec<Argument>,
     /// Where.
     pub cwd: String,
     /// As whom.
@@ -81,7 +85,8 @@ pub struct Environment {
     /// Its value; absent where the cluster alone knows it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub value: Option<String>,
-    /// What the cluster's value is: `hostname`, `pod-name`, `pod-uid`, `node-name`, `ip`.
+    /// What the cluster's value is: `hostname`, `pod-name`, `pod-uid`, `node-name`, `ip`, `ips`, `index`, or a pattern
+    /// with these in it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub from: Option<String>,
 }
@@ -142,7 +147,10 @@ pub(super) fn read(
     let path = if is_pause { name.to_owned() } else { format!("containers.{name}") };
     let wrong = |key: &str, expected| DescribeError::Field { path: format!("{path}.{key}"), expected };
     let annotations = frame.annotations.as_object().cloned().unwrap_or_default().into_iter().collect();
-    let args = record.texts("args")?;
+    let mut args = record.texts("args")?;
+    let args_from = record.optional("args_from").map(|from| cluster::arguments(&from, &mut args));
+    let args_from = args_from.unwrap_or(Some(Vec::new()));
+    let args_from = args_from.ok_or_else(|| wrong("args_from", "patterns by the places of arguments"))?;
     let user = record.take("user", "a list")?;
     let number = |value: &Value| value.as_u64();
     let groups = user[2].as_array().and_then(|groups| groups.iter().map(number).collect());
@@ -189,6 +197,7 @@ pub(super) fn read(
         image_also,
         launched: args.first().is_some_and(|first| first == LAUNCHER),
         args,
+        args_from,
         cwd: record.text("cwd")?,
         user,
         env,

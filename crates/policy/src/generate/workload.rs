@@ -19,7 +19,7 @@ use super::memory::{self, Resources};
 use super::{Frame, Images, WorkloadReport, contrast, coordinator, device, files, manifest, platform};
 use crate::images::ImageConfig;
 use crate::policy_data::{Openings, PolicyContainer, PolicyInputs, policy};
-use crate::request::{PodInstance, RequestError};
+use crate::request::{PodInstance, RequestError, completions, give_symbolic_index};
 use annotations::check_annotations;
 use check::{check_fields, check_naming, claim_templates, clean_paths, reserved_paths};
 use names::{names, wanted_secrets};
@@ -178,6 +178,15 @@ pub(super) fn make(
     for claim in claims {
         inject::push(&mut bound["spec"], "volumes", claim);
     }
+    let completions = completions(inputs.value(object));
+    if completions.is_some() {
+        give_symbolic_index(&mut bound);
+        notices.push(
+            "a pod has one index in its name, its host name and its variables; the host chooses which indexes run, and may \
+             run one again or leave one out"
+                .into(),
+        );
+    }
     host_words(&bound, inject, &mut notices);
     differences(&pod, inject, &mut notices);
 
@@ -211,8 +220,8 @@ pub(super) fn make(
         notices::order(&pod, &mut notices);
         powers(&context, &bound, &configs, &config, &mut notices)?;
     }
-    let rego =
-        policy_of(object, &bound, &configs, services, &config, openings).map_err(|error| context.request(error))?;
+    let rego = policy_of(object, &bound, completions, &configs, services, &config, openings)
+        .map_err(|error| context.request(error))?;
     let initdata_error = |source| GenerateError::Initdata { resource: object.title(), source };
     let initdata = Initdata::build(&rego, &settings).map_err(initdata_error)?;
     let annotation = initdata.to_annotation();
@@ -337,6 +346,7 @@ fn containers(pod: &Value) -> Vec<&Value> {
 fn policy_of(
     object: &Object,
     pod: &Value,
+    completions: Option<u32>,
     configs: &BTreeMap<String, ImageConfig>,
     services: &BTreeMap<&str, &Value>,
     config: &PodInstance,
@@ -359,6 +369,7 @@ fn policy_of(
         name: &object.naming.1,
         namespace: &object.namespace,
         pod,
+        completions,
         containers,
         services: services.keys().map(|name| (*name).to_owned()).collect(),
         config,

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
+use super::indexed::INDEX_KEY;
 use super::quantity::{Quantity, QuantityError};
 use super::{MARK, PodInstance, RequestError, control_character, text};
 use crate::images::ImageConfig;
@@ -237,7 +238,7 @@ fn value_from(
             let key = field.strip_prefix(&format!("metadata.{kind}['"))?.strip_suffix("']")?;
             Some(pod["metadata"][kind][key].as_str().map(str::to_owned))
         };
-        refuse_of_controllers(field, path)?;
+        refuse_of_controllers(field, pod, path)?;
         let value = match field {
             "metadata.name" => Some(instance.name.clone()),
             "metadata.namespace" => Some(instance.namespace.clone()),
@@ -320,17 +321,24 @@ const OF_CONTROLLERS: [&str; 7] = [
     "statefulset.kubernetes.io/pod-name",
 ];
 
-fn refuse_of_controllers(field: &str, path: &str) -> Result<(), RequestError> {
+fn refuse_of_controllers(field: &str, pod: &Value, path: &str) -> Result<(), RequestError> {
     let key = field.split_once("['").and_then(|(_, rest)| rest.strip_suffix("']")).unwrap_or_default();
     let of_controllers = OF_CONTROLLERS.contains(&key)
         || key.starts_with("batch.kubernetes.io/")
         || key.starts_with("topology.kubernetes.io/");
-    if of_controllers {
-        return Err(RequestError::Refused {
-            path: path.to_owned(),
-            reason: format!("`{key}` is written by the cluster when the pod is made, and nothing binds it"),
-            hint: "`metadata.name` and `metadata.uid` are bound".into(),
-        });
+    // A pod of an Indexed Job has its index from its controller, and the rules compare it with the host name.
+    let index = key == INDEX_KEY;
+    if !of_controllers || (index && !pod["metadata"]["annotations"][INDEX_KEY].is_null()) {
+        return Ok(());
     }
-    Ok(())
+    let hint = if index {
+        "the pods of a Job with `completionMode: Indexed` have an index"
+    } else {
+        "`metadata.name` and `metadata.uid` are bound"
+    };
+    Err(RequestError::Refused {
+        path: path.to_owned(),
+        reason: format!("`{key}` is written by the cluster when the pod is made, and nothing binds it"),
+        hint: hint.into(),
+    })
 }

@@ -291,15 +291,57 @@ async fn names_that_the_policy_could_not_foresee_are_refused() {
     for (text, word) in [
         (
             resource("Job", "name: a", &format!("{{completionMode: Indexed, template: {{spec: {POD}}}}}")),
-            "spec.completionMode`",
+            "`spec.completions`: no number of pods",
+        ),
+        (
+            resource("Job", "name: a", &format!("{{completionMode: Sorted, template: {{spec: {POD}}}}}")),
+            "`spec.completionMode`: neither",
+        ),
+        (
+            resource(
+                "Job",
+                &format!("name: {}", "x".repeat(61)),
+                &format!("{{completionMode: Indexed, completions: 11, template: {{spec: {POD}}}}}"),
+            ),
+            "it is the host name of a pod",
+        ),
+        (
+            resource(
+                "Job",
+                "name: a.b",
+                &format!("{{completionMode: Indexed, completions: 1, template: {{spec: {POD}}}}}"),
+            ),
+            "it is the host name of a pod",
+        ),
+        (
+            resource(
+                "Job",
+                "name: a",
+                &format!(
+                    "{{template: {{metadata: {{labels: {{batch.kubernetes.io/job-completion-index: '1'}}}}, spec: {POD}}}}}"
+                ),
+            ),
+            "the index of a pod, in the template of all",
         ),
         (
             resource(
                 "CronJob",
                 "name: a",
-                &format!("{{jobTemplate: {{spec: {{completionMode: Indexed, template: {{spec: {POD}}}}}}}}}"),
+                &format!(
+                    "{{jobTemplate: {{spec: {{completionMode: Indexed, completions: 0, template: {{spec: {POD}}}}}}}}}"
+                ),
             ),
-            "jobTemplate.spec.completionMode`",
+            "`spec.jobTemplate.spec.completions`: no number of pods",
+        ),
+        (
+            resource(
+                "CronJob",
+                &format!("name: {}", "x".repeat(52)),
+                &format!(
+                    "{{jobTemplate: {{spec: {{completionMode: Indexed, completions: 11, template: {{spec: {POD}}}}}}}}}"
+                ),
+            ),
+            "it is the host name of a pod",
         ),
         (
             resource(

@@ -8,7 +8,10 @@ use super::super::error::GenerateError;
 use super::super::inject;
 use super::super::schema;
 use super::{Context, string};
-use crate::request::{MAX_CRON_JOB, MAX_HOSTNAME, VolumeKind, clean, mount_volume, volume_kind};
+use crate::request::{
+    GENERATED_JOB, INDEX_KEY, MAX_CRON_JOB, MAX_HOSTNAME, MINUTE_DIGITS, VolumeKind, clean, completions, mode_of,
+    mount_volume, volume_kind,
+};
 
 /// Where initializer and launcher have their files: the host's word must not reach there.
 pub(super) const RESERVED_PATHS: [&str; 3] = ["/casemate", "/casemate-in", "/casemate-files"];
@@ -142,21 +145,49 @@ pub(super) fn check_naming(context: &Context<'_>, pod: &Value) -> Result<(), Gen
             hint: Some(hint.to_owned()),
         })
     };
-    let job = match object.kind.as_str() {
-        "Job" => Some("spec.completionMode"),
-        "CronJob" => Some("spec.jobTemplate.spec.completionMode"),
-        _ => None,
-    };
-    if let Some(path) = job {
-        let mode = value.pointer(&format!("/{}", path.replace('.', "/"))).unwrap_or(&Value::Null);
-        if !mode.is_null() && *mode != json!("NonIndexed") {
-            let reason = "the host chooses the index of a pod, and nothing binds it".to_owned();
-            return refuse(path, reason, "let the program take its work from a queue, or write a Job for each index");
+    for of in ["annotations", "labels"] {
+        if !pod["metadata"][of][INDEX_KEY].is_null() {
+            let hint = "take it out: it is the Job's controller that writes it".to_owned();
+            let path = format!("metadata.{of}.{INDEX_KEY}");
+            return Err(context.refuse(&path, "the index of a pod, in the template of all", Some(hint)));
         }
     }
     if object.kind == "CronJob" && object.name.len() > MAX_CRON_JOB {
         let reason = format!("longer than {MAX_CRON_JOB} characters, which Kubernetes refuses for a CronJob");
         return refuse("metadata.name", reason, "the minute is added to the name");
+    }
+    if let Some((path, job)) = mode_of(value)
+        && !job["completionMode"].is_null()
+        && job["completionMode"] != json!("NonIndexed")
+    {
+        if job["completionMode"] != json!("Indexed") {
+            let reason = "neither `Indexed` nor `NonIndexed`".to_owned();
+            return refuse(&format!("{path}.completionMode"), reason, "leave it out if the pods need no index");
+        }
+        let Some(count) = completions(value) else {
+            let (reason, hint) = ("no number of pods from 1 on", "an Indexed Job has an index for each completion");
+            return refuse(&format!("{path}.completions"), reason.into(), hint);
+        };
+        if pod["spec"]["hostname"].is_string() {
+            let hint = "leave it out".to_owned();
+            let reason =
+                "the controller of an Indexed Job gives each pod the name of the Job and the index for a host name";
+            return Err(context.refuse("spec.hostname", reason, Some(hint)));
+        }
+        let job = match object.naming.0.as_str() {
+            "CronJob" => object.name.len() + 1 + MINUTE_DIGITS,
+            GENERATED_JOB => object.naming.1.len() + 5,
+            _ => object.name.len(),
+        };
+        let longest = job + 1 + (count - 1).to_string().len();
+        if longest > MAX_HOSTNAME || object.naming.1.contains('.') {
+            let reason = format!(
+                "with the index behind it, it is the host name of a pod, which has at most {MAX_HOSTNAME} characters, \
+                 letters a to z, digits and `-`"
+            );
+            return refuse("metadata.name", reason, "shorten it, and write `-` in the place of each `.`");
+        }
+        return Ok(());
     }
     match &pod["spec"]["hostname"] {
         Value::String(name) if !is_label(name) => {
