@@ -279,6 +279,11 @@ fn read_mount(row: &Value, volume_options: &Value) -> Option<Mount> {
     Some(mount(supplied_by, copied, source, of_mount, options))
 }
 
+/// Added, or written by hand under whatever name.
+fn is_initializer(container: &Container) -> bool {
+    container.name == INITIALIZER || container.args == ["/casemate-pod", "initializer"]
+}
+
 /// What one container alone does not show: who else writes into what it reads.
 pub(super) fn connect(containers: &mut [Container], signals: &[String]) {
     let writes: Vec<(String, String)> = containers
@@ -288,19 +293,24 @@ pub(super) fn connect(containers: &mut [Container], signals: &[String]) {
         .filter(|(_, mount)| matches!(mount.supplied_by, Supplier::Memory | Supplier::Guest))
         .map(|(container, mount)| (container.name.clone(), mount.source.clone()))
         .collect();
+    // A hand-written initializer has a volume of another name.
+    let initializer = containers.iter().find(|container| is_initializer(container));
+    let home = initializer.and_then(|own| own.mounts.iter().find(|mount| mount.destination == "/casemate"));
+    let home = home.and_then(|mount| mount.volume.clone()).unwrap_or_else(|| SHARED_VOLUME.to_owned());
+    let initializer = initializer.map_or_else(|| INITIALIZER.to_owned(), |container| container.name.clone());
     for container in containers {
         container.signals = signals.contains(&container.name);
         for mount in &mut container.mounts {
             let others = writes.iter().filter(|(name, source)| *source == mount.source && *name != container.name);
             mount.writers = others.map(|(name, _)| name.clone()).collect();
             // Under any name but its own, or with another writer beside our two, it is the pod's and nothing more.
-            let ours = |name: &String| name == INITIALIZER || name == crate::generate::MESH;
-            let written_by_us = mount.writers.iter().any(|name| name == INITIALIZER) && mount.writers.iter().all(ours);
+            let ours = |name: &String| *name == initializer || name == crate::generate::MESH;
+            let written_by_us = mount.writers.contains(&initializer) && mount.writers.iter().all(ours);
             if mount.supplied_by != Supplier::Memory || !mount.read_only || !written_by_us {
                 continue;
             }
             match mount.volume.as_deref() {
-                Some(SHARED_VOLUME) => mount.supplied_by = Supplier::Initializer,
+                Some(name) if name == home => mount.supplied_by = Supplier::Initializer,
                 Some(name) if name.starts_with(FILES_PREFIX) => mount.supplied_by = Supplier::Checked,
                 _ => {}
             }
@@ -317,6 +327,7 @@ pub(super) fn check_files(containers: &mut [Container], settings: &Settings) {
             .filter_map(|argument| argument.split_once(':'))
             .filter_map(|(path, file)| Some((path.to_owned(), file.split_once('/')?.0.to_owned())))
             .collect();
+        let initializes = is_initializer(container);
         for mount in &mut container.mounts {
             let volume = mount.volume.as_deref().unwrap_or_default();
             let compared = single.iter().find(|(path, _)| *path == mount.destination);
@@ -330,7 +341,7 @@ pub(super) fn check_files(containers: &mut [Container], settings: &Settings) {
             if mount.supplied_by == Supplier::Checked && !settings.files.contains_key(copy) {
                 mount.supplied_by = Supplier::Memory;
             }
-            let given = container.name == INITIALIZER && mount.destination == format!("/casemate-in/files/{volume}");
+            let given = initializes && mount.destination == format!("/casemate-in/files/{volume}");
             if mount.supplied_by == Supplier::Host && given && settings.files.contains_key(volume) {
                 mount.supplied_by = Supplier::Compared;
             }

@@ -25,8 +25,8 @@ use crate::images::ImageConfig;
 
 pub(crate) use commands::commands;
 pub use commands::{exec_request, hook_command, probe_command};
-pub(crate) use devices::is_model;
 pub use devices::{MAX_GPUS, gpus_of};
+pub(crate) use devices::{annotation_agrees, is_model};
 pub use environment::SERVICE_LINKS_DEFAULT;
 pub use indexed::as_made;
 pub(crate) use indexed::{INDEX_KEY, MINUTE_DIGITS, completions, give_symbolic_index, mode_of, patterns};

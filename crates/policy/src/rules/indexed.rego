@@ -1,6 +1,6 @@
 # ---- Indexed Jobs ----------------------------------------------------------------------------------------------------
 
-# The controller of an Indexed Job gives each pod an index: the end of its host name, and the same in its name and in its
+# The controller of an Indexed Job gives each pod an index: the end of its host name, and the same in its name and its
 # variables. Of a long name of a Job only the beginning is in the pod's.
 hostname_fits(name) if {
 	end := concat("-", ["", index_of_pod, ""])

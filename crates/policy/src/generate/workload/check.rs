@@ -50,7 +50,7 @@ pub(super) fn check_fields(context: &Context<'_>, pod: &Value) -> Result<(), Gen
         let name = string(&sysctl["name"]);
         let path = format!("spec.securityContext.sysctls[{index}]");
         if !sysctl["value"].is_string() {
-            return Err(context.refuse(&path, "`value` is missing", None));
+            return Err(context.refuse(&path, "`value` is missing", Some("write `value: \"…\"`".into())));
         }
         if !NAMESPACED.iter().any(|prefix| name.starts_with(prefix)) {
             let hint = "those of a pod begin with `net.`, `fs.mqueue.`, `kernel.shm`, `kernel.msg` or `kernel.sem`";
@@ -65,7 +65,8 @@ pub(super) fn check_fields(context: &Context<'_>, pod: &Value) -> Result<(), Gen
         profile(context, &spec["securityContext"][path], &format!("spec.securityContext.{path}"))?;
     }
     if spec["containers"].as_array().is_none_or(Vec::is_empty) {
-        return Err(context.refuse("spec.containers", "a pod needs a container", None));
+        let hint = Some("write `containers: [{name: …, image: …}]`".to_owned());
+        return Err(context.refuse("spec.containers", "a pod needs a container", hint));
     }
     let label = "letters a to z, digits and `-`, at most 63, with a letter or digit at both ends";
     for list in ["initContainers", "containers", "volumes"] {
@@ -81,7 +82,7 @@ pub(super) fn check_fields(context: &Context<'_>, pod: &Value) -> Result<(), Gen
                 return Err(context.refuse(
                     &format!("spec.{list}[{index}]"),
                     format!("the name `{name}` is there twice"),
-                    None,
+                    Some("give one of them another name".into()),
                 ));
             }
         }
@@ -230,13 +231,14 @@ pub(super) fn claim_templates(context: &Context<'_>, pod: &Value) -> Result<Vec<
     let templates = match &context.inputs.value(context.object)["spec"]["volumeClaimTemplates"] {
         Value::Null => return Ok(Vec::new()),
         Value::Array(templates) => templates,
-        _ => return refuse(None, "not a list".into(), None),
+        _ => return refuse(None, "not a list".into(), Some("begin each element with `- `")),
     };
     let mut volumes: Vec<Value> = Vec::new();
     for (index, template) in templates.iter().enumerate() {
         let name = string(&template["metadata"]["name"]);
         if !is_label(&name) {
-            return refuse(Some(index), format!("`{name}` is no valid `metadata.name`"), None);
+            let hint = "letters a to z, digits and `-`, at most 63";
+            return refuse(Some(index), format!("`{name}` is no valid `metadata.name`"), Some(hint));
         }
         if inject::is_ours(&json!(name)) {
             return refuse(Some(index), format!("the name `{name}` is reserved"), Some("choose another"));
@@ -256,7 +258,8 @@ pub(super) fn claim_templates(context: &Context<'_>, pod: &Value) -> Result<Vec<
 
 /// Refuses volumes of the user where initializer and launcher have their files. A claim at `/casemate/bin` would
 /// otherwise put the host's program in the launcher's place.
-pub(super) fn reserved_paths(context: &Context<'_>, pod: &Value) -> Result<(), GenerateError> {
+/// `own` is the volume of a hand-written initializer, which was looked at.
+pub(super) fn reserved_paths(context: &Context<'_>, pod: &Value, own: Option<&str>) -> Result<(), GenerateError> {
     let covers = |path: &str| {
         let path = clean(path);
         let at_or_below = |inner: &str, outer: &str| {
@@ -268,6 +271,7 @@ pub(super) fn reserved_paths(context: &Context<'_>, pod: &Value) -> Result<(), G
         for container in pod["spec"][list].as_array().into_iter().flatten() {
             let path = format!("spec.{list}.{}", string(&container["name"]));
             let mounts = container["volumeMounts"].as_array().into_iter().flatten().enumerate();
+            let mounts = mounts.filter(|(_, mount)| own.is_none_or(|own| mount["name"] != json!(own)));
             let mounts = mounts.map(|(index, mount)| (format!("volumeMounts[{index}].mountPath"), &mount["mountPath"]));
             let log = ("terminationMessagePath".to_owned(), &container["terminationMessagePath"]);
             for (field, value) in mounts.chain([log]) {
