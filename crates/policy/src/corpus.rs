@@ -24,7 +24,7 @@ use tempfile::TempDir;
 use crate::evaluate::mutate::{engine_after, some_changes_are_refused};
 use crate::generate::{GenerateError, GenerateOptions, INITIALIZER, MESH, Report, generate};
 use crate::images::{ImageConfig, Registry};
-use crate::request::{PodInstance, container_request, pause_request, pod_name, sandbox_request};
+use crate::request::{PodInstance, as_made, container_request, pause_request, pod_name, sandbox_request};
 use crate::yaml;
 
 /// Of the fields of each workload's requests, one in so many is changed. `evaluate` changes every one of its own pods.
@@ -276,6 +276,7 @@ fn life(resource: &Value, pod: &Value, resources: &[Value], registry: &Registry)
         found.map(|found| (name_of(found).to_owned(), found.clone())).collect()
     };
     let name = pod_name(resource, 1);
+    let pod = &as_made(resource, pod, 1);
     let instance = PodInstance {
         hostname: pod["spec"]["hostname"].as_str().unwrap_or(&name).to_owned(),
         name,

@@ -4,6 +4,7 @@
 //! release is part of the answer: the values say what a pod may do only under rules that are known. A value of which
 //! this module does not know what it means is handed on as it is, never left out.
 
+mod cluster;
 mod container;
 mod data;
 mod diff;
@@ -19,6 +20,7 @@ use protocol::{Identity, Initdata};
 use serde::Serialize;
 use serde_json::Value;
 
+pub use cluster::{Argument, readable, value_words};
 pub use container::{Container, Environment, Mount, Supplier, User, power, words};
 pub use diff::{Change, Deployment, Difference, Effect, Kind, Pod, diff};
 pub use requests::{MAX_REQUESTS, Recorded, RequestsError, requests};
@@ -53,6 +55,9 @@ pub struct Policy {
     pub hostname: String,
     /// Whether the host name is given, not made from the pod's name.
     pub hostname_is_fixed: bool,
+    /// How many pods with an index each its Job has: the same index in name, host name and variables.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub completions: Option<u64>,
     /// Whether its containers see each other's processes.
     pub shared_processes: bool,
     /// Services whose environment variables the host may set.

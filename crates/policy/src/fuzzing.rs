@@ -150,6 +150,7 @@ pub(crate) fn policy_of_pod() -> String {
         name: "app",
         namespace: "default",
         pod: &pod,
+        completions: None,
         containers: vec![PolicyContainer { container: &pod["spec"]["containers"][0], image: &image, signals: true }],
         services: vec!["db".into()],
         config: &PodInstance::default(),

@@ -334,6 +334,12 @@ impl Gathered<'_> {
 
         let cpus = workloads.iter().map(|workload: &WorkloadReport| workload.resources.cpus).collect();
         if let Some(values) = &mut reference.values {
+            for ((object, _), workload) in pods.iter().zip(&workloads) {
+                if let Some((reason, hint)) = values.contradicts(workload.gpus, &workload.platforms) {
+                    let place = inputs.place(object, "metadata");
+                    return Err(GenerateError::Resource { place, resource: object.title(), reason, hint: Some(hint) });
+                }
+            }
             values.add_templates(&reference.named, one_count(&workloads));
         }
         let missing = reference.values.as_ref().map_or_else(Vec::new, |values| values.missing(&cpus));

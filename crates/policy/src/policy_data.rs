@@ -61,6 +61,8 @@ pub(crate) struct PolicyInputs<'a> {
     pub(crate) namespace: &'a str,
     /// The pod or pod template.
     pub(crate) pod: &'a Value,
+    /// How many pods with an index each the resource makes, if it makes such pods.
+    pub(crate) completions: Option<u32>,
     /// Its containers, init containers first.
     pub(crate) containers: Vec<PolicyContainer<'a>>,
     /// Names of Services whose environment variables may be there.
@@ -117,8 +119,14 @@ pub(crate) fn policy_data(inputs: &PolicyInputs<'_>) -> Result<Value, RequestErr
             return Err(RequestError::Invalid { path: format!("containers.{name}"), reason });
         }
     }
-    let pattern = pod_pattern(inputs.kind, inputs.name);
-    let hostname = fixed_hostname.map_or_else(|| pattern.clone(), |name| format!("^{}$", escape(name)));
+    let (pattern, hostname) = match inputs.completions {
+        Some(completions) => request::patterns(inputs.kind, inputs.name, completions),
+        None => {
+            let pattern = pod_pattern(inputs.kind, inputs.name);
+            let fixed = fixed_hostname.map(|name| format!("^{}$", escape(name)));
+            (pattern.clone(), fixed.unwrap_or(pattern))
+        }
+    };
     let mut services = vec!["KUBERNETES".to_owned()];
     if pod["spec"]["enableServiceLinks"].as_bool().unwrap_or(request::SERVICE_LINKS_DEFAULT) {
         services.extend(inputs.services.iter().map(|name| name.to_uppercase().replace('-', "_")));
@@ -145,6 +153,9 @@ pub(crate) fn policy_data(inputs: &PolicyInputs<'_>) -> Result<Value, RequestErr
         "volume_options": volumes.options,
         "containers": containers,
     });
+    if let Some(completions) = inputs.completions {
+        data["completions"] = json!(completions);
+    }
     // The pause container runs as its image's user unless the pod has another, or further groups.
     let user = &pause["OCI"]["Process"]["User"];
     let user = json!([user["UID"], user["GID"], user["AdditionalGids"]]);
@@ -179,7 +190,7 @@ fn of_cluster(value: &str) -> Option<Value> {
 }
 
 /// Letters that mean something to a pattern. Older engines refuse a backslash before any other.
-const PATTERN_LETTERS: &str = r"\.+*?()|[]{}^$#&-~";
+pub(crate) const PATTERN_LETTERS: &str = r"\.+*?()|[]{}^$#&-~";
 
 /// The pattern of text with values of the cluster in it: `^--ip=$(ip)$`, in which the rules replace what is in brackets.
 /// Letters that mean something to a pattern are escaped, so that no `$(` is left of what the user wrote.
@@ -470,6 +481,7 @@ mod tests {
             name: "p",
             namespace: "default",
             pod,
+            completions: None,
             containers: containers
                 .iter()
                 .map(|container| PolicyContainer { container, image: &image, signals: container["name"] != "mesh" })

@@ -175,16 +175,16 @@ impl Engine {
             let ordered = matches!(wanted.workload.kind.as_str(), "StatefulSet" | "Pod");
             let mut index = 0;
             for _ in own.len()..count {
-                let name = loop {
+                let (name, number) = loop {
                     let number = if ordered { index } else { wanted.next };
                     index += 1;
                     wanted.next += 1;
                     let name = policy::request::pod_name(&wanted.workload.object, number);
                     if !lock(&self.pods).contains_key(&name) {
-                        break name;
+                        break (name, number);
                     }
                 };
-                let pod = Arc::new(Pod::new(&wanted.workload, name.clone()));
+                let pod = Arc::new(Pod::new(&wanted.workload, name.clone(), number));
                 lock(&self.pods).insert(name, Arc::clone(&pod));
                 let engine = Arc::clone(self);
                 tokio::spawn(async move {

@@ -67,11 +67,12 @@ pub(super) struct Sandbox {
 }
 
 impl Pod {
-    pub(super) fn new(workload: &Workload, name: String) -> Self {
+    /// The pod number `number` of a workload.
+    pub(super) fn new(workload: &Workload, name: String, number: u64) -> Self {
         let initdata = workload.initdata().unwrap_or_default().to_owned();
         let identity =
             Initdata::from_annotation(&initdata).map_or_else(|_| String::new(), |data| data.identity().to_string());
-        let mut template = workload.template.clone();
+        let mut template = policy::request::as_made(&workload.object, &workload.template, number);
         template["metadata"]["name"] = json!(name);
         let claims = volumes::claim_templates(&workload.object, &name);
         match template["spec"].get_mut("volumes").and_then(Value::as_array_mut) {

@@ -21,6 +21,8 @@ fn what_cannot_be_bound_is_refused_by_name_and_nothing_is_written() {
                 let said = said(&error, work.dir.path());
                 let everywhere = matches!(error, GenerateError::NoWorkload);
                 assert!(everywhere || said.contains(&work.name), "{} does not say where: {said}", work.name);
+                // What the parser of YAML says, and nobody else, may stand alone.
+                assert!(error.hint().is_some() || matches!(error, GenerateError::Yaml { .. }), "no hint: {said}");
                 writeln!(text, "{said}").unwrap();
             }
         }

@@ -6,6 +6,7 @@ use protocol::initdata::Settings;
 use serde::Serialize;
 use serde_json::{Value, json};
 
+use super::cluster::{self, Argument};
 use super::data::{Constants, Fields};
 use super::{Access, DescribeError};
 use crate::generate::{FILES_PREFIX, INITIALIZER, LAUNCHER, SHARED_VOLUME};
@@ -34,6 +35,9 @@ pub struct Container {
     pub launched: bool,
     /// What is executed, word for word, the launcher included.
     pub args: Vec<String>,
+    /// Those of `args` that hold values of the cluster: `$(ip)` and its like stand for them.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub args_from: Vec<Argument>,
     /// Where.
     pub cwd: String,
     /// As whom.
@@ -81,7 +85,8 @@ pub struct Environment {
     /// Its value; absent where the cluster alone knows it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub value: Option<String>,
-    /// What the cluster's value is: `hostname`, `pod-name`, `pod-uid`, `node-name`, `ip`.
+    /// What the cluster's value is: `hostname`, `pod-name`, `pod-uid`, `node-name`, `ip`, `ips`, `index`, or a pattern
+    /// with these in it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub from: Option<String>,
 }
@@ -142,7 +147,10 @@ pub(super) fn read(
     let path = if is_pause { name.to_owned() } else { format!("containers.{name}") };
     let wrong = |key: &str, expected| DescribeError::Field { path: format!("{path}.{key}"), expected };
     let annotations = frame.annotations.as_object().cloned().unwrap_or_default().into_iter().collect();
-    let args = record.texts("args")?;
+    let mut args = record.texts("args")?;
+    let args_from = record.optional("args_from").map(|from| cluster::arguments(&from, &mut args));
+    let args_from = args_from.unwrap_or(Some(Vec::new()));
+    let args_from = args_from.ok_or_else(|| wrong("args_from", "patterns by the places of arguments"))?;
     let user = record.take("user", "a list")?;
     let number = |value: &Value| value.as_u64();
     let groups = user[2].as_array().and_then(|groups| groups.iter().map(number).collect());
@@ -189,6 +197,7 @@ pub(super) fn read(
         image_also,
         launched: args.first().is_some_and(|first| first == LAUNCHER),
         args,
+        args_from,
         cwd: record.text("cwd")?,
         user,
         env,
@@ -270,6 +279,11 @@ fn read_mount(row: &Value, volume_options: &Value) -> Option<Mount> {
     Some(mount(supplied_by, copied, source, of_mount, options))
 }
 
+/// Added, or written by hand under whatever name.
+fn is_initializer(container: &Container) -> bool {
+    container.name == INITIALIZER || container.args == ["/casemate-pod", "initializer"]
+}
+
 /// What one container alone does not show: who else writes into what it reads.
 pub(super) fn connect(containers: &mut [Container], signals: &[String]) {
     let writes: Vec<(String, String)> = containers
@@ -279,19 +293,24 @@ pub(super) fn connect(containers: &mut [Container], signals: &[String]) {
         .filter(|(_, mount)| matches!(mount.supplied_by, Supplier::Memory | Supplier::Guest))
         .map(|(container, mount)| (container.name.clone(), mount.source.clone()))
         .collect();
+    // A hand-written initializer has a volume of another name.
+    let initializer = containers.iter().find(|container| is_initializer(container));
+    let home = initializer.and_then(|own| own.mounts.iter().find(|mount| mount.destination == "/casemate"));
+    let home = home.and_then(|mount| mount.volume.clone()).unwrap_or_else(|| SHARED_VOLUME.to_owned());
+    let initializer = initializer.map_or_else(|| INITIALIZER.to_owned(), |container| container.name.clone());
     for container in containers {
         container.signals = signals.contains(&container.name);
         for mount in &mut container.mounts {
             let others = writes.iter().filter(|(name, source)| *source == mount.source && *name != container.name);
             mount.writers = others.map(|(name, _)| name.clone()).collect();
             // Under any name but its own, or with another writer beside our two, it is the pod's and nothing more.
-            let ours = |name: &String| name == INITIALIZER || name == crate::generate::MESH;
-            let written_by_us = mount.writers.iter().any(|name| name == INITIALIZER) && mount.writers.iter().all(ours);
+            let ours = |name: &String| *name == initializer || name == crate::generate::MESH;
+            let written_by_us = mount.writers.contains(&initializer) && mount.writers.iter().all(ours);
             if mount.supplied_by != Supplier::Memory || !mount.read_only || !written_by_us {
                 continue;
             }
             match mount.volume.as_deref() {
-                Some(SHARED_VOLUME) => mount.supplied_by = Supplier::Initializer,
+                Some(name) if name == home => mount.supplied_by = Supplier::Initializer,
                 Some(name) if name.starts_with(FILES_PREFIX) => mount.supplied_by = Supplier::Checked,
                 _ => {}
             }
@@ -308,6 +327,7 @@ pub(super) fn check_files(containers: &mut [Container], settings: &Settings) {
             .filter_map(|argument| argument.split_once(':'))
             .filter_map(|(path, file)| Some((path.to_owned(), file.split_once('/')?.0.to_owned())))
             .collect();
+        let initializes = is_initializer(container);
         for mount in &mut container.mounts {
             let volume = mount.volume.as_deref().unwrap_or_default();
             let compared = single.iter().find(|(path, _)| *path == mount.destination);
@@ -321,7 +341,7 @@ pub(super) fn check_files(containers: &mut [Container], settings: &Settings) {
             if mount.supplied_by == Supplier::Checked && !settings.files.contains_key(copy) {
                 mount.supplied_by = Supplier::Memory;
             }
-            let given = container.name == INITIALIZER && mount.destination == format!("/casemate-in/files/{volume}");
+            let given = initializes && mount.destination == format!("/casemate-in/files/{volume}");
             if mount.supplied_by == Supplier::Host && given && settings.files.contains_key(volume) {
                 mount.supplied_by = Supplier::Compared;
             }

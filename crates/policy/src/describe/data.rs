@@ -63,6 +63,9 @@ pub(super) fn policy(rego: &str) -> Result<Policy, DescribeError> {
     let mut copies = Fields::new(&fields.take("copies", "an object")?, "copies")?;
     let (host_files, host_folders) = (copies.texts("files")?, copies.texts("trees")?);
     copies.rest(&mut unknown);
+    let completions = fields.optional("completions").map(|value| {
+        value.as_u64().ok_or(DescribeError::Field { path: "completions".into(), expected: "a whole number" })
+    });
     let policy = Policy {
         rules,
         requests,
@@ -70,6 +73,7 @@ pub(super) fn policy(rego: &str) -> Result<Policy, DescribeError> {
         pod: fields.text("pod")?,
         hostname: fields.text("hostname")?,
         hostname_is_fixed: fields.flag("hostname_is_fixed")?,
+        completions: completions.transpose()?,
         shared_processes: fields.flag("pidns")?,
         services: fields.texts("services")?,
         host_files,

@@ -6,6 +6,7 @@ mod copies;
 mod devices;
 mod endpoints;
 mod exec;
+mod indexed;
 mod network;
 mod readable;
 
@@ -103,6 +104,7 @@ impl Rig {
             name: "inference",
             namespace: "default",
             pod: &pod,
+            completions: None,
             containers: std::iter::once(container(&pod["spec"]["initContainers"][0], false))
                 .chain(pod["spec"]["containers"].as_array().unwrap().iter().map(|own| container(own, true)))
                 .collect(),

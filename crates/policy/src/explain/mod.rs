@@ -96,7 +96,9 @@ fn create_container(differ: &mut Differ, rules: &Rules, state: &Map<String, Valu
             let hostname = state.get("hostname").unwrap_or(&Value::Null);
             differ.equal("OCI.Hostname", &request["OCI"]["Hostname"], hostname);
             let short = annotations[name].as_str().map(|name| name.chars().take(63).collect::<String>());
-            if rules.data["hostname_is_fixed"] != json!(true) && short.as_deref() != hostname.as_str() {
+            if rules.data["completions"].is_u64() {
+                index(differ, &path(name), state, &annotations[name]);
+            } else if rules.data["hostname_is_fixed"] != json!(true) && short.as_deref() != hostname.as_str() {
                 differ.equal(&path(name), &annotations[name], hostname);
             }
             sysctls(differ, &rules.data["sysctl"], &rules.sysctls_of_newer_hosts, &request["OCI"]["Linux"]["Sysctl"]);
@@ -246,6 +248,23 @@ fn with_values(pattern: &str, state: &Map<String, Value>, rules: &Rules) -> Stri
         .replace("$(node-name)", "[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?")
         .replace("$(ips)", &format!("{ip}(,{ip})?"))
         .replace("$(ip)", ip)
+        .replace("$(index)", &index_of(state))
+}
+
+/// The index of a pod of an Indexed Job: what its host name ends with.
+fn index_of(state: &Map<String, Value>) -> String {
+    let hostname = state.get("hostname").and_then(Value::as_str).unwrap_or_default();
+    hostname.rsplit('-').next().unwrap_or_default().to_owned()
+}
+
+/// The pod of an Indexed Job has the index of its host name in its own name.
+fn index(differ: &mut Differ, at: &str, state: &Map<String, Value>, name: &Value) {
+    let (hostname, index) = (state.get("hostname").and_then(Value::as_str).unwrap_or_default(), index_of(state));
+    let start = name.as_str().and_then(|name| name.rsplit_once('-')).and_then(|(start, _)| start.rsplit_once('-'));
+    if start.is_none_or(|(job, given)| given != index || !hostname.starts_with(job)) {
+        let got = differ::show(name);
+        differ.say(format!("{at}: got {got}, policy has index {index} of the host name `{hostname}`"));
+    }
 }
 
 /// `wanted` is user, group, and all groups.
@@ -295,6 +314,7 @@ fn environment(
                 "hostname" => kept("hostname"),
                 "pod-name" => kept("pod"),
                 "pod-uid" => kept("uid"),
+                "index" => differ.equal(&path, &json!(value), &json!(index_of(state))),
                 "ip" if matches(&format!("^{ip}$"), &value) => {}
                 "ips" if matches(&format!("^{ip}(,{ip})?$"), &value) => {}
                 pattern if pattern.starts_with('^') && matches(&with_values(pattern, state, rules), &value) => {}

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use serde_json::Value;
 
 use super::error::Fault;
-use crate::request::{MAX_GPUS, Quantity, is_model};
+use crate::request::{MAX_GPUS, Quantity, annotation_agrees, is_model};
 
 /// The annotation by which a pod names the GPUs that its guest is to see.
 const CDI: &str = "cdi.k8s.io/";
@@ -53,7 +53,10 @@ fn kind(resource: &str) -> Kind {
         }
         Some(("nvidia.com", model)) if is_model(model) => Kind::Gpu,
         Some(("sgx.intel.com", "epc" | "enclave" | "provision")) => Kind::Sgx,
-        _ => refused("devices of this kind are not supported: the policy could not bind them", None),
+        _ => refused(
+            "devices of this kind are not supported: the policy could not bind them",
+            Some("take it out; GPUs are `nvidia.com/pgpu` or a model, enclaves `sgx.intel.com/epc`"),
+        ),
     }
 }
 
@@ -103,9 +106,9 @@ fn of_container(container: &Value, path: &str, init: bool, wish: &mut Wish) -> R
         };
         let amount = |list: &str| match &resources[list][resource.as_str()] {
             Value::Null => Ok(None),
-            value => Quantity::parse(value)
-                .map(Some)
-                .or_else(|error| refuse(format!("{path}.resources.{list}.{resource}"), error.to_string(), None)),
+            value => Quantity::parse(value).map(Some).or_else(|error| {
+                refuse(format!("{path}.resources.{list}.{resource}"), error.to_string(), Some("write a whole number"))
+            }),
         };
         let (limit, request) = (amount("limits")?, amount("requests")?);
         let Some(limit) = limit else {
@@ -141,7 +144,7 @@ fn of_container(container: &Value, path: &str, init: bool, wish: &mut Wish) -> R
                 gpus += count;
                 let total = count.saturating_add(u64::from(wish.gpus));
                 if total > u64::from(MAX_GPUS) {
-                    return refuse(at, format!("more than {MAX_GPUS} GPUs in one guest"), None);
+                    return refuse(at, format!("more than {MAX_GPUS} GPUs in one guest"), Some("make more pods of it"));
                 }
                 wish.gpus = u32::try_from(total).unwrap_or(u32::MAX);
             }
@@ -193,32 +196,10 @@ fn cdi(pod: &Value, wish: &Wish) -> Result<(), Fault> {
         let Some(name) = key.strip_prefix(CDI) else { continue };
         let at = format!("metadata.annotations.{key}");
         if name != "gpu" {
-            return refuse(at, "devices of this kind are not supported: the policy could not bind them", None);
+            let hint = "take it out; GPUs are asked for in the limits of a container";
+            return refuse(at, "devices of this kind are not supported: the policy could not bind them", Some(hint));
         }
-        let text = value.as_str().unwrap_or_default();
-        let mut indices = BTreeSet::new();
-        for device in text.split(',').map(str::trim) {
-            let (kind, index) = device.split_once('=').unwrap_or((device, ""));
-            let class = kind.strip_prefix("nvidia.com/");
-            let number = index.parse::<u16>().ok().filter(|number| number.to_string() == index);
-            let fits = class.is_some_and(|class| ["gpu", "pgpu"].contains(&class) || is_model(class));
-            let Some(number) = number.filter(|_| fits) else {
-                let hint = "name each by its number, or leave the annotation out: the limits say how many there are";
-                return refuse(at, format!("`{device}` is not `nvidia.com/pgpu=0`"), Some(hint));
-            };
-            if !indices.insert(number) {
-                return refuse(at, format!("`{device}` is there twice"), None);
-            }
-        }
-        if wish.gpus == 0 {
-            let hint = "add `nvidia.com/pgpu: 1` to the limits of the container that uses it: only that reserves a GPU";
-            return refuse(at, "names GPUs, and no container has one in its limits", Some(hint));
-        }
-        let named = indices.len();
-        if u32::try_from(named).ok() != Some(wish.gpus) {
-            let reason = format!("names {named}, and the limits have {}", wish.gpus);
-            return refuse(at, reason, Some("name as many, or leave the annotation out"));
-        }
+        annotation_agrees(value, wish.gpus).or_else(|(reason, hint)| refuse(at, reason, Some(hint)))?;
     }
     Ok(())
 }

@@ -222,10 +222,16 @@ impl GenerateError {
             Self::File { hint, .. } => Some(hint.clone()),
             Self::Object { hint, .. } | Self::Resource { hint, .. } => hint.clone(),
             Self::Request { source, .. } => source.hint(),
-            Self::Image { source, .. } => source.hint(),
+            Self::Image { source, .. } => source.hint().or_else(|| match source.as_ref() {
+                RegistryError::Reference { .. } => {
+                    Some("images are named as in `registry.example:5000/shop/web:1.2`".into())
+                }
+                _ => None,
+            }),
             Self::PodImage { source, .. } => source.hint().or_else(|| {
                 Some("`pod_image` in `settings.json` names Casemate's own image; `--pod-image` takes another".into())
             }),
+            Self::Yaml { reason, .. } => yaml_hint(reason),
             Self::NoWorkload => {
                 Some("set `spec.template.spec.runtimeClassName: casemate` on what is to be confidential".into())
             }
@@ -237,4 +243,18 @@ impl GenerateError {
             _ => None,
         }
     }
+}
+
+/// What to do about a syntax error of YAML, by the parser's words.
+fn yaml_hint(reason: &str) -> Option<String> {
+    let hints = [
+        ("is there twice", "keep one of the two"),
+        ("tabs disallowed", "indent with spaces"),
+        ("repetitions than a file of resources has", "write out what its aliases stand for, or make more files of it"),
+        (
+            "mapping values are not allowed",
+            "indent the lines of one mapping alike, and put text with `: ` in it between quotes",
+        ),
+    ];
+    hints.iter().find(|(word, _)| reason.contains(word)).map(|(_, hint)| (*hint).to_owned())
 }

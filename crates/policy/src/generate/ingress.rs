@@ -24,16 +24,19 @@ pub(super) struct Ports {
     pub(super) notices: Vec<String>,
 }
 
-/// An annotation or probe that cannot be served, with the place in the pod.
+/// An annotation, probe or Service that cannot be served.
 #[derive(Debug, PartialEq)]
 pub(super) struct PortError {
+    /// From the pod or the Service.
     pub(super) path: String,
     pub(super) reason: String,
     pub(super) hint: Option<String>,
+    /// The Service that is at fault.
+    pub(super) service: Option<String>,
 }
 
 fn refuse<T>(path: impl Into<String>, reason: impl Into<String>, hint: Option<&str>) -> Result<T, PortError> {
-    Err(PortError { path: path.into(), reason: reason.into(), hint: hint.map(str::to_owned) })
+    Err(PortError { path: path.into(), reason: reason.into(), hint: hint.map(str::to_owned), service: None })
 }
 
 /// LIMIT: a pod with more than this many ports is a mistake, and each costs a firewall rule.
@@ -58,7 +61,7 @@ pub(super) fn find(pod: &Value, services: &BTreeMap<&str, &Value>) -> Result<Por
     open_as_they_are(annotations, written.is_some(), &mut ports)?;
     ports.ingress.sort_by_key(|ingress| ingress.port);
     if ports.ingress.len() > MAX_PORTS {
-        return refuse("spec.containers", format!("more than {MAX_PORTS} ports"), None);
+        return refuse("spec.containers", format!("more than {MAX_PORTS} ports"), Some("make more pods of it"));
     }
     Ok(ports)
 }
@@ -79,10 +82,11 @@ fn open_as_they_are(annotations: &Value, written: bool, ports: &mut Ports) -> Re
             return refuse(path, format!("`{part}` is not a port"), Some("write `9102,9103`"));
         };
         if written && ports.ingress.iter().any(|ingress| ingress.port == port) {
-            return refuse(path, format!("port {port} is in `{INGRESS_ANNOTATION}`, too"), None);
+            let hint = "keep it in one of them: TLS ends at the port, or it does not";
+            return refuse(path, format!("port {port} is in `{INGRESS_ANNOTATION}`, too"), Some(hint));
         }
         if ports.open.contains(&port) {
-            return refuse(path, format!("port {port} is there twice"), None);
+            return refuse(path, format!("port {port} is there twice"), Some("keep one of them"));
         }
         ports.ingress.retain(|ingress| ingress.port != port);
         ports.notices.retain(|notice| !notice.starts_with(&format!("port {port} ")));
@@ -146,13 +150,24 @@ fn port_number(target: &Value, declared: &[Value]) -> Option<u16> {
     number.and_then(|number| u16::try_from(number).ok()).filter(|port| *port != 0)
 }
 
+/// The names of ports, for somebody who took another.
+fn known_ports(declared: &[Value]) -> String {
+    let names: Vec<_> =
+        declared.iter().filter_map(|port| port["name"].as_str()).map(|name| format!("`{name}`")).collect();
+    if names.is_empty() {
+        "write its number: no port has a name".to_owned()
+    } else {
+        format!("write its number, or one of the names {}", names.join(", "))
+    }
+}
+
 fn from_services(pod: &Value, services: &BTreeMap<&str, &Value>) -> Result<Ports, PortError> {
     let declared: Vec<Value> =
         containers(pod).flat_map(|container| container["ports"].as_array().cloned().unwrap_or_default()).collect();
     let mut ports = Ports::default();
     let mut led_to: BTreeMap<u16, (String, Vec<&str>)> = BTreeMap::new();
     for (name, service) in selecting(pod, services) {
-        for port in service["spec"]["ports"].as_array().into_iter().flatten() {
+        for (index, port) in service["spec"]["ports"].as_array().into_iter().flatten().enumerate() {
             if port["protocol"].as_str().is_some_and(|protocol| protocol != "TCP") {
                 let notice = format!("Service `{name}`: port {} stays closed, only TCP is served", port["port"]);
                 ports.notices.push(notice);
@@ -160,8 +175,13 @@ fn from_services(pod: &Value, services: &BTreeMap<&str, &Value>) -> Result<Ports
             }
             let target = if port["targetPort"].is_null() { &port["port"] } else { &port["targetPort"] };
             let Some(number) = port_number(target, &declared) else {
-                let reason = format!("Service `{name}` leads to port {target}, which no container has");
-                return refuse("spec.containers", reason, None);
+                let field = if port["targetPort"].is_null() { "port" } else { "targetPort" };
+                return Err(PortError {
+                    path: format!("spec.ports[{index}].{field}"),
+                    reason: format!("leads to port {target}"),
+                    hint: Some(known_ports(&declared)),
+                    service: Some(name.to_owned()),
+                });
             };
             let label = declared.iter().find(|port| port["containerPort"].as_u64() == Some(u64::from(number)));
             let label =
@@ -210,7 +230,7 @@ pub(super) fn rewrite_probes(pod: &mut Value, ports: &mut Ports) -> Result<(), P
     }
     ports.ingress.sort_by_key(|ingress| ingress.port);
     if ports.ingress.len() + ports.open.len() > MAX_PORTS {
-        return refuse("spec.containers", format!("more than {MAX_PORTS} ports"), None);
+        return refuse("spec.containers", format!("more than {MAX_PORTS} ports"), Some("make more pods of it"));
     }
     Ok(())
 }
@@ -230,7 +250,12 @@ fn rewrite_probe(
     let is_hook = ["postStart", "preStop"].contains(&kind);
     let target = probe.get(action).map(|action| action["port"].clone()).unwrap_or_default();
     let Some(port) = port_number(&target, declared) else {
-        return refuse(format!("{path}.{action}.port"), format!("{target} is not a port of this container"), None);
+        let hint = known_ports(declared);
+        return refuse(
+            format!("{path}.{action}.port"),
+            format!("{target} is not a port of this container"),
+            Some(&hint),
+        );
     };
     if ports.open.contains(&port) {
         return Ok(());
@@ -317,7 +342,7 @@ mod tests {
             assert!(ports.notices.iter().any(|notice| notice.contains("stays closed")), "{:?}", ports.notices);
         }
         let error = find(&pod, &service(&json!({"app": "a"}), &json!([{"port": 1, "targetPort": "x"}]))).unwrap_err();
-        assert!(error.reason.contains("no container has"), "{error:?}");
+        assert!(error.reason.contains("leads to port") && error.service.as_deref() == Some("s"), "{error:?}");
     }
 
     #[test]

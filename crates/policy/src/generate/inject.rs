@@ -5,6 +5,7 @@
 
 mod launcher;
 mod order;
+mod own;
 mod volumes;
 
 use std::collections::BTreeMap;
@@ -16,6 +17,7 @@ use crate::request::{RequestError, VolumeKind, clean, volume_kind};
 pub use launcher::LAUNCHER;
 pub(crate) use launcher::NO_NEW_PRIVILEGES;
 use order::{DONE_PATH, DONE_VOLUME, Order};
+pub(super) use own::{is_own, take as take_own};
 use volumes::IMAGE_VOLUME_PREFIX;
 pub(super) use volumes::image_volumes;
 
@@ -67,14 +69,17 @@ pub(super) fn is_ours(name: &Value) -> bool {
         || name.starts_with(IMAGE_VOLUME_PREFIX)
 }
 
-/// A name of ours in a pod that `generate` has not seen yet.
-pub(super) fn reserved_name(pod: &Value) -> Option<String> {
+/// A name of ours in a pod that `generate` has not seen yet, with its place in the pod.
+pub(super) fn reserved_name(pod: &Value) -> Option<(String, String)> {
     if !pod["metadata"]["annotations"][protocol::initdata::ANNOTATION].is_null() {
         return None;
     }
-    let lists = ["initContainers", "containers", "volumes"];
-    let names = lists.iter().flat_map(|list| pod["spec"][*list].as_array().into_iter().flatten());
-    names.map(|item| &item["name"]).find(|name| is_ours(name)).and_then(|name| Some(name.as_str()?.to_owned()))
+    ["initContainers", "containers", "volumes"].iter().find_map(|list| {
+        let items = pod["spec"][*list].as_array().into_iter().flatten();
+        let mut named = items.filter(|item| is_ours(&item["name"]) && !own::is_hand_written(item));
+        let name = named.next()?["name"].as_str()?.to_owned();
+        Some((format!("spec.{list}.{name}"), name))
+    })
 }
 
 /// Takes off everything that [`inject`] adds.
@@ -96,7 +101,7 @@ pub(super) fn strip(pod: &mut Value) {
     volumes::strip(spec);
     for list in ["initContainers", "volumes"] {
         if let Some(items) = array(spec, list) {
-            items.retain(|item| !is_ours(&item["name"]));
+            items.retain(|item| !is_ours(&item["name"]) || own::is_hand_written(item));
             remove_if_empty(spec, list);
         }
     }
@@ -114,6 +119,7 @@ pub(super) fn strip(pod: &mut Value) {
                 }
             }
             launcher::strip(container, &from_image);
+            own::strip(container);
             remove_if_empty(container, "volumeMounts");
         }
     }
@@ -147,6 +153,7 @@ pub(super) fn inject(
             rewired.extend(volume["name"].as_str().map(str::to_owned));
         }
     }
+    let own = own::take_out(pod, injection);
     let mut used: Vec<String> = Vec::new();
     let mut marks: Vec<String> = Vec::new();
     let mut order = Order::default();
@@ -183,20 +190,29 @@ pub(super) fn inject(
             }
             let before = order.next(list == "initContainers", container);
             launcher::put(container, before, files, images, &mut marks)?;
-            push(container, "volumeMounts", json!({"name": SHARED_VOLUME, "mountPath": "/casemate", "readOnly": true}));
+            if own.is_none() {
+                let shared = json!({"name": SHARED_VOLUME, "mountPath": "/casemate", "readOnly": true});
+                push(container, "volumeMounts", shared);
+            }
             if let Some(mount) = order.mount(list == "initContainers") {
                 push(container, "volumeMounts", mount);
             }
         }
     }
-    let mut initializer = own_container(INITIALIZER, "initializer", injection);
+    let mut mesh = own_container(MESH, "mesh", injection);
+    let mut initializer = match &own {
+        Some((container, volume)) => {
+            own::fit_mesh(&mut mesh, container, volume);
+            container.clone()
+        }
+        None => own_container(INITIALIZER, "initializer", injection),
+    };
     for volume in &used {
         let given = json!({"name": volume, "mountPath": format!("/casemate-in/files/{volume}"), "readOnly": true});
         push(&mut initializer, "volumeMounts", given);
         let checked = json!({"name": format!("{FILES_PREFIX}{volume}"), "mountPath": format!("{CHECKED}/{volume}")});
         push(&mut initializer, "volumeMounts", checked);
     }
-    let mut mesh = own_container(MESH, "mesh", injection);
     mesh["restartPolicy"] = json!("Always");
     let spec = &mut pod["spec"];
     if spec.get("initContainers").is_none_or(Value::is_null) {
@@ -205,7 +221,9 @@ pub(super) fn inject(
     if let Some(containers) = array(spec, "initContainers") {
         containers.splice(0..0, [initializer, mesh]);
     }
-    push(spec, "volumes", json!({"name": SHARED_VOLUME, "emptyDir": {"medium": "Memory"}}));
+    if own.is_none() {
+        push(spec, "volumes", json!({"name": SHARED_VOLUME, "emptyDir": {"medium": "Memory"}}));
+    }
     push(spec, "volumes", podinfo_volume());
     if order.binds() {
         push(spec, "volumes", json!({"name": DONE_VOLUME, "emptyDir": {"medium": "Memory"}}));
@@ -264,9 +282,10 @@ fn own_container(name: &str, subcommand: &str, injection: &Injection<'_>) -> Val
         "allowPrivilegeEscalation": false,
         "capabilities": {"drop": ["ALL"], "add": add},
     });
-    container["volumeMounts"] = json!([
-        {"name": SHARED_VOLUME, "mountPath": "/casemate"},
-        {"name": PODINFO_VOLUME, "mountPath": "/casemate-in/podinfo", "readOnly": true},
-    ]);
+    container["volumeMounts"] = json!([{"name": SHARED_VOLUME, "mountPath": "/casemate"}, podinfo_mount()]);
     container
+}
+
+fn podinfo_mount() -> Value {
+    json!({"name": PODINFO_VOLUME, "mountPath": "/casemate-in/podinfo", "readOnly": true})
 }

@@ -255,7 +255,7 @@ fn object(
     if template.is_some()
         && let Some((at, c)) = first_control_character(value)
     {
-        let path = at.trim_start_matches('/').replace('/', ".");
+        let path = readable(value, &at);
         let reason = format!("{kind}/{name}: `{path}` holds the control character U+{:04X}", u32::from(c));
         let hint = "no name, argument or variable needs it; a file of a ConfigMap may hold any text".to_owned();
         return refuse(&at, reason, Some(hint));
@@ -297,6 +297,27 @@ fn first_control_character(value: &Value) -> Option<(String, char)> {
         }
     }
     None
+}
+
+/// A path of keys and numbers as people read it, the names of elements behind their numbers.
+fn readable(resource: &Value, pointer: &str) -> String {
+    let (mut text, mut at) = (String::new(), resource);
+    for part in pointer.split('/').skip(1) {
+        if let Value::Array(items) = at {
+            at = part.parse::<usize>().ok().and_then(|index| items.get(index)).unwrap_or(&Value::Null);
+            text.push_str(&format!("[{part}]"));
+            // A name that holds such a character itself is not shown.
+            let name = at["name"].as_str().filter(|name| control_character(name).is_none());
+            text.push_str(&name.map(|name| format!("({name})")).unwrap_or_default());
+        } else {
+            at = at.get(part).unwrap_or(&Value::Null);
+            if !text.is_empty() {
+                text.push('.');
+            }
+            text.push_str(part);
+        }
+    }
+    text
 }
 
 impl SourceFile {

@@ -138,7 +138,15 @@ fn mib(bytes: u64) -> u64 {
 }
 
 fn quantity(value: &Value, path: &str) -> Result<Quantity, Fault> {
-    Quantity::parse(value).map_err(|error| Fault { path: path.to_owned(), reason: error.to_string(), hint: None })
+    Quantity::parse(value).map_err(|error| {
+        // As disks are sold.
+        let short = value.as_str().and_then(|text| text.strip_suffix(['B', 'b']));
+        let hint = match short.filter(|short| Quantity::parse(&Value::from(*short)).is_ok()) {
+            Some(short) => format!("write `{short}`"),
+            None => "write `500m` or `0.5` of a CPU, and `64Mi` or `2Gi` of memory".to_owned(),
+        };
+        Fault { path: path.to_owned(), reason: error.to_string(), hint: Some(hint) }
+    })
 }
 
 fn share(container: &Value, list: &str, kind: &'static str) -> Result<Share, Fault> {

@@ -226,6 +226,24 @@ const VOLUME: &[Field] = &[
     ("secret", Object(&[("defaultMode", Number), ("items", ITEMS), ("optional", Flag), ("secretName", Text)])),
 ];
 
+/// Fields that people write and that have no meaning here, with what to do instead.
+const INSTEAD: [(&str, &str); 14] = [
+    ("ephemeralContainers", "take them out; `exec` in `settings.json` lets the host run a command in a container"),
+    ("fileKeyRef", "write the value, or take it from a ConfigMap"),
+    ("hostUsers", "leave it out: the users of a guest are its own, and none of them is one of the host's"),
+    ("readinessGates", "leave it out: a readiness probe says when the program serves"),
+    ("resourceClaims", "ask for GPUs in the limits of a container: `nvidia.com/pgpu: 1`"),
+    ("claims", "ask for GPUs in the limits of a container: `nvidia.com/pgpu: 1`"),
+    ("restartPolicyRules", "leave it out: the container's own `restartPolicy` and the pod's say when it starts again"),
+    ("schedulingGates", "leave it out, and create the pod once it may start"),
+    ("seLinuxChangePolicy", "leave it out: the guest has no SELinux"),
+    ("setHostnameAsFQDN", "leave it out: the host name is bound as the pod's own name"),
+    ("stdinOnce", "leave it out: nobody types into a confidential container"),
+    ("os", "leave it out: a guest runs Linux"),
+    ("priority", "leave it out: the cluster writes it from `priorityClassName`"),
+    ("volumeDevices", "mount a `persistentVolumeClaim` with a file system, or keep the data in an `emptyDir`"),
+];
+
 /// A field that is not known, or of another type than it must be.
 #[derive(Debug, PartialEq)]
 pub(super) struct SchemaError {
@@ -262,20 +280,26 @@ fn field(value: &Value, wanted: Type, path: String) -> Result<(), SchemaError> {
         Any => Ok(()),
         Text if value.is_string() => Ok(()),
         Text if value.is_number() || value.is_boolean() => refuse("not a string", quotes),
-        Text => refuse("not a string", None),
+        Text => refuse("not a string", Some("write one text")),
         Flag if value.is_boolean() => Ok(()),
-        Flag => refuse("neither true nor false", value.is_string().then_some("leave out the quotes")),
+        Flag => refuse(
+            "neither true nor false",
+            Some(if value.is_string() { "leave out the quotes" } else { "write `true` or `false`" }),
+        ),
         Number if value.is_i64() || value.is_u64() => Ok(()),
-        Number => refuse("not a whole number", value.is_string().then_some("leave out the quotes")),
+        Number => refuse(
+            "not a whole number",
+            Some(if value.is_string() { "leave out the quotes" } else { "write a whole number" }),
+        ),
         Numbers if all(|item| item.is_i64() || item.is_u64()) => Ok(()),
-        Numbers => refuse("not a list of whole numbers", None),
+        Numbers => refuse("not a list of whole numbers", Some("write a list: `[1000, 2000]`")),
         Port if value.is_i64() || value.is_u64() || value.is_string() => Ok(()),
-        Port => refuse("neither a number nor the name of a port", None),
+        Port => refuse("neither a number nor the name of a port", Some("write the number")),
         Texts if all(Value::is_string) => Ok(()),
         Texts if value.is_array() => refuse("not a list of strings", quotes),
         Texts => refuse("not a list of strings", Some("write a list: `[\"one\", \"two\"]`")),
         TextMap => match value.as_object() {
-            None => refuse("not a mapping", None),
+            None => refuse("not a mapping", Some("write lines of `key: value`")),
             Some(fields) => match fields.iter().find(|(_, value)| !value.is_string() && !value.is_null()) {
                 Some((key, _)) => {
                     let hint = quotes.map(str::to_owned);
@@ -285,12 +309,12 @@ fn field(value: &Value, wanted: Type, path: String) -> Result<(), SchemaError> {
             },
         },
         Amounts => match value.as_object() {
-            None => refuse("not a mapping", None),
+            None => refuse("not a mapping", Some("write lines of `key: value`")),
             Some(fields) => match fields.iter().find(|(_, value)| !value.is_string() && !value.is_number()) {
                 Some((key, _)) => Err(SchemaError {
                     path: format!("{path}.{key}"),
                     reason: "not a quantity such as `500m` or `64Mi`".into(),
-                    hint: None,
+                    hint: Some("write one number with its unit".into()),
                 }),
                 None => Ok(()),
             },
@@ -316,7 +340,11 @@ fn field(value: &Value, wanted: Type, path: String) -> Result<(), SchemaError> {
 
 fn object(value: &Value, fields: &[Field], path: &str, open: bool) -> Result<(), SchemaError> {
     let Value::Object(given) = value else {
-        return Err(SchemaError { path: path.to_owned(), reason: "not a mapping".into(), hint: None });
+        return Err(SchemaError {
+            path: path.to_owned(),
+            reason: "not a mapping".into(),
+            hint: Some("write lines of `key: value`".into()),
+        });
     };
     for (key, value) in given {
         match fields.iter().find(|(name, _)| name == key) {
@@ -327,12 +355,23 @@ fn object(value: &Value, fields: &[Field], path: &str, open: bool) -> Result<(),
                 return Err(SchemaError {
                     path: format!("{path}.{key}"),
                     reason: "not supported".into(),
-                    hint: nearest(key, &names).map(|name| format!("did you mean `{name}`?")),
+                    hint: Some(instead(key, &names)),
                 });
             }
         }
     }
     Ok(())
+}
+
+/// What to do about a field that is not known.
+fn instead(key: &str, known: &[&str]) -> String {
+    if let Some((_, hint)) = INSTEAD.iter().find(|(field, _)| *field == key) {
+        return (*hint).to_owned();
+    }
+    match nearest(key, known) {
+        Some(name) => format!("did you mean `{name}`?"),
+        None => "take it out: the policy could not bind what it does".to_owned(),
+    }
 }
 
 #[cfg(test)]
@@ -457,7 +496,11 @@ mod tests {
             pod.pointer_mut(pointer).unwrap()[field] = json!({"x": 1});
             let error = check(&pod).unwrap_err();
             assert!(error.path.ends_with(field) && error.reason == "not supported", "{error:?}");
-            assert_eq!(error.hint, hint.map(|name| format!("did you mean `{name}`?")), "{pointer}.{field}");
+            let said = error.hint.unwrap_or_default();
+            match hint {
+                Some(name) => assert_eq!(said, format!("did you mean `{name}`?"), "{pointer}.{field}"),
+                None => assert!(!said.is_empty() && !said.contains("did you mean"), "{pointer}.{field}: {said}"),
+            }
             // What is null is not there.
             pod.pointer_mut(pointer).unwrap()[field] = Value::Null;
             assert_eq!(check(&pod), Ok(()));

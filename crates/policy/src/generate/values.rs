@@ -220,6 +220,33 @@ impl Values {
         }
     }
 
+    /// Why no guest with so many GPUs would be believed on any of these platforms, and what to do; a pod without GPUs has no
+    /// devices to be believed.
+    pub(super) fn contradicts(&self, gpus: u32, platforms: &[String]) -> Option<(String, String)> {
+        let of = |platform: &&String| {
+            let all = self.list("devices").iter().filter(|entry| platform_of(entry) == **platform);
+            all.map(|entry| entry["gpus"].as_u64()).collect::<Vec<_>>()
+        };
+        let counts: Vec<_> = platforms.iter().map(|platform| of(&platform)).collect();
+        let fits = |counts: &Vec<Option<u64>>| {
+            counts.is_empty() || counts.iter().any(|count| count.is_none_or(|count| count == u64::from(gpus)))
+        };
+        if gpus == 0 || counts.is_empty() || counts.iter().any(fits) {
+            return None;
+        }
+        let numbers: BTreeSet<String> = counts.iter().flatten().flatten().map(u64::to_string).collect();
+        let numbers = numbers.into_iter().collect::<Vec<_>>().join(" or ");
+        Some((
+            format!(
+                "its guest has {gpus} GPUs, and `reference_values.devices` of {} has guests with {numbers}: no Coordinator \
+                 would believe it",
+                platforms.join(", ")
+            ),
+            "correct `gpus` there, in manifest.json or in the file that was given, or ask for another number in the limits"
+                .to_owned(),
+        ))
+    }
+
     /// The platforms that have an entry, with or without gaps, by name.
     pub(super) fn platforms(&self) -> Vec<Chosen> {
         let mut found = BTreeSet::new();
@@ -504,6 +531,26 @@ mod tests {
         let before = values.to_json();
         values.merge(&files);
         assert_eq!((values.to_json(), values.notices.len()), (before, 0));
+    }
+
+    #[test]
+    fn a_number_of_gpus_that_no_entry_has_is_named() {
+        let platforms = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
+        let gpu = platforms(&["metal-qemu-snp-gpu"]);
+        // The template has one.
+        let mut values = with(&["metal-qemu-snp-gpu"], &[]);
+        assert_eq!(values.contradicts(1, &gpu), None);
+        let (reason, hint) = values.contradicts(8, &gpu).unwrap();
+        assert!(reason.contains("has 8 GPUs") && reason.contains("guests with 1"), "{reason}");
+        assert!(hint.contains("manifest.json"), "{hint}");
+        for (gpus, platforms) in [(0, gpu.clone()), (8, platforms(&["metal-qemu-tdx-gpu"])), (8, platforms(&[]))] {
+            assert_eq!(values.contradicts(gpus, &platforms), None, "{gpus} {platforms:?}");
+        }
+        values.list_mut("devices").push(devices("metal-qemu-snp-gpu", Some(8)));
+        assert_eq!(values.contradicts(8, &gpu), None);
+        assert!(values.contradicts(2, &gpu).unwrap().0.contains("1 or 8"));
+        values.list_mut("devices").push(devices("metal-qemu-snp-gpu", None));
+        assert_eq!(values.contradicts(2, &gpu), None, "a gap says nothing");
     }
 
     #[test]

@@ -19,7 +19,7 @@ use super::memory::{self, Resources};
 use super::{Frame, Images, WorkloadReport, contrast, coordinator, device, files, manifest, platform};
 use crate::images::ImageConfig;
 use crate::policy_data::{Openings, PolicyContainer, PolicyInputs, policy};
-use crate::request::{PodInstance, RequestError};
+use crate::request::{PodInstance, RequestError, completions, give_symbolic_index};
 use annotations::check_annotations;
 use check::{check_fields, check_naming, claim_templates, clean_paths, reserved_paths};
 use names::{names, wanted_secrets};
@@ -50,16 +50,43 @@ struct Context<'a> {
 }
 
 impl Context<'_> {
+    /// `path` begins at the pod, and names a container or volume by name or number: users are told the whole.
     fn refuse(&self, path: &str, reason: impl Into<String>, hint: Option<String>) -> GenerateError {
+        let (found, full) = self.whole(path);
         GenerateError::Resource {
-            place: self.inputs.place(self.object, &format!("{}/{path}", self.prefix)),
+            place: self.inputs.place(self.object, &format!("{}/{found}", self.prefix)),
             resource: self.object.title(),
-            reason: format!("`{path}`: {}", reason.into()),
+            reason: format!("`{full}`: {}", reason.into()),
             hint,
         }
     }
 
-    /// Paths of a [`RequestError`] begin at `containers`, wherever the container is: users are told the whole.
+    /// [`whole_path`] from the resource on.
+    fn whole(&self, path: &str) -> (String, String) {
+        let (found, full) = whole_path(self.pod(), path);
+        let template = self.prefix.replace('/', ".");
+        (found, if template.is_empty() { full } else { format!("{template}.{full}") })
+    }
+
+    /// What a Service says of the pod cannot be: the place is the Service's.
+    fn port(&self, error: ingress::PortError) -> GenerateError {
+        let ingress::PortError { path, reason, hint, service } = error;
+        let of = |name: &String| {
+            let mut all = self.inputs.objects.iter();
+            all.find(|found| found.kind == "Service" && found.name == *name && found.namespace == self.object.namespace)
+        };
+        match service.as_ref().and_then(of) {
+            Some(service) => GenerateError::Resource {
+                place: self.inputs.place(service, &path),
+                resource: service.title(),
+                reason: format!("`{path}`: {reason}, which no container of {} has", self.object.title()),
+                hint,
+            },
+            None => self.refuse(&path, reason, hint),
+        }
+    }
+
+    /// Paths of a [`RequestError`] begin at `containers`, wherever the container is.
     fn request(&self, mut source: RequestError) -> GenerateError {
         let path = match &mut source {
             RequestError::Unsupported { path, .. }
@@ -68,9 +95,8 @@ impl Context<'_> {
             | RequestError::Refused { path, .. }
             | RequestError::UserName { path, .. } => path,
         };
-        let (found, full) = whole_path(self.pod(), path);
-        let template = self.prefix.replace('/', ".");
-        *path = if template.is_empty() { full } else { format!("{template}.{full}") };
+        let (found, full) = self.whole(path);
+        *path = full;
         let place = self.inputs.place(self.object, &format!("{}/{found}", self.prefix));
         GenerateError::Request { place, resource: self.object.title(), source: Box::new(source) }
     }
@@ -95,10 +121,14 @@ pub(super) fn make(
     let mut pod = context.pod().clone();
     let mut notices = Vec::new();
     if role == Role::Workload
-        && let Some(name) = inject::reserved_name(&pod)
+        && let Some((path, name)) = inject::reserved_name(&pod)
     {
-        let hint = "names that begin with `casemate` are for what `generate` adds; choose another".to_owned();
-        return Err(context.refuse("spec", format!("the name `{name}` is reserved"), Some(hint)));
+        let hint = if name == INITIALIZER {
+            "an initializer of your own has a volume of its own, of another name than ours, at `/casemate`"
+        } else {
+            "names that begin with `casemate` are for what `generate` adds; choose another"
+        };
+        return Err(context.refuse(&path, format!("the name `{name}` is reserved"), Some(hint.to_owned())));
     }
     platform::restore_class(&mut pod);
     memory::strip(&mut pod);
@@ -123,6 +153,7 @@ pub(super) fn make(
     let secrets = wanted_secrets(&context, &pod)?;
     defaults(&mut pod, &mut notices);
 
+    let own = if role == Role::Workload { inject::take_own(&mut pod).map_err(fault)? } else { None };
     let mut configs = pin(&context, &mut pod, role, frame, images)?;
     let annotations = &pod["metadata"]["annotations"];
     let skip = frame.skip_initializer
@@ -136,6 +167,12 @@ pub(super) fn make(
         );
     }
     let inject = role == Role::Workload && !skip;
+    if own.is_some() && skip {
+        let hint = "take out one of the two".to_owned();
+        let reason =
+            "an initializer in a pod that is to have none (`--skip-initializer`, its annotation, or an enclave)";
+        return Err(context.refuse("spec.initContainers[0]", reason, Some(hint)));
+    }
     let mut ports = Ports::default();
     if role == Role::Workload {
         inject::image_volumes(&mut pod, &configs, &mut notices).map_err(|error| context.request(error))?;
@@ -149,8 +186,8 @@ pub(super) fn make(
     // Whatever is injected: the rules compare text.
     clean_paths(&mut pod, &mut notices);
     if inject {
-        reserved_paths(&context, &pod)?;
-        let port_error = |error: ingress::PortError| context.refuse(&error.path, error.reason, error.hint);
+        reserved_paths(&context, &pod, own.as_ref().map(|own| own.volume.as_str()))?;
+        let port_error = |error: ingress::PortError| context.port(error);
         ports = ingress::find(&pod, services).map_err(port_error)?;
         ingress::rewrite_probes(&mut pod, &mut ports).map_err(port_error)?;
         let coordinator_host = match &frame.coordinator {
@@ -161,7 +198,18 @@ pub(super) fn make(
         let of = |name: &str| configs.get(name).cloned().unwrap_or_default();
         inject::inject(&mut pod, &injection, &of).map_err(|error| context.request(error))?;
         for name in [INITIALIZER, MESH] {
-            configs.insert(name.to_owned(), frame.pod_image.config.clone());
+            configs.entry(name.to_owned()).or_insert_with(|| frame.pod_image.config.clone());
+        }
+        if let Some(own) = own {
+            notices.extend(own.notices);
+            let image = string(&pod["spec"]["initContainers"][0]["image"]);
+            let digest = |image: &str| image.split_once('@').map(|(_, digest)| digest.to_owned());
+            if digest(&image) != digest(&frame.pod_image.reference_with_digest) {
+                notices.push(format!(
+                    "the initializer is `{image}`, and `pod_image`, which the mesh is from, is another: take both of one \
+                     release"
+                ));
+            }
         }
     } else if role == Role::Workload {
         notices.push(
@@ -179,6 +227,15 @@ pub(super) fn make(
     for claim in claims {
         inject::push(&mut bound["spec"], "volumes", claim);
     }
+    let completions = completions(inputs.value(object));
+    if completions.is_some() {
+        give_symbolic_index(&mut bound);
+        notices.push(
+            "a pod has one index in its name, its host name and its variables; the host chooses which indexes run, and may \
+             run one again or leave one out"
+                .into(),
+        );
+    }
     host_words(&bound, inject, &mut notices);
     differences(&pod, &mut notices);
 
@@ -189,10 +246,16 @@ pub(super) fn make(
         return Err(context.refuse(
             &path,
             format!("the name is longer than {} characters", MAX_VOLUME_NAME - FILES_PREFIX.len()),
-            None,
+            Some(format!(
+                "shorten it: `{FILES_PREFIX}` comes before it in the name of the volume with the checked files"
+            )),
         ));
     }
-    let files_error = |error: files::FilesError| context.refuse(&error.path, error.reason, None);
+    let files_error = |error: files::FilesError| {
+        let missing = error.reason.contains("not among the inputs");
+        let hint = "give `generate` its file, too; one that may be absent is `optional: true`".to_owned();
+        context.refuse(&error.path, error.reason, missing.then_some(hint))
+    };
     let files = files::digests(&pod, &checked, &config_maps, &secret_objects).map_err(files_error)?;
     files::check_single(&pod, &config_maps, &secret_objects).map_err(files_error)?;
     let settings = Settings {
@@ -215,8 +278,8 @@ pub(super) fn make(
         }
         powers(&context, &bound, &configs, &config, &mut notices)?;
     }
-    let rego =
-        policy_of(object, &bound, &configs, services, &config, openings).map_err(|error| context.request(error))?;
+    let rego = policy_of(object, &bound, completions, &configs, services, &config, openings)
+        .map_err(|error| context.request(error))?;
     let initdata_error = |source| GenerateError::Initdata { resource: object.title(), source };
     let initdata = Initdata::build(&rego, &settings).map_err(initdata_error)?;
     let annotation = initdata.to_annotation();
@@ -313,23 +376,41 @@ fn opened(openings: &Openings, notices: &mut Vec<String>) {
     }
 }
 
-/// A path of a [`RequestError`] from the pod on: as places are found by it, and as people read it, with number and name
-/// of the container (`spec.containers[1](app).env[0].value`).
+/// A path in a pod, as places are found by it, and as people read it, with number and name of container or volume
+/// (`spec.containers[1](app).env[0].value`).
 fn whole_path(pod: &Value, path: &str) -> (String, String) {
-    let Some(rest) = path.strip_prefix("containers.") else {
-        let of_pod = ["spec.", "metadata."].iter().any(|part| path.starts_with(part));
-        let whole = if of_pod { path.to_owned() } else { format!("spec.{path}") };
-        return (whole.clone(), whole);
+    let named = |list: &str, rest: &str| -> Option<(usize, String, String)> {
+        let all = pod["spec"][list].as_array()?.iter().enumerate();
+        let mut named = all.filter_map(|(index, item)| Some((index, item["name"].as_str()?)));
+        named.find_map(|(index, name)| {
+            let inner = rest.strip_prefix(name).filter(|inner| inner.is_empty() || inner.starts_with(['.', '[']))?;
+            Some((index, name.to_owned(), inner.to_owned()))
+        })
     };
-    let name = rest.split(['.', '[']).next().unwrap_or_default();
-    let inner = rest.get(name.len()..).unwrap_or_default();
-    for list in ["initContainers", "containers"] {
-        let mut all = pod["spec"][list].as_array().into_iter().flatten();
-        if let Some(index) = all.position(|container| container["name"].as_str() == Some(name)) {
-            return (format!("spec/{list}.{name}{inner}"), format!("spec.{list}[{index}]({name}){inner}"));
+    if let Some(rest) = path.strip_prefix("containers.") {
+        for list in ["initContainers", "containers"] {
+            if let Some((index, name, inner)) = named(list, rest) {
+                return (format!("spec/{list}.{name}{inner}"), format!("spec.{list}[{index}]({name}){inner}"));
+            }
+        }
+        return (format!("spec/{path}"), format!("spec.{path}"));
+    }
+    let of_pod = ["spec", "metadata"].iter().any(|part| path.split('.').next() == Some(*part));
+    let path = if of_pod { path.to_owned() } else { format!("spec.{path}") };
+    for list in ["initContainers", "containers", "volumes"] {
+        let Some(rest) = path.strip_prefix(&format!("spec.{list}")) else { continue };
+        if let Some((index, name, inner)) = rest.strip_prefix('.').and_then(|rest| named(list, rest)) {
+            return (path.clone(), format!("spec.{list}[{index}]({name}){inner}"));
+        }
+        let numbered = rest.strip_prefix('[').and_then(|rest| rest.split_once(']'));
+        let item = numbered.and_then(|(index, inner)| Some((index.parse::<usize>().ok()?, inner)));
+        if let Some((index, inner)) = item
+            && let Some(name) = pod["spec"][list][index]["name"].as_str()
+        {
+            return (path.clone(), format!("spec.{list}[{index}]({name}){inner}"));
         }
     }
-    (format!("spec/{path}"), format!("spec.{path}"))
+    (path.clone(), path)
 }
 
 fn string(value: &Value) -> String {
@@ -344,6 +425,7 @@ fn containers(pod: &Value) -> Vec<&Value> {
 fn policy_of(
     object: &Object,
     pod: &Value,
+    completions: Option<u32>,
     configs: &BTreeMap<String, ImageConfig>,
     services: &BTreeMap<&str, &Value>,
     config: &PodInstance,
@@ -357,7 +439,7 @@ fn policy_of(
             PolicyContainer {
                 container,
                 image: configs.get(name).unwrap_or(&none),
-                signals: ![INITIALIZER, MESH].contains(&name),
+                signals: !inject::is_own(container),
             }
         })
         .collect();
@@ -366,6 +448,7 @@ fn policy_of(
         name: &object.naming.1,
         namespace: &object.namespace,
         pod,
+        completions,
         containers,
         services: services.keys().map(|name| (*name).to_owned()).collect(),
         config,
@@ -388,13 +471,18 @@ fn pin(
             let path = format!("spec/{list}/{index}");
             let name = string(&container["name"]);
             if name.is_empty() {
-                return Err(context.refuse(&path.replace('/', "."), "a container without a name", None));
+                let hint = Some("write `name: …`: the policy knows containers by their names".to_owned());
+                return Err(context.refuse(&format!("spec.{list}[{index}]"), "a container without a name", hint));
             }
             let image = if role == Role::Coordinator && name == coordinator::CONTAINER {
                 frame.pod_image.clone()
             } else {
                 let Some(reference) = container["image"].as_str() else {
-                    return Err(context.refuse(&format!("spec.{list}.{name}"), "`image` is missing", None));
+                    return Err(context.refuse(
+                        &format!("spec.{list}.{name}"),
+                        "`image` is missing",
+                        Some("write `image: REGISTRY/NAME:TAG`".into()),
+                    ));
                 };
                 images.known(reference).map_err(|source| GenerateError::Image {
                     place: context.inputs.place(context.object, &format!("{}/{path}/image", context.prefix)),

@@ -15,7 +15,7 @@ struct Fragment {
 }
 
 /// In the order of the text. Each is a file of its own, so that a person reads what a pod can be asked for.
-const FRAGMENTS: [Fragment; 13] = [
+const FRAGMENTS: [Fragment; 14] = [
     Fragment { text: include_str!("../rules/base.rego"), is_used: |_| true },
     Fragment { text: include_str!("../rules/containers.rego"), is_used: |_| true },
     Fragment { text: include_str!("../rules/process.rego"), is_used: |_| true },
@@ -30,6 +30,7 @@ const FRAGMENTS: [Fragment; 13] = [
                 .any(|container| takes_from_cluster(&container["env_from"]) || !container["args_from"].is_null())
         },
     },
+    Fragment { text: include_str!("../rules/indexed.rego"), is_used: |data| !data["completions"].is_null() },
     Fragment {
         text: include_str!("../rules/trees.rego"),
         is_used: |data| data["copies"]["trees"].as_array().is_none_or(|trees| !trees.is_empty()),

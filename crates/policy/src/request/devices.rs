@@ -1,5 +1,7 @@
 //! GPUs that a container asks for.
 
+use std::collections::BTreeSet;
+
 use serde_json::Value;
 
 use super::{RequestError, text};
@@ -19,7 +21,7 @@ pub const MAX_GPUS: u32 = 16;
 /// How many GPUs a container asks for: by `nvidia.com/pgpu`, or by a model such as `nvidia.com/GH100_H100_80GB`. The
 /// pod's annotation `cdi.k8s.io/gpu` allocates none, and must agree with what its containers ask for.
 pub fn gpus_of(container: &Value, pod: &Value) -> Result<u32, RequestError> {
-    annotation_agrees(pod)?;
+    of_pod(pod)?;
     limits(container)
 }
 
@@ -70,37 +72,51 @@ pub(crate) fn is_model(resource: &str) -> bool {
     resource.starts_with(capital) && resource.chars().all(|c| capital(c) || c.is_ascii_digit() || c == '_')
 }
 
-/// The annotation lists devices, as in `nvidia.com/pgpu=0,nvidia.com/pgpu=1`, from 0 on.
-fn annotation_agrees(pod: &Value) -> Result<(), RequestError> {
-    let path = || format!("metadata.annotations.{ANNOTATION}");
-    let listed = match &pod["metadata"]["annotations"][ANNOTATION] {
-        Value::Null => return Ok(()),
-        Value::String(listed) => listed,
-        _ => return Err(RequestError::Invalid { path: path(), reason: "not text".into() }),
-    };
-    let mut indexes = Vec::new();
+/// Whether the annotation, whose value lists devices as in `nvidia.com/pgpu=0,nvidia.com/pgpu=1`, names as many GPUs as
+/// the containers ask for. If not, the reason and what to do.
+pub(crate) fn annotation_agrees(value: &Value, wanted: u32) -> Result<(), (String, &'static str)> {
+    let each = "name each by its number, or leave the annotation out: the limits say how many there are";
+    let listed = value.as_str().ok_or_else(|| ("not text".to_owned(), each))?;
+    let mut numbers = BTreeSet::new();
     for device in listed.split(',').map(str::trim) {
-        let index = device.strip_prefix(VENDOR).and_then(|device| device.split_once('='));
-        let index = index.filter(|(resource, _)| [ANY_MODEL, "gpu"].contains(resource) || is_model(resource));
-        let index = index.and_then(|(_, index)| index.parse::<u32>().ok()).filter(|index| !indexes.contains(index));
-        indexes.push(index.filter(|index| *index < MAX_GPUS).ok_or_else(|| RequestError::Invalid {
-            path: path(),
-            reason: format!("{device:?} is no GPU such as `nvidia.com/pgpu=0`, or is there twice"),
-        })?);
+        let (kind, digits) = device.split_once('=').unwrap_or((device, ""));
+        let class = kind.strip_prefix(VENDOR);
+        let fits = class.is_some_and(|class| [ANY_MODEL, "gpu"].contains(&class) || is_model(class));
+        let number = digits.parse::<u32>().ok().filter(|number| *number < MAX_GPUS && number.to_string() == digits);
+        let number = number.filter(|_| fits).ok_or_else(|| (format!("`{device}` is not `nvidia.com/pgpu=0`"), each))?;
+        if !numbers.insert(number) {
+            return Err((format!("`{device}` is there twice"), each));
+        }
+    }
+    let named = numbers.len();
+    if wanted == 0 {
+        return Err((
+            format!("names {named} GPUs, and no container has one in its limits"),
+            "add `nvidia.com/pgpu: 1` to the limits of the container that uses it: only that reserves a GPU",
+        ));
+    }
+    if u32::try_from(named).ok() != Some(wanted) {
+        let hint = "name as many, or leave the annotation out: it allocates nothing";
+        return Err((format!("names {named} GPUs, and the containers ask for {wanted}"), hint));
+    }
+    Ok(())
+}
+
+fn of_pod(pod: &Value) -> Result<(), RequestError> {
+    let annotation = &pod["metadata"]["annotations"][ANNOTATION];
+    if annotation.is_null() {
+        return Ok(());
     }
     let lists = ["initContainers", "containers"].into_iter().filter_map(|list| pod["spec"][list].as_array());
     let mut wanted = 0_u32;
     for container in lists.flatten() {
         wanted = wanted.saturating_add(limits(container)?);
     }
-    if usize::try_from(wanted).ok() != Some(indexes.len()) {
-        return Err(RequestError::Refused {
-            path: path(),
-            reason: format!("names {} GPUs, and the containers ask for {wanted}", indexes.len()),
-            hint: "the annotation allocates nothing: write the number into `resources.limits` of the container".into(),
-        });
-    }
-    Ok(())
+    annotation_agrees(annotation, wanted).map_err(|(reason, hint)| RequestError::Refused {
+        path: format!("metadata.annotations.{ANNOTATION}"),
+        reason,
+        hint: hint.to_owned(),
+    })
 }
 
 #[cfg(test)]
@@ -179,15 +195,15 @@ mod tests {
             assert!(gpus_of(&pod["spec"]["containers"][0], &pod).is_ok(), "{annotation}");
         }
         for (annotation, limits, reason) in [
-            ("nvidia.com/pgpu=0", vec![], "names 1 GPUs, and the containers ask for 0"),
+            ("nvidia.com/pgpu=0", vec![], "names 1 GPUs, and no container has one"),
             ("nvidia.com/pgpu=0", vec![two.clone()], "names 1 GPUs, and the containers ask for 2"),
             ("nvidia.com/pgpu=0,nvidia.com/pgpu=1", vec![one.clone()], "names 2 GPUs"),
             ("nvidia.com/pgpu=0,nvidia.com/pgpu=0", vec![two.clone()], "there twice"),
-            ("nvidia.com/pgpu=all", vec![one.clone()], "no GPU such as"),
-            ("nvidia.com/pgpu=16", vec![one.clone()], "no GPU such as"),
-            ("nvidia.com/pgpu", vec![one.clone()], "no GPU such as"),
-            ("amd.com/gpu=0", vec![one.clone()], "no GPU such as"),
-            ("", vec![one.clone()], "no GPU such as"),
+            ("nvidia.com/pgpu=all", vec![one.clone()], "is not `nvidia.com/pgpu=0`"),
+            ("nvidia.com/pgpu=16", vec![one.clone()], "is not `nvidia.com/pgpu=0`"),
+            ("nvidia.com/pgpu", vec![one.clone()], "is not `nvidia.com/pgpu=0`"),
+            ("amd.com/gpu=0", vec![one.clone()], "is not `nvidia.com/pgpu=0`"),
+            ("", vec![one.clone()], "is not `nvidia.com/pgpu=0`"),
             ("nvidia.com/pgpu=0", vec![json!({"nvidia.com/gpu": 1})], "a runtime on the host"),
         ] {
             let pod = pod(annotation, &limits);

@@ -4,9 +4,15 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
+use super::indexed::INDEX_KEY;
 use super::quantity::{Quantity, QuantityError};
 use super::{MARK, PodInstance, RequestError, control_character, text};
 use crate::images::ImageConfig;
+
+/// Fields of a pod that a variable may take.
+const KNOWN_FIELDS: &str = "those of `metadata` are `name`, `namespace`, `uid`, `labels['…']` and `annotations['…']`, those of \
+                            `spec` `nodeName` and `serviceAccountName`, those of `status` `podIP`, `podIPs`, `hostIP` and \
+                            `hostIPs`";
 
 /// Kubernetes tells pods of the Services around them unless `enableServiceLinks` is false.
 pub const SERVICE_LINKS_DEFAULT: bool = true;
@@ -46,7 +52,11 @@ impl Environment {
             let (kind, object, reference) = match (&source["configMapRef"], &source["secretRef"]) {
                 (reference @ Value::Object(_), _) => ("ConfigMap", &instance.config_maps, reference),
                 (_, reference @ Value::Object(_)) => ("Secret", &instance.secrets, reference),
-                _ => return Err(RequestError::Unsupported { path, what: "this source".into() }),
+                _ => {
+                    let (reason, hint) =
+                        ("a source that is not known", "write `configMapRef` or `secretRef` with a `name`");
+                    return Err(RequestError::Refused { path, reason: reason.into(), hint: hint.into() });
+                }
             };
             let Some(object) = referenced(kind, object, reference, &path)? else { continue };
             for key in keys(object) {
@@ -57,7 +67,8 @@ impl Environment {
         for (index, variable) in container["env"].as_array().into_iter().flatten().enumerate() {
             let path = format!("{path}.env[{index}]");
             let Some(name) = text(variable, "name") else {
-                return Err(RequestError::Missing { path, what: "`name`".into() });
+                let (reason, hint) = ("a variable without a name".into(), "write `name: …`".into());
+                return Err(RequestError::Refused { path, reason, hint });
             };
             if name.contains('=') || !name.chars().all(|c| c.is_ascii_graphic() || c == ' ') {
                 return Err(RequestError::Invalid { path, reason: "a name must be printable and not hold `=`".into() });
@@ -195,9 +206,10 @@ fn raw_value(object: &Value, key: &str, path: &str) -> Result<Option<String>, Re
     }
     let bytes = base64::engine::general_purpose::STANDARD.decode(value.trim()).ok();
     let text = bytes.and_then(|bytes| String::from_utf8(bytes).ok());
-    text.map(Some).ok_or_else(|| RequestError::Invalid {
+    text.map(Some).ok_or_else(|| RequestError::Refused {
         path: path.to_owned(),
         reason: format!("`{key}` is not base64 of text"),
+        hint: "write the plain text under `stringData`, and mount bytes as a file".into(),
     })
 }
 
@@ -217,9 +229,15 @@ fn value_from(
                 match plain_value(object, key, path)? {
                     None if reference["optional"] != json!(true) => {
                         let name = reference["name"].as_str().unwrap_or_default();
-                        Err(RequestError::Invalid {
+                        let keys: Vec<_> = keys(object).iter().map(|key| format!("`{key}`")).collect();
+                        Err(RequestError::Refused {
                             path: path.to_owned(),
                             reason: format!("{kind} `{name}` has no key `{key}`"),
+                            hint: if keys.is_empty() {
+                                "it has none".into()
+                            } else {
+                                format!("it has {}", keys.join(", "))
+                            },
                         })
                     }
                     value => Ok(value),
@@ -237,7 +255,7 @@ fn value_from(
             let key = field.strip_prefix(&format!("metadata.{kind}['"))?.strip_suffix("']")?;
             Some(pod["metadata"][kind][key].as_str().map(str::to_owned))
         };
-        refuse_of_controllers(field, path)?;
+        refuse_of_controllers(field, pod, path)?;
         let value = match field {
             "metadata.name" => Some(instance.name.clone()),
             "metadata.namespace" => Some(instance.namespace.clone()),
@@ -253,7 +271,11 @@ fn value_from(
             _ => match metadata("labels").or_else(|| metadata("annotations")) {
                 Some(value) => Some(value.unwrap_or_default()),
                 None => {
-                    return Err(RequestError::Unsupported { path: path.to_owned(), what: format!("field `{field}`") });
+                    return Err(RequestError::Refused {
+                        path: path.to_owned(),
+                        reason: format!("field `{field}` is not supported"),
+                        hint: KNOWN_FIELDS.into(),
+                    });
                 }
             },
         };
@@ -277,12 +299,20 @@ fn value_from(
             .filter(|amount| !amount.is_null() && !other);
         let Some(limit) = limit else {
             // Without a limit the kubelet puts in what the node has.
-            return Err(RequestError::Unsupported { path: path.to_owned(), what: format!("resource `{resource}`") });
+            return Err(RequestError::Refused {
+                path: path.to_owned(),
+                reason: format!("resource `{resource}` is not supported: the container has none, so it is the node's"),
+                hint: "set it under `resources` of this container, or write the value".into(),
+            });
         };
         let amount = Quantity::parse(limit).map_err(invalid)?;
         return Ok(amount.divided_by(divisor).map(|amount| amount.to_string()));
     }
-    Err(RequestError::Unsupported { path: path.to_owned(), what: "this `valueFrom`".into() })
+    Err(RequestError::Refused {
+        path: path.to_owned(),
+        reason: "a `valueFrom` that is not known".into(),
+        hint: "write `configMapKeyRef`, `secretKeyRef`, `fieldRef` or `resourceFieldRef`".into(),
+    })
 }
 
 /// Kubernetes' `$(NAME)`: `$$` is a dollar sign, and an unknown name stays as it is.
@@ -320,17 +350,24 @@ const OF_CONTROLLERS: [&str; 7] = [
     "statefulset.kubernetes.io/pod-name",
 ];
 
-fn refuse_of_controllers(field: &str, path: &str) -> Result<(), RequestError> {
+fn refuse_of_controllers(field: &str, pod: &Value, path: &str) -> Result<(), RequestError> {
     let key = field.split_once("['").and_then(|(_, rest)| rest.strip_suffix("']")).unwrap_or_default();
     let of_controllers = OF_CONTROLLERS.contains(&key)
         || key.starts_with("batch.kubernetes.io/")
         || key.starts_with("topology.kubernetes.io/");
-    if of_controllers {
-        return Err(RequestError::Refused {
-            path: path.to_owned(),
-            reason: format!("`{key}` is written by the cluster when the pod is made, and nothing binds it"),
-            hint: "`metadata.name` and `metadata.uid` are bound".into(),
-        });
+    // A pod of an Indexed Job has its index from its controller, and the rules compare it with the host name.
+    let index = key == INDEX_KEY;
+    if !of_controllers || (index && !pod["metadata"]["annotations"][INDEX_KEY].is_null()) {
+        return Ok(());
     }
-    Ok(())
+    let hint = if index {
+        "the pods of a Job with `completionMode: Indexed` have an index"
+    } else {
+        "`metadata.name` and `metadata.uid` are bound"
+    };
+    Err(RequestError::Refused {
+        path: path.to_owned(),
+        reason: format!("`{key}` is written by the cluster when the pod is made, and nothing binds it"),
+        hint: hint.into(),
+    })
 }

@@ -10,6 +10,7 @@
 mod commands;
 mod devices;
 mod environment;
+mod indexed;
 mod mounts;
 mod names;
 mod process;
@@ -24,9 +25,11 @@ use crate::images::ImageConfig;
 
 pub(crate) use commands::commands;
 pub use commands::{exec_request, hook_command, probe_command};
-pub(crate) use devices::is_model;
 pub use devices::{MAX_GPUS, gpus_of};
+pub(crate) use devices::{annotation_agrees, is_model};
 pub use environment::SERVICE_LINKS_DEFAULT;
+pub use indexed::as_made;
+pub(crate) use indexed::{INDEX_KEY, MINUTE_DIGITS, completions, give_symbolic_index, mode_of, patterns};
 pub use mounts::COPIED_PREFIX;
 pub(crate) use mounts::{SERVICE_ACCOUNT, clean};
 pub use names::pod_name;

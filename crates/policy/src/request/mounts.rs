@@ -112,16 +112,27 @@ pub(super) fn container_mounts(
         // The kubelet and containerd hand the path on as it is written.
         let destination = text(wanted, "mountPath").filter(|path| path.starts_with('/') && clean(path).len() > 1);
         let Some(destination) = destination else {
-            return Err(RequestError::Invalid { path, reason: "`mountPath` is no absolute path".into() });
+            let (reason, hint) =
+                ("`mountPath` is no absolute path".into(), "write it from the root on, as in `/data`".into());
+            return Err(RequestError::Refused { path, reason, hint });
         };
         if destination.split('/').any(|part| part == "..") || control_character(destination).is_some() {
-            return Err(RequestError::Invalid { path, reason: "`mountPath` must not hold `..`".into() });
+            let (reason, hint) = ("`mountPath` must not hold `..`".into(), "write the path that it leads to".into());
+            return Err(RequestError::Refused { path, reason, hint });
         }
         let name = text(wanted, "name").unwrap_or_default();
         let volumes = pod["spec"]["volumes"].as_array();
         let volume = volumes.and_then(|all| all.iter().find(|volume| volume["name"].as_str() == Some(name)));
         let Some(volume) = volume else {
-            return Err(RequestError::Missing { path, what: format!("volume `{name}` in `spec.volumes`") });
+            let known = volumes.into_iter().flatten().filter_map(|volume| volume["name"].as_str());
+            let known = known.filter(|name| !name.starts_with("casemate"));
+            let known: Vec<_> = known.map(|name| format!("`{name}`")).collect();
+            let hint = if known.is_empty() {
+                "add it to `spec.volumes`".into()
+            } else {
+                format!("add it to `spec.volumes`, or mount one of {}", known.join(", "))
+            };
+            return Err(RequestError::Refused { path, reason: format!("no volume has the name `{name}`"), hint });
         };
         let read_only = wanted["readOnly"] == json!(true);
         let mut push = |source: &str, read_only: bool| {
@@ -164,7 +175,9 @@ pub(super) fn container_mounts(
     let log = text(container, "terminationMessagePath").unwrap_or(TERMINATION_LOG);
     if !log.starts_with('/') || clean(log).len() < 2 || log.split('/').any(|part| part == "..") {
         let path = format!("{path}.terminationMessagePath");
-        return Err(RequestError::Invalid { path, reason: "no absolute path without `..`".into() });
+        let (reason, hint) =
+            ("no absolute path without `..`".into(), "leave it out, or write `/dev/termination-log`".into());
+        return Err(RequestError::Refused { path, reason, hint });
     }
     for destination in ["/etc/hosts", log, "/etc/hostname", "/etc/resolv.conf"] {
         // The first two are the kubelet's, always to be written; the others are containerd's, which follow the root.
@@ -182,8 +195,11 @@ pub(super) fn container_mounts(
     let mut taken = BTreeSet::new();
     for mount in &mounts {
         if !taken.insert(mount["destination"].as_str().map(clean)) {
-            let what = format!("mounting over {}", mount["destination"]);
-            return Err(RequestError::Unsupported { path: path.to_owned(), what });
+            return Err(RequestError::Refused {
+                path: path.to_owned(),
+                reason: format!("{} is mounted twice, or is the guest's own", mount["destination"]),
+                hint: "mount it at another path".into(),
+            });
         }
     }
     Ok((mounts, storages))

@@ -3,8 +3,10 @@
 use protocol::Digest;
 use serde_json::Value;
 
+use super::indexed;
+
 /// LIMIT: Kubernetes cuts a `generateName` to 58 characters, which leaves 5 for its suffix in a label of 63.
-const MAX_GENERATE_NAME: usize = 58;
+pub(super) const MAX_GENERATE_NAME: usize = 58;
 
 /// LIMIT: a host name is a label of RFC 1123.
 pub(crate) const MAX_HOSTNAME: usize = 63;
@@ -18,38 +20,47 @@ pub(crate) const GENERATED_POD: &str = "Pod with generateName";
 pub(crate) const GENERATED_JOB: &str = "Job with generateName";
 
 /// Minutes from 1970 to a day in 2025: where the numbers of our CronJobs' pods begin.
-const MINUTES: u64 = 29_000_000;
+pub(super) const MINUTES: u64 = 29_000_000;
 
 /// A name that Kubernetes could give to the pod number `index` of `resource`, and that its policy accepts.
 pub fn pod_name(resource: &Value, index: u64) -> String {
+    if let Some(name) = indexed::pod_name(resource, index) {
+        return name;
+    }
     let metadata = &resource["metadata"];
     let prefix = metadata["generateName"].as_str().filter(|_| metadata["name"].is_null());
     let name = prefix.or_else(|| metadata["name"].as_str()).unwrap_or_default();
-    // Kubernetes draws from these letters, which spell no words.
-    let draw = |seed: &str, count: usize| -> String {
-        const LETTERS: &[u8] = b"bcdfghjklmnpqrstvwxz2456789";
-        let digest = Digest::of(format!("{name}\0{seed}").as_bytes());
-        let letter = |byte: &u8| char::from(*LETTERS.get(usize::from(*byte) % LETTERS.len()).unwrap_or(&b'b'));
-        digest.as_bytes().iter().take(count).map(letter).collect()
-    };
-    let generated = |base: &str, seed: &str| format!("{}{}", cut(base), draw(seed, 5));
+    let generated = |base: &str, seed: &str| format!("{}{}", cut(base, MAX_GENERATE_NAME), draw(name, seed, 5));
     let suffix = index.to_string();
     match resource["kind"].as_str() {
         Some("Deployment") => {
-            let revision = draw(&resource["spec"]["template"].to_string(), 10);
+            let revision = draw(name, &resource["spec"]["template"].to_string(), 10);
             generated(&format!("{name}-{revision}-"), &suffix)
         }
         Some("StatefulSet") => format!("{name}-{index}"),
         Some("CronJob") => generated(&format!("{name}-{}-", MINUTES.saturating_add(index)), &suffix),
-        Some("Job") if prefix.is_some() => generated(&format!("{}-", generated(name, "job")), &suffix),
+        Some("Job") if prefix.is_some() => generated(&format!("{}-", generated_job(name)), &suffix),
         Some("Pod") | None if prefix.is_some() => generated(name, &suffix),
         Some("Pod") | None => name.to_owned(),
         Some(_) => generated(&format!("{name}-"), &suffix),
     }
 }
 
-fn cut(base: &str) -> String {
-    base.chars().take(MAX_GENERATE_NAME).collect()
+/// A name that Kubernetes could give to a Job with this `generateName`.
+pub(super) fn generated_job(prefix: &str) -> String {
+    format!("{}{}", cut(prefix, MAX_GENERATE_NAME), draw(prefix, "job", 5))
+}
+
+/// As many letters of those from which Kubernetes draws, and which spell no words.
+pub(super) fn draw(name: &str, seed: &str, count: usize) -> String {
+    const LETTERS: &[u8] = b"bcdfghjklmnpqrstvwxz2456789";
+    let digest = Digest::of(format!("{name}\0{seed}").as_bytes());
+    let letter = |byte: &u8| char::from(*LETTERS.get(usize::from(*byte) % LETTERS.len()).unwrap_or(&b'b'));
+    digest.as_bytes().iter().take(count).map(letter).collect()
+}
+
+pub(super) fn cut(base: &str, room: usize) -> String {
+    base.chars().take(room).collect()
 }
 
 /// The names that Kubernetes gives to the pods of a resource. `kind` is that of the resource, or one of this module's
@@ -77,9 +88,9 @@ pub(crate) fn pod_pattern(kind: &str, name: &str) -> String {
                 room => format!("^{}-[0-9]{{{}}}[a-z0-9]{{5}}$", escape(name), room.saturating_sub(1)),
             }
         }
-        GENERATED_POD => format!("^{}[a-z0-9]{{5}}$", escape(&cut(name))),
+        GENERATED_POD => format!("^{}[a-z0-9]{{5}}$", escape(&cut(name, MAX_GENERATE_NAME))),
         GENERATED_JOB => {
-            let prefix = cut(name);
+            let prefix = cut(name, MAX_GENERATE_NAME);
             // `prefix-12345-`, cut at 58 characters like any other.
             match MAX_GENERATE_NAME.saturating_sub(prefix.len()) {
                 6.. => format!("^{}[a-z0-9]{{5}}-[a-z0-9]{{5}}$", escape(&prefix)),
@@ -91,7 +102,7 @@ pub(crate) fn pod_pattern(kind: &str, name: &str) -> String {
 }
 
 /// Names of Kubernetes objects hold letters, digits, `-` and `.`; only the dot means something to a pattern.
-fn escape(name: &str) -> String {
+pub(super) fn escape(name: &str) -> String {
     name.replace('.', "\\.")
 }
 

@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 
 use super::environment::Environment;
 use super::{DEFAULT_CAPABILITIES, PodInstance, Quantity, RequestError, control_character, text};
+use crate::generate::LAUNCHER;
 use crate::images::{ImageConfig, UserError};
 
 /// LIMIT: user ids are 32 bits on Linux, and Kubernetes refuses beyond 2^31-1.
@@ -26,15 +27,21 @@ pub(super) fn process(
     let context = &container["securityContext"];
     for field in ["procMount", "seLinuxOptions", "windowsOptions"] {
         if !context[field].is_null() && context[field] != json!("Default") {
-            return Err(RequestError::Unsupported {
-                path: format!("{path}.securityContext"),
-                what: format!("`{field}`"),
+            return Err(RequestError::Refused {
+                path: format!("{path}.securityContext.{field}"),
+                reason: "not supported: nothing in the guest would do it".into(),
+                hint: "leave it out".into(),
             });
         }
     }
     if context["privileged"] == json!(true) {
-        let path = format!("{path}.securityContext.privileged");
-        return Err(RequestError::Unsupported { path, what: "a privileged container".into() });
+        return Err(RequestError::Refused {
+            path: format!("{path}.securityContext.privileged"),
+            reason: "a privileged container is not supported: it could undo the pod's firewall and change the guest's \
+                     kernel"
+                .into(),
+            hint: "leave it out, and list the capabilities that the program needs in `capabilities.add`".into(),
+        });
     }
     let cwd = [text(container, "workingDir"), Some(image.working_dir.as_str()).filter(|dir| !dir.is_empty())];
     let cwd = cwd.into_iter().flatten().next().unwrap_or("/");
@@ -82,9 +89,10 @@ pub(crate) fn argv(
         (true, true) => (image.entrypoint.clone(), image.cmd.clone()),
     };
     if command.is_empty() && args.is_empty() {
-        return Err(RequestError::Missing {
+        return Err(RequestError::Refused {
             path: path.to_owned(),
-            what: "`command` (the image has none either)".into(),
+            reason: "neither the pod nor the image says what to run".into(),
+            hint: "write `command`, or build the image with an ENTRYPOINT or CMD".into(),
         });
     }
     Ok((command, args))
@@ -103,7 +111,13 @@ fn arguments(
         if !given {
             return Ok(values);
         }
-        let expand = |(index, value): (usize, &String)| env.expand(value, &format!("{path}.{field}[{index}]"));
+        // The launcher and its own arguments are none of the user's.
+        let launched = values.first().is_some_and(|first| first == LAUNCHER);
+        let end = values.iter().position(|value| value == "--").filter(|_| launched && field == "command");
+        let before = end.map_or(0, |end| end + 1);
+        let expand = |(index, value): (usize, &String)| {
+            env.expand(value, &format!("{path}.{field}[{}]", index.saturating_sub(before)))
+        };
         values.iter().enumerate().map(expand).collect()
     };
     let mut all = own("command", command)?;
@@ -182,9 +196,10 @@ fn user(pod: &Value, container: &Value, image: &ImageConfig, path: &str) -> Resu
         let value = if own[field].is_null() { &shared[field] } else { &own[field] };
         match value {
             Value::Null => Ok(None),
-            value => value.as_u64().filter(|id| *id <= MAX_ID).map(Some).ok_or_else(|| RequestError::Invalid {
+            value => value.as_u64().filter(|id| *id <= MAX_ID).map(Some).ok_or_else(|| RequestError::Refused {
                 path: format!("{path}.securityContext.{field}"),
                 reason: "not a user or group number".into(),
+                hint: format!("numbers go from 0 to {MAX_ID}"),
             }),
         }
     };
@@ -200,9 +215,10 @@ fn user(pod: &Value, container: &Value, image: &ImageConfig, path: &str) -> Resu
     let more = more.chain(Some(("fsGroup", &shared["fsGroup"])).filter(|(_, group)| !group.is_null()));
     let more = more.map(|(field, group)| {
         let number = group.as_u64().filter(|id| *id <= MAX_ID).and_then(|id| u32::try_from(id).ok());
-        number.ok_or_else(|| RequestError::Invalid {
+        number.ok_or_else(|| RequestError::Refused {
             path: format!("securityContext.{field}"),
             reason: "not a group number".into(),
+            hint: format!("numbers go from 0 to {MAX_ID}"),
         })
     });
     let more: Vec<u32> = more.collect::<Result<_, _>>()?;
@@ -211,9 +227,10 @@ fn user(pod: &Value, container: &Value, image: &ImageConfig, path: &str) -> Resu
         None | Some("Merge") => true,
         Some("Strict") => false,
         Some(other) => {
-            return Err(RequestError::Invalid {
+            return Err(RequestError::Refused {
                 path: "securityContext.supplementalGroupsPolicy".into(),
                 reason: format!("`{other}` is neither `Merge` nor `Strict`"),
+                hint: "leave it out: `Merge` is the default".into(),
             });
         }
     };
@@ -234,13 +251,15 @@ fn user(pod: &Value, container: &Value, image: &ImageConfig, path: &str) -> Resu
     if *not_root == json!(true) && (found.uid == 0 || by_name) {
         let path = format!("{path}.securityContext.runAsNonRoot");
         // The kubelet does not look into images, so it refuses whatever is no number.
-        let reason = if by_name {
-            "the image names its user, and the kubelet cannot tell that it is not root; set \
-             `runAsUser` to its number"
+        let (reason, hint) = if by_name {
+            (
+                "the image names its user, and the kubelet cannot tell that it is not root",
+                format!("set `runAsUser: {}`, which is that user's number in the image", found.uid),
+            )
         } else {
-            "the container would run as root"
+            ("the container would run as root", "set `runAsUser` to another user than 0".to_owned())
         };
-        return Err(RequestError::Invalid { path, reason: reason.into() });
+        return Err(RequestError::Refused { path, reason: reason.into(), hint });
     }
     Ok(json!({"UID": found.uid, "GID": found.gid, "AdditionalGids": found.groups, "Username": ""}))
 }
@@ -316,7 +335,13 @@ fn capabilities(context: &Value, path: &str) -> Result<Vec<String>, RequestError
     let (add, drop) = (names("add")?, names("drop")?);
     if add.iter().any(|name| name == "ALL") {
         let path = format!("{path}.securityContext.capabilities.add");
-        return Err(RequestError::Unsupported { path, what: "`ALL`".into() });
+        return Err(RequestError::Refused {
+            path,
+            reason: "`ALL` is not supported: among them are those that undo the pod's firewall and change the guest's \
+                     kernel"
+                .into(),
+            hint: "list the capabilities that the program needs".into(),
+        });
     }
     let mut set: Vec<String> = Vec::new();
     if !drop.iter().any(|name| name == "ALL") {

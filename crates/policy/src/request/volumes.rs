@@ -69,6 +69,8 @@ const REFUSED: [(&str, &str, &str); 16] = [
     ("rbd", OF_HOST_DISK, CLAIM),
     ("vsphereVolume", OF_HOST_DISK, CLAIM),
 ];
+const KNOWN_SOURCES: &str =
+    "known are `configMap`, `secret`, `projected`, `downwardAPI`, `emptyDir`, `persistentVolumeClaim` and `ephemeral`";
 const OF_HOST_DISK: &str = "the host mounts it, and reads and writes what is in it";
 const CLAIM: &str =
     "take an `emptyDir`, or a `persistentVolumeClaim` whose content the program encrypts and checks itself";
@@ -81,8 +83,9 @@ pub fn volume_kind(volume: &Value) -> Result<VolumeKind, RequestError> {
     let path = format!("volumes.{name}");
     let mut kinds = volume.as_object().into_iter().flatten().map(|(key, _)| key).filter(|key| *key != "name");
     let (kind, more) = (kinds.next(), kinds.next());
-    if more.is_some() {
-        return Err(RequestError::Invalid { path, reason: "a volume has one source".into() });
+    if let Some((kind, more)) = kind.zip(more) {
+        let hint = format!("keep one of `{kind}` and `{more}`");
+        return Err(RequestError::Refused { path, reason: "a volume has one source".into(), hint });
     }
     match kind.map(String::as_str) {
         // A volume without a source is an emptyDir.
@@ -106,7 +109,10 @@ pub fn volume_kind(volume: &Value) -> Result<VolumeKind, RequestError> {
                 let reason = format!("`{other}` is not supported: {reason}");
                 Err(RequestError::Refused { path, reason, hint: (*hint).to_owned() })
             }
-            None => Err(RequestError::Unsupported { path, what: format!("a volume of type `{other}`") }),
+            None => {
+                let reason = format!("a volume of type `{other}` is not known");
+                Err(RequestError::Refused { path, reason, hint: KNOWN_SOURCES.into() })
+            }
         },
     }
 }
@@ -127,7 +133,10 @@ fn projected(volume: &Value, path: &str) -> Result<FileVolume, RequestError> {
                     hint: "the mesh's certificates are in `/casemate/tls-config`".into(),
                 });
             }
-            _ => return Err(RequestError::Invalid { path, reason: "a source has one kind".into() }),
+            _ => {
+                let hint = "write each kind as an element of its own".into();
+                return Err(RequestError::Refused { path, reason: "a source has one kind".into(), hint });
+            }
         }
     }
     match known {

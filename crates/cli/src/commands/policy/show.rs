@@ -1,6 +1,8 @@
 //! `casemate policy show`.
 
-use policy::describe::{self, Access, Container, Description, Endpoints, Mount, Policy, Supplier, power, words};
+use policy::describe::{
+    self, Access, Container, Description, Endpoints, Mount, Policy, Supplier, power, readable, value_words, words,
+};
 use policy::generate::LAUNCHER;
 use protocol::initdata::Settings;
 use protocol::manifest::PolicyEntry;
@@ -161,6 +163,10 @@ fn whole(page: &mut Page, description: &Description, manifest: Option<&Manifest>
     page.row(2, "pods", &format!("named {} in namespace {}", policy.pod, policy.namespace));
     if policy.hostname_is_fixed || policy.hostname != policy.pod {
         page.row(2, "host name", &policy.hostname);
+    }
+    if let Some(count) = policy.completions {
+        let last = count.saturating_sub(1);
+        page.row(2, "index", &format!("0 to {last}: the same in a pod's name, its host name and its variables"));
     }
     let logs = match &policy.logs {
         Access::Closed => "closed: the host reads nothing of what containers print".to_owned(),
@@ -351,6 +357,7 @@ fn of_container(page: &mut Page, container: &Container, policy: &Policy) {
         _ => words(&container.args),
     };
     page.row(4, "runs", &command);
+    arguments(page, container);
     page.row(4, "in", &container.cwd);
     let user = &container.user;
     let root = if user.uid == 0 { " (root of the guest)" } else { "" };
@@ -465,8 +472,32 @@ fn environment(page: &mut Page, container: &Container) {
         page.row(4, "variables", &format!("{}, bound with their values: {}", own.len(), names.join(", ")));
     }
     if !cluster.is_empty() {
-        let words: Vec<_> = cluster.iter().map(|(name, from)| format!("{name} ({from})")).collect();
+        let text = |from: &str| readable(from).map_or_else(|| from.to_owned(), |(text, _)| text);
+        let words: Vec<_> = cluster.iter().map(|(name, from)| format!("{name} ({})", text(from))).collect();
         page.row(4, "", &format!("from the cluster: {}", words.join(", ")));
+    }
+}
+
+/// The arguments that hold values of the cluster, counted as the user counts, without the launcher.
+fn arguments(page: &mut Page, container: &Container) {
+    let dashes = container.args.iter().position(|argument| argument == "--").filter(|_| container.launched);
+    let own = dashes.map_or(0, |dashes| dashes + 1);
+    for argument in &container.args_from {
+        let text = container.args.get(argument.place).cloned().unwrap_or_default();
+        let which = match argument.place.checked_sub(own) {
+            Some(0) => "its program".to_owned(),
+            Some(place) => format!("argument {place}"),
+            None => format!("argument {} of the launcher", argument.place),
+        };
+        if argument.values.is_empty() {
+            page.warning(4, "", &format!("{which} is WHATEVER FITS the pattern {}", words(&[text])));
+            continue;
+        }
+        let mut kinds: Vec<&str> = argument.values.iter().map(String::as_str).collect();
+        kinds.dedup();
+        let kinds: Vec<_> =
+            kinds.iter().map(|kind| format!("$({kind}) is {}", value_words(kind).unwrap_or("unknown"))).collect();
+        page.row(4, "", &format!("{which}, {}: {}", words(&[text]), kinds.join("; ")));
     }
 }
 

@@ -557,3 +557,45 @@ fn the_members_of_the_json_are_stable() {
     "#]]
     .assert_eq(&text);
 }
+
+#[test]
+fn values_of_the_cluster_are_said_in_plain_words() {
+    let mut values = values();
+    values["completions"] = json!(4);
+    values["pod"] = json!("^render-[0-3]-[a-z0-9]{5}$");
+    values["hostname"] = json!("^render-[0-3]$");
+    let server = &mut values["containers"]["server"];
+    server["args"] = json!(["/casemate/bin/launch", "server", "--", "/serve", "a lie", "--ip=$(ip)", "x", "-v"]);
+    server["args_from"] = json!({"4": "^\\-\\-chunk=$(index)@$(pod-name)$", "5": "^\\-\\-ip=$(ip)$", "6": "^.*$"});
+    server["env_from"] = json!({"HOSTNAME": "hostname", "PEER": "^http://$(pod-name):2380$"});
+    let yaml = yaml("render", &initdata(&values, &settings()));
+    let shown = casemate(folder(&[("a.yaml", yaml.as_bytes())]).path(), &["policy", "show", "a.yaml"]);
+    let lines: Vec<&str> = shown.lines().collect();
+    let from = |word: &str, count: usize| -> String {
+        let at = lines.iter().rposition(|line| line.contains(word)).expect("it is shown");
+        lines[at..at + count].join("\n")
+    };
+    expect![[r#"
+          pods         named ^render-[0-3]-[a-z0-9]{5}$ in namespace default
+          host name    ^render-[0-3]$
+          index        0 to 3: the same in a pod's name, its host name and its variables
+          output       open: the host reads what containers print"#]]
+    .assert_eq(&from("  pods  ", 4));
+    expect![[r#"
+            runs         /serve "--chunk=$(index)@$(pod-name)" "--ip=$(ip)" "^.*$" -v
+                           (after the launcher, once the initializer is done)
+                         argument 1, "--chunk=$(index)@$(pod-name)": $(index) is the
+                           pod's index in its Job; $(pod-name) is the pod's name
+                         argument 2, "--ip=$(ip)": $(ip) is an IP address, whichever the
+                           host says
+                         argument 3 is WHATEVER FITS the pattern "^.*$"
+            in           /
+            as           user 65532, group 65532
+            powers       none beyond those of an ordinary process"#]]
+    .assert_eq(&from("  runs  ", 10));
+    expect![[r#"
+            variables    2, bound with their values: PATH, LOG_LEVEL
+                         from the cluster: HOSTNAME (hostname), PEER
+                           (http://$(pod-name):2380)"#]]
+    .assert_eq(&from("  variables  ", 3));
+}

@@ -8,6 +8,7 @@ use protocol::file::VolumeFile;
 use protocol::initdata::Settings;
 use serde_json::Value;
 
+use super::super::cluster::{Argument, readable};
 use super::super::container::{Container, Environment, Mount, Supplier, power, words};
 use super::super::{Access, Description, Policy, reference};
 use super::{Changes, Effect, Kind, quorums};
@@ -48,6 +49,10 @@ fn policies(was: &Policy, now: &Policy, changes: &mut Changes) {
         if was != now {
             changes.push(kind, Effect::Changes, what, Some(was.clone()), Some(now.clone()));
         }
+    }
+    if was.completions != now.completions {
+        let text = |policy: &Policy| policy.completions.map(|count| count.to_string());
+        changes.push(Kind::Names, Effect::Changes, "its pods have other indexes", text(was), text(now));
     }
     flag(
         Kind::Process,
@@ -180,6 +185,7 @@ fn container(was: &Container, now: &Container, changes: &mut Changes) {
         };
         changes.push(Kind::Command, Effect::Changes, what, Some(words(&was.args)), Some(words(&now.args)));
     }
+    arguments(&was.args_from, &now.args_from, changes);
     if was.cwd != now.cwd {
         changes.push(
             Kind::Command,
@@ -270,6 +276,30 @@ fn container(was: &Container, now: &Container, changes: &mut Changes) {
             text(was),
             text(now),
         );
+    }
+}
+
+/// Which arguments take values of the cluster. With a pattern that says less than text, the host may choose more.
+fn arguments(was: &[Argument], now: &[Argument], changes: &mut Changes) {
+    let find = |all: &[Argument], at: usize| all.iter().find(|argument| argument.place == at).cloned();
+    let places: BTreeSet<usize> = was.iter().chain(now).map(|argument| argument.place).collect();
+    for at in places {
+        let (before, after) = (find(was, at), find(now, at));
+        if before == after {
+            continue;
+        }
+        let what = match (&before, &after) {
+            (None, _) => format!("argument {at} takes values of the cluster"),
+            (_, None) => format!("argument {at} takes no value of the cluster any more"),
+            _ => format!("argument {at} takes other values of the cluster"),
+        };
+        let effect = match (&before, &after) {
+            (Some(_), None) => Effect::Closes,
+            (None, Some(_)) => Effect::Opens,
+            _ => Effect::Changes,
+        };
+        let text = |argument: Argument| readable(&argument.pattern).map_or(argument.pattern, |(text, _)| text);
+        changes.push(Kind::Command, effect, what, before.map(text), after.map(text));
     }
 }
 

@@ -97,7 +97,8 @@ fn what_is_left_out_says_nothing() {
         let text = text.replace([' ', '\n'], "");
         text.replace(",}", "}").replace(",]", "]").replace(",)", ")")
     };
-    let [few, all] = rigs().map(|rig| values(&rig));
+    let [few, mut all] = rigs().map(|rig| values(&rig));
+    all["completions"] = json!(1);
     for values in [&few, &all] {
         let (readable, rules) = (letters(&lines(&readable_rules(values))), embedded_rules(values));
         let stays = readable.strip_prefix(&letters(&rules)).unwrap();

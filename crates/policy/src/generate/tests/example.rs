@@ -183,7 +183,7 @@ async fn annotations_add_secrets_and_names() {
             .replace("casemate.dev/secrets: a, b", &format!("casemate.dev/{key}: {value}"))
             .replace("        casemate.dev/names: digits.example.org\n", "");
         let got = words(&error_of("resources/deployment.yaml", &text).await);
-        assert!(got.contains(&format!("`metadata.annotations.casemate.dev/{key}`")), "{got}");
+        assert!(got.contains(&format!("`spec.template.metadata.annotations.casemate.dev/{key}`")), "{got}");
     }
 }
 

@@ -122,10 +122,13 @@ async fn resources_that_were_written_for_contrast_are_taken_as_they_are() {
             "contrast.edgeless.systems/servicemesh-egress: \"a#127.0.0.1:1#b:1\"",
             "egress through the mesh is not supported",
         ),
-        ("contrast.edgeless.systems/secure-pv: \"a:b\"", "`metadata.annotations.contrast.edgeless.systems/secure-pv`"),
+        (
+            "contrast.edgeless.systems/secure-pv: \"a:b\"",
+            "`spec.template.metadata.annotations.contrast.edgeless.systems/secure-pv`",
+        ),
         ("contrast.edgeless.systems/workload-secret-id: a", "secrets have names"),
         ("contrast.edgeless.systems/pod-role: coordinator", "the Coordinator of Contrast"),
-        ("contrast.edgeless.systems/new: x", "`metadata.annotations.contrast.edgeless.systems/new`"),
+        ("contrast.edgeless.systems/new: x", "`spec.template.metadata.annotations.contrast.edgeless.systems/new`"),
     ] {
         let error = error_of("resources/deployment.yaml", &annotated(DEPLOYMENT, annotation)).await;
         assert!(words(&error).contains(word), "{annotation}: {}", words(&error));

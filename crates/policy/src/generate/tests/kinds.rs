@@ -150,7 +150,7 @@ async fn claims_of_stateful_sets_are_bound() {
     assert!(volumes.as_array().unwrap().iter().all(|volume| volume["name"] != "data"), "{volumes}");
     pod_is_allowed(&written, "/spec/template", 0, &["data"]);
     for (claims, volumes, word) in [
-        ("[]", "", "volume `data` in `spec.volumes` is missing"),
+        ("[]", "", "no volume has the name `data`"),
         ("{}", "", "volumeClaimTemplates`: not a list"),
         ("[{metadata: {}}]", "", "no valid `metadata.name`"),
         ("[{metadata: {name: casemate}}]", "", "the name `casemate` is reserved"),

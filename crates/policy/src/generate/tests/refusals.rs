@@ -43,10 +43,13 @@ async fn bad_resources_are_refused_with_their_place_and_nothing_is_written() {
         ),
         (
             deployment("name: digits\n              mountPath", "name: nothing\n              mountPath"),
-            "volume `nothing` in `spec.volumes` is missing",
+            "no volume has the name `nothing`",
         ),
         (deployment("mountPath: /etc/digits", "mountPath: /etc/digits/../x"), "must not hold `..`"),
-        (deployment("mountPath: /etc/digits", "mountPath: /etc/hosts"), "mounting over \"/etc/hosts\""),
+        (
+            deployment("mountPath: /etc/digits", "mountPath: /etc/hosts"),
+            "\"/etc/hosts\" is mounted twice, or is the guest's own",
+        ),
         (deployment("readOnly: true", "subPath: x"), "volume `digits` has no file `x`"),
         (deployment("port: 8080", "port: nothing"), "\"nothing\" is not a port"),
         (
@@ -73,10 +76,10 @@ async fn bad_resources_are_refused_with_their_place_and_nothing_is_written() {
             "field `status.x` is not supported",
         ),
         (deployment("value: info", "value: 7"), "env[0].value`: not a string"),
-        (spec("hostNetwork: true"), "`spec.hostNetwork`: not supported"),
-        (spec("hostPID: true"), "`spec.hostPID`: not supported"),
-        (spec("ephemeralContainers: [{name: x}]"), "`spec.ephemeralContainers`: not supported"),
-        (spec("resourceClaims: [{name: x}]"), "`spec.resourceClaims`: not supported"),
+        (spec("hostNetwork: true"), "`spec.template.spec.hostNetwork`: not supported"),
+        (spec("hostPID: true"), "`spec.template.spec.hostPID`: not supported"),
+        (spec("ephemeralContainers: [{name: x}]"), "`spec.template.spec.ephemeralContainers`: not supported"),
+        (spec("resourceClaims: [{name: x}]"), "`spec.template.spec.resourceClaims`: not supported"),
         (container("volumeDevices: [{name: x, devicePath: /dev/x}]"), "volumeDevices`: not supported"),
         (container("lifecycle: {preStop: {tcpSocket: {port: 1}}}"), "Kubernetes does not connect for a hook"),
         (container("lifecycle: {preStop: {}}"), "lifecycle.preStop`: it does not say one thing"),
@@ -259,11 +262,11 @@ async fn nothing_is_mounted_inside_what_the_host_fills() {
 #[tokio::test]
 async fn no_text_passes_for_a_value_of_the_cluster() {
     for (from, to, path) in [
-        ("value: info", "value: \"\\x01ip\\x01\"", "env.0.value"),
-        ("value: info", "value: \"a\\u001b[0m\"", "env.0.value"),
-        ("- --labels", "- \"\\0\"", "args.4"),
+        ("value: info", "value: \"\\x01ip\\x01\"", "env[0](LOG_LEVEL).value"),
+        ("value: info", "value: \"a\\u001b[0m\"", "env[0](LOG_LEVEL).value"),
+        ("- --labels", "- \"\\0\"", "containers[0](server).args[4]"),
         ("        app: inference\n    spec:", "        app: \"\\x7f\"\n    spec:", "metadata.labels.app"),
-        ("- name: LOG_LEVEL", "- name: \"\\x01\"", "env.0.name"),
+        ("- name: LOG_LEVEL", "- name: \"\\x01\"", "env[0].name"),
     ] {
         let text = DEPLOYMENT.replace(from, to);
         assert_ne!(text, DEPLOYMENT);
@@ -296,15 +299,57 @@ async fn names_that_the_policy_could_not_foresee_are_refused() {
     for (text, word) in [
         (
             resource("Job", "name: a", &format!("{{completionMode: Indexed, template: {{spec: {POD}}}}}")),
-            "spec.completionMode`",
+            "`spec.completions`: no number of pods",
+        ),
+        (
+            resource("Job", "name: a", &format!("{{completionMode: Sorted, template: {{spec: {POD}}}}}")),
+            "`spec.completionMode`: neither",
+        ),
+        (
+            resource(
+                "Job",
+                &format!("name: {}", "x".repeat(61)),
+                &format!("{{completionMode: Indexed, completions: 11, template: {{spec: {POD}}}}}"),
+            ),
+            "it is the host name of a pod",
+        ),
+        (
+            resource(
+                "Job",
+                "name: a.b",
+                &format!("{{completionMode: Indexed, completions: 1, template: {{spec: {POD}}}}}"),
+            ),
+            "it is the host name of a pod",
+        ),
+        (
+            resource(
+                "Job",
+                "name: a",
+                &format!(
+                    "{{template: {{metadata: {{labels: {{batch.kubernetes.io/job-completion-index: '1'}}}}, spec: {POD}}}}}"
+                ),
+            ),
+            "the index of a pod, in the template of all",
         ),
         (
             resource(
                 "CronJob",
                 "name: a",
-                &format!("{{jobTemplate: {{spec: {{completionMode: Indexed, template: {{spec: {POD}}}}}}}}}"),
+                &format!(
+                    "{{jobTemplate: {{spec: {{completionMode: Indexed, completions: 0, template: {{spec: {POD}}}}}}}}}"
+                ),
             ),
-            "jobTemplate.spec.completionMode`",
+            "`spec.jobTemplate.spec.completions`: no number of pods",
+        ),
+        (
+            resource(
+                "CronJob",
+                &format!("name: {}", "x".repeat(52)),
+                &format!(
+                    "{{jobTemplate: {{spec: {{completionMode: Indexed, completions: 11, template: {{spec: {POD}}}}}}}}}"
+                ),
+            ),
+            "it is the host name of a pod",
         ),
         (
             resource(

@@ -54,7 +54,9 @@ pub(super) fn check_annotations(context: &Context<'_>, pod: &Value) -> Result<()
     for key in EGRESS {
         if !pod["metadata"]["annotations"][key].is_null() {
             let path = format!("metadata.annotations.{key}");
-            return Err(context.refuse(&path, "egress through the mesh is not supported yet", None));
+            let hint =
+                "take it out; a program finds its certificate for other pods in `/casemate/tls-config`".to_owned();
+            return Err(context.refuse(&path, "egress through the mesh is not supported yet", Some(hint)));
         }
     }
     if context.object.template.unwrap_or_default().is_empty() {

@@ -8,7 +8,10 @@ use super::super::error::GenerateError;
 use super::super::inject;
 use super::super::schema;
 use super::{Context, string};
-use crate::request::{MAX_CRON_JOB, MAX_HOSTNAME, VolumeKind, clean, mount_volume, volume_kind};
+use crate::request::{
+    GENERATED_JOB, INDEX_KEY, MAX_CRON_JOB, MAX_HOSTNAME, MINUTE_DIGITS, VolumeKind, clean, completions, mode_of,
+    mount_volume, volume_kind,
+};
 
 /// Where initializer and launcher have their files: the host's word must not reach there.
 pub(super) const RESERVED_PATHS: [&str; 4] = ["/casemate", "/casemate-in", "/casemate-files", "/casemate-done"];
@@ -47,7 +50,7 @@ pub(super) fn check_fields(context: &Context<'_>, pod: &Value) -> Result<(), Gen
         let name = string(&sysctl["name"]);
         let path = format!("spec.securityContext.sysctls[{index}]");
         if !sysctl["value"].is_string() {
-            return Err(context.refuse(&path, "`value` is missing", None));
+            return Err(context.refuse(&path, "`value` is missing", Some("write `value: \"…\"`".into())));
         }
         if !NAMESPACED.iter().any(|prefix| name.starts_with(prefix)) {
             let hint = "those of a pod begin with `net.`, `fs.mqueue.`, `kernel.shm`, `kernel.msg` or `kernel.sem`";
@@ -62,7 +65,8 @@ pub(super) fn check_fields(context: &Context<'_>, pod: &Value) -> Result<(), Gen
         profile(context, &spec["securityContext"][path], &format!("spec.securityContext.{path}"))?;
     }
     if spec["containers"].as_array().is_none_or(Vec::is_empty) {
-        return Err(context.refuse("spec.containers", "a pod needs a container", None));
+        let hint = Some("write `containers: [{name: …, image: …}]`".to_owned());
+        return Err(context.refuse("spec.containers", "a pod needs a container", hint));
     }
     let label = "letters a to z, digits and `-`, at most 63, with a letter or digit at both ends";
     for list in ["initContainers", "containers", "volumes"] {
@@ -78,7 +82,7 @@ pub(super) fn check_fields(context: &Context<'_>, pod: &Value) -> Result<(), Gen
                 return Err(context.refuse(
                     &format!("spec.{list}[{index}]"),
                     format!("the name `{name}` is there twice"),
-                    None,
+                    Some("give one of them another name".into()),
                 ));
             }
         }
@@ -142,21 +146,49 @@ pub(super) fn check_naming(context: &Context<'_>, pod: &Value) -> Result<(), Gen
             hint: Some(hint.to_owned()),
         })
     };
-    let job = match object.kind.as_str() {
-        "Job" => Some("spec.completionMode"),
-        "CronJob" => Some("spec.jobTemplate.spec.completionMode"),
-        _ => None,
-    };
-    if let Some(path) = job {
-        let mode = value.pointer(&format!("/{}", path.replace('.', "/"))).unwrap_or(&Value::Null);
-        if !mode.is_null() && *mode != json!("NonIndexed") {
-            let reason = "the host chooses the index of a pod, and nothing binds it".to_owned();
-            return refuse(path, reason, "let the program take its work from a queue, or write a Job for each index");
+    for of in ["annotations", "labels"] {
+        if !pod["metadata"][of][INDEX_KEY].is_null() {
+            let hint = "take it out: it is the Job's controller that writes it".to_owned();
+            let path = format!("metadata.{of}.{INDEX_KEY}");
+            return Err(context.refuse(&path, "the index of a pod, in the template of all", Some(hint)));
         }
     }
     if object.kind == "CronJob" && object.name.len() > MAX_CRON_JOB {
         let reason = format!("longer than {MAX_CRON_JOB} characters, which Kubernetes refuses for a CronJob");
         return refuse("metadata.name", reason, "the minute is added to the name");
+    }
+    if let Some((path, job)) = mode_of(value)
+        && !job["completionMode"].is_null()
+        && job["completionMode"] != json!("NonIndexed")
+    {
+        if job["completionMode"] != json!("Indexed") {
+            let reason = "neither `Indexed` nor `NonIndexed`".to_owned();
+            return refuse(&format!("{path}.completionMode"), reason, "leave it out if the pods need no index");
+        }
+        let Some(count) = completions(value) else {
+            let (reason, hint) = ("no number of pods from 1 on", "an Indexed Job has an index for each completion");
+            return refuse(&format!("{path}.completions"), reason.into(), hint);
+        };
+        if pod["spec"]["hostname"].is_string() {
+            let hint = "leave it out".to_owned();
+            let reason =
+                "the controller of an Indexed Job gives each pod the name of the Job and the index for a host name";
+            return Err(context.refuse("spec.hostname", reason, Some(hint)));
+        }
+        let job = match object.naming.0.as_str() {
+            "CronJob" => object.name.len() + 1 + MINUTE_DIGITS,
+            GENERATED_JOB => object.naming.1.len() + 5,
+            _ => object.name.len(),
+        };
+        let longest = job + 1 + (count - 1).to_string().len();
+        if longest > MAX_HOSTNAME || object.naming.1.contains('.') {
+            let reason = format!(
+                "with the index behind it, it is the host name of a pod, which has at most {MAX_HOSTNAME} characters, \
+                 letters a to z, digits and `-`"
+            );
+            return refuse("metadata.name", reason, "shorten it, and write `-` in the place of each `.`");
+        }
+        return Ok(());
     }
     match &pod["spec"]["hostname"] {
         Value::String(name) if !is_label(name) => {
@@ -199,13 +231,14 @@ pub(super) fn claim_templates(context: &Context<'_>, pod: &Value) -> Result<Vec<
     let templates = match &context.inputs.value(context.object)["spec"]["volumeClaimTemplates"] {
         Value::Null => return Ok(Vec::new()),
         Value::Array(templates) => templates,
-        _ => return refuse(None, "not a list".into(), None),
+        _ => return refuse(None, "not a list".into(), Some("begin each element with `- `")),
     };
     let mut volumes: Vec<Value> = Vec::new();
     for (index, template) in templates.iter().enumerate() {
         let name = string(&template["metadata"]["name"]);
         if !is_label(&name) {
-            return refuse(Some(index), format!("`{name}` is no valid `metadata.name`"), None);
+            let hint = "letters a to z, digits and `-`, at most 63";
+            return refuse(Some(index), format!("`{name}` is no valid `metadata.name`"), Some(hint));
         }
         if inject::is_ours(&json!(name)) {
             return refuse(Some(index), format!("the name `{name}` is reserved"), Some("choose another"));
@@ -225,7 +258,8 @@ pub(super) fn claim_templates(context: &Context<'_>, pod: &Value) -> Result<Vec<
 
 /// Refuses volumes of the user where initializer and launcher have their files. A claim at `/casemate/bin` would
 /// otherwise put the host's program in the launcher's place.
-pub(super) fn reserved_paths(context: &Context<'_>, pod: &Value) -> Result<(), GenerateError> {
+/// `own` is the volume of a hand-written initializer, which was looked at.
+pub(super) fn reserved_paths(context: &Context<'_>, pod: &Value, own: Option<&str>) -> Result<(), GenerateError> {
     let covers = |path: &str| {
         let path = clean(path);
         let at_or_below = |inner: &str, outer: &str| {
@@ -237,6 +271,7 @@ pub(super) fn reserved_paths(context: &Context<'_>, pod: &Value) -> Result<(), G
         for container in pod["spec"][list].as_array().into_iter().flatten() {
             let path = format!("spec.{list}.{}", string(&container["name"]));
             let mounts = container["volumeMounts"].as_array().into_iter().flatten().enumerate();
+            let mounts = mounts.filter(|(_, mount)| own.is_none_or(|own| mount["name"] != json!(own)));
             let mounts = mounts.map(|(index, mount)| (format!("volumeMounts[{index}].mountPath"), &mount["mountPath"]));
             let log = ("terminationMessagePath".to_owned(), &container["terminationMessagePath"]);
             for (field, value) in mounts.chain([log]) {

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::{Value, json};
 
 use super::super::error::GenerateError;
-use super::super::inject::{self, INITIALIZER, MESH};
+use super::super::inject;
 use super::check::below_the_hosts;
 use super::{Context, containers, list_annotation, string};
 use crate::images::ImageConfig;
@@ -25,7 +25,7 @@ pub(super) const POWERS: [(&str, &str); 3] = [
 pub(super) fn order(pod: &Value, notices: &mut Vec<String>) {
     for container in pod["spec"]["initContainers"].as_array().into_iter().flatten() {
         let name = string(&container["name"]);
-        if container["restartPolicy"] != json!("Always") {
+        if !inject::is_own(container) && container["restartPolicy"] != json!("Always") {
             notices.push(format!(
                 "init container `{name}`: the host may leave it out or run it again, so the program must check what it \
                  left behind"
@@ -61,7 +61,7 @@ pub(super) fn powers(
     let none = ImageConfig::default();
     for container in containers(pod) {
         let name = string(&container["name"]);
-        if [INITIALIZER, MESH].contains(&name.as_str()) {
+        if inject::is_own(container) {
             continue;
         }
         let image = configs.get(&name).unwrap_or(&none);
