@@ -307,10 +307,14 @@ container:=policy_data.containers[live_name]
 regex.match(`^[A-Za-z0-9._-]{1,128}$`,input.exec_id)
 input.exec_id !=cid
 is_exactly(input,{"container_id":cid},{"exec_id","process","stdout_port","stderr_port"})
-is_exactly(input.process,{"Terminal":false,"Cwd":container.cwd,"NoNewPrivileges":container.no_new_privileges},{"User","Args","Env"})
+is_exactly(input.process,{"Terminal":false,"Cwd":container.cwd},{"NoNewPrivileges","User","Args","Env"})
+allow_no_new_privileges(container,input.process)
 input.process.Args in container.exec
 allow_user(container.user,input.process.User)
 allow_env(container,input.process.Env)}
+allow_no_new_privileges(container,process) if process.NoNewPrivileges==container.no_new_privileges
+allow_no_new_privileges(_,process) if {process.NoNewPrivileges==false
+array.slice(process.Args,0,2)==["/casemate/bin/launch","--no-new-privileges"]}
 allow_devices(container) if {gpus:={number:gpu|some key,gpu in annotations
 startswith(key,"cdi.k8s.io/vfio")
 number:=trim_prefix(key,"cdi.k8s.io/vfio")}

@@ -448,12 +448,12 @@ async fn what_cannot_be_bound_in_a_database_is_refused_by_name() {
         (
             "configMap: {name: db}\n",
             "configMap: {name: db, defaultMode: 01000}\n",
-            "spec.volumes.config.configMap.defaultMode`: 512 is no mode of a file",
+            "volumes[0](config).configMap.defaultMode`: 512 is no mode of a file",
         ),
         (
             "path: conf/db.conf}",
             "path: conf/db.conf, mode: 644}",
-            "spec.volumes.all.projected.sources[0].configMap.items[0].mode`: 644 is no mode of a file",
+            "(all).projected.sources[0].configMap.items[0].mode`: 644 is no mode of a file",
         ),
         ("supplementalGroupsPolicy: Strict", "supplementalGroupsPolicy: Loose", "`Loose` is neither"),
         (

@@ -2,7 +2,6 @@
 #   `automountServiceAccountToken` was set to false: a token of an untrusted API server is of no use; set it to true if the program calls Kubernetes
 #   `enableServiceLinks` was set to false: the host could otherwise choose variables of the program; set it to true if the program finds Services by their variables
 #   init container `attest` is the pod's initializer, with the volume `trust`
-#   init container `fetch`: the host may leave it out or run it again, so the program must check what it left behind
 #   container `fetch` runs as root: with CAP_SETUID it can become the mesh's user and ask for Evidence in its place
 #   container `app` runs as root: with CAP_SETUID it can become the mesh's user and ask for Evidence in its place
 # Deployment/by-name is `by-name`
@@ -32,13 +31,18 @@ policy_data := {
  "annotations": {},
  "containers": {
   "app": {
-   "args": ["/casemate/bin/launch","app","--","python3"],
+   "args": ["/casemate/bin/launch","--after=fetch","app","--","python3"],
    "capabilities": "default",
    "cwd": "/",
    "env": ["PATH=/usr/local/bin:/usr/bin:/bin","PYTHON_VERSION=3.12.4"],
    "env_from": {"HOSTNAME":"hostname"},
    "image": "docker.io/library/python:3.12-slim@sha256:beb21b1f",
-   "mounts": [["/casemate","memory","trust","ro"],["/etc/app","memory","casemate-files-settings","ro"],["/dev/termination-log","copied","termination-log","rw"]],
+   "mounts": [
+    ["/casemate","memory","trust","ro"],
+    ["/casemate-done","memory","casemate-done","ro"],
+    ["/etc/app","memory","casemate-files-settings","ro"],
+    ["/dev/termination-log","copied","termination-log","rw"]
+   ],
    "no_new_privileges": false,
    "readonly_root": false,
    "terminal": false,
@@ -64,13 +68,13 @@ policy_data := {
    "user": [0,0,[0]]
   },
   "fetch": {
-   "args": ["/casemate/bin/launch","fetch","--","fetch","--cert","/casemate/tls-config/cert.pem"],
+   "args": ["/casemate/bin/launch","--mark","fetch","--","fetch","--cert","/casemate/tls-config/cert.pem"],
    "capabilities": "default",
    "cwd": "/",
    "env": ["PATH=/bin"],
    "env_from": {"HOSTNAME":"hostname"},
    "image": "docker.io/library/busybox:1.36@sha256:231568d3",
-   "mounts": [["/casemate","memory","trust","ro"],["/dev/termination-log","copied","termination-log","rw"]],
+   "mounts": [["/casemate","memory","trust","ro"],["/casemate-done","memory","casemate-done","rw"],["/dev/termination-log","copied","termination-log","rw"]],
    "no_new_privileges": false,
    "readonly_root": false,
    "terminal": false,
