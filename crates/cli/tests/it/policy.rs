@@ -47,7 +47,10 @@ fn settings() -> Settings {
             root: Digest::of(b"root"),
             measurements: vec![protocol::digest::Measurement::from_bytes([4; 48])],
         }),
-        files: BTreeMap::from([("digits".into(), BTreeMap::from([("labels.txt".into(), Digest::of(b"0\n1\n"))]))]),
+        files: BTreeMap::from([(
+            "digits".into(),
+            BTreeMap::from([("labels.txt".into(), Digest::of(b"0\n1\n").into())]),
+        )]),
         ingress: vec![Ingress { name: "http".into(), port: 8080, client_certificate: false }],
     }
 }

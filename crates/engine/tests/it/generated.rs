@@ -30,9 +30,19 @@ spec:
     spec:
       runtimeClassName: casemate
       terminationGracePeriodSeconds: 1
+      initContainers:
+      - name: prepare
+        image: {image}
+        args: [guest, write, /scratch/prepared, "yes"]
+        volumeMounts: [{{name: scratch, mountPath: /scratch}}]
+      - name: check
+        image: {image}
+        command: [/it, guest, write, /casemate-done/check, "yes"]
+        securityContext: {{runAsUser: 1000}}
       containers:
       - name: main
         image: {image}
+        securityContext: {{allowPrivilegeEscalation: false}}
         args: [guest, http, "8080"]
         env:
         - name: FROM_MAP
@@ -163,6 +173,10 @@ fn generated_resources_run_under_their_own_policy() {
     assert_eq!(get(&format!("{ip}:80/file?/etc/one.txt")), "hello");
     assert_eq!(get(&format!("{ip}:80/file?/all/a/b")), "hello");
     assert!(get(&format!("{ip}:80/file?/token/token")).contains("no-api-server"));
+    // Init containers ran before. Each may leave a mark, whoever it runs as, and nobody else.
+    assert_eq!(get(&format!("{ip}:80/file?/scratch/prepared")), "yes");
+    assert_eq!(get(&format!("{ip}:80/file?/casemate-done/check")), "yes");
+    assert!(get(&format!("{ip}:80/write?/casemate-done/other")).starts_with("ERROR"));
     // What a probe and a hook ran, and what only the cluster knows inside of text.
     assert_eq!(get(&format!("{ip}:80/file?/scratch/text")), "probed");
     assert_eq!(get(&format!("{ip}:80/file?/scratch/started")), "$(FROM_TEXT)");

@@ -280,9 +280,12 @@ fn of_settings(page: &mut Page, settings: &Settings, manifest: Option<&Manifest>
     for (volume, files) in &settings.files {
         let names: Vec<_> = files
             .iter()
-            .map(|(name, digest)| if page.all() { format!("{name} ({digest})") } else { name.clone() })
+            .map(|(name, file)| if page.all() { format!("{name} ({file})") } else { name.clone() })
             .collect();
         page.row(2, "files", &format!("of volume {volume}, compared with digests: {}", or_none(&names)));
+    }
+    if let Some(group) = settings.fs_group {
+        page.row(2, "", &format!("group {group} may read them"));
     }
     let owners = &settings.owners;
     page.row(
