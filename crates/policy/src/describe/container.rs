@@ -66,6 +66,14 @@ pub struct Container {
     pub annotations: BTreeMap<String, Value>,
 }
 
+impl Container {
+    /// Where in `args` the container's own command begins, behind the launcher and what is the launcher's.
+    pub fn own_command(&self) -> usize {
+        let end = self.args.iter().position(|argument| argument == "--").filter(|_| self.launched);
+        end.map_or(0, |end| end + 1)
+    }
+}
+
 /// User and groups.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct User {

@@ -273,6 +273,32 @@ fn every_change_of_a_value_is_in_the_difference() {
 }
 
 #[test]
+fn arguments_that_take_values_of_the_cluster_are_in_the_difference() {
+    let with = |argument: &str, pattern: Option<&str>| {
+        let mut values = golden();
+        let server = &mut values["containers"]["server"];
+        let at = server["args"].as_array().unwrap().iter().position(|word| word == "--").unwrap() + 2;
+        server["args"][at] = json!(argument);
+        if let Some(pattern) = pattern {
+            server["args_from"] = json!({at.to_string(): pattern});
+        }
+        deployment(described(&values).unwrap())
+    };
+    let (text, ip) = (with("$(ip)", None), with("$(ip)", Some("^$(ip)$")));
+    let (node, any) = (with("$(node-name)", Some("^$(node-name)$")), with("$(ip)", Some("^.*$")));
+    let said = |was, now| sentences(&diff(was, now)).join("; ");
+    for (was, now, words) in [
+        (&text, &ip, "Opens inference/server: argument 1 takes values of the cluster"),
+        (&ip, &text, "Closes inference/server: argument 1 takes no value of the cluster any more"),
+        (&ip, &node, "Changes inference/server: argument 1 takes other values of the cluster"),
+        (&ip, &any, "Changes inference/server: argument 1 takes other values of the cluster"),
+    ] {
+        assert!(said(was, now).contains(words), "{}", said(was, now));
+    }
+    assert_eq!(said(&ip, &ip), "");
+}
+
+#[test]
 fn changes_are_sorted_by_danger_and_say_what_they_open() {
     let mut values = golden();
     let server = &mut values["containers"]["server"];

@@ -137,6 +137,13 @@ fn additions(pod: &mut Value, notices: &mut Vec<String>) {
         let name = item["name"].as_str().unwrap_or_default();
         (generated && (CONTAINERS.contains(&name) || name == SECRETS)) || (store && (name == holder || name == volume))
     };
+    let hosts = |item: &Value| {
+        let mut env = item["env"].as_array().into_iter().flatten();
+        let found = env.find(|variable| variable["name"].as_str() == Some("COORDINATOR_HOST"));
+        found.and_then(|variable| variable["value"].as_str()).map(str::to_owned)
+    };
+    let mut initializers = spec["initContainers"].as_array().into_iter().flatten().filter(|item| is_its(item));
+    let host = initializers.find_map(hosts);
     let mut taken_off = Vec::new();
     for list in ["initContainers", "containers", "volumes"] {
         let Some(items) = pod["spec"].get_mut(list).and_then(Value::as_array_mut) else { continue };
@@ -163,6 +170,12 @@ fn additions(pod: &mut Value, notices: &mut Vec<String>) {
         "{} of Contrast gave way to initializer and mesh; what was below `/contrast` is below `/casemate`",
         taken_off.join(", ")
     ));
+    if let Some(host) = host {
+        notices.push(format!(
+            "`COORDINATOR_HOST: {host}` of Contrast's initializer gave way, too: ours asks the Coordinator among the inputs; \
+             an initializer of your own may ask another"
+        ));
+    }
 }
 
 #[cfg(test)]
@@ -215,13 +228,16 @@ mod tests {
     #[test]
     fn what_contrast_has_added_gives_way() {
         let mut pod = json!({"metadata": {}, "spec": {
-            "initContainers": [{"name": "pvc-holder"}, {"name": "contrast-initializer"}, {"name": "contrast-service-mesh"}],
+            "initContainers": [{"name": "pvc-holder"},
+                {"name": "contrast-initializer", "env": [{"name": "COORDINATOR_HOST", "value": "coordinator-ready.x"}]},
+                {"name": "contrast-service-mesh"}],
             "containers": [{"name": "c", "volumeMounts": [{"name": "contrast-secrets", "mountPath": "/contrast"}]}],
             "volumes": [{"name": "contrast-secrets", "emptyDir": {}}, {"name": "image-store", "ephemeral": {}}],
         }});
         let taken = take(&mut pod).unwrap();
         assert_eq!(pod, json!({"metadata": {}, "spec": {"containers": [{"name": "c"}]}}));
-        assert_eq!(taken.notices.len(), 1);
+        assert_eq!(taken.notices.len(), 2);
+        assert!(taken.notices[1].contains("coordinator-ready.x"), "{:?}", taken.notices);
         // Names that are not Contrast's alone stay where nothing else is its.
         let own = json!({"metadata": {}, "spec": {"initContainers": [{"name": "pvc-holder"}], "volumes": [{"name": "contrast-secrets"}]}});
         let mut same = own.clone();

@@ -314,13 +314,26 @@ impl Node {
     /// by the `name` of an element.
     pub(crate) fn line_of(&self, tree: &Value, path: &str) -> usize {
         let (mut node, mut tree, mut line) = (self, tree, self.line);
-        let parts = path.split(['.', '[', ']']).filter(|part| !part.is_empty());
-        for part in parts {
+        let parts: Vec<&str> = path.split(['.', '[', ']']).filter(|part| !part.is_empty()).collect();
+        let mut at = 0;
+        while let Some(part) = parts.get(at).copied() {
+            at += 1;
             match &node.kind {
                 Kind::Mapping { entries, .. } => {
-                    let Some(entry) = entries.iter().find(|entry| entry.key == part) else { break };
+                    let plain = entries.iter().find(|entry| entry.key == part);
+                    // A key such as `example.org/x` has several parts.
+                    let length = |key: &str| -> Option<usize> {
+                        let of_key: Vec<&str> = key.split(['.', '/']).filter(|part| !part.is_empty()).collect();
+                        let fits = parts.get(at - 1..)?.starts_with(&of_key) && !of_key.is_empty();
+                        fits.then_some(of_key.len())
+                    };
+                    let found = plain.map(|entry| (entry, 1));
+                    let all = || entries.iter().filter_map(|entry| Some((entry, length(&entry.key)?)));
+                    let long = || all().max_by_key(|(_, length)| *length);
+                    let Some((entry, parts)) = found.or_else(long) else { break };
+                    at += parts - 1;
                     (node, line) = (&entry.value, entry.key_line);
-                    tree = &tree[part];
+                    tree = &tree[entry.key.as_str()];
                 }
                 Kind::Sequence { items, .. } => {
                     let named = |item: &Value| item["name"].as_str() == Some(part);

@@ -209,6 +209,18 @@ fn the_line_of_a_path_is_found() {
     ] {
         assert_eq!(document.node.line_of(&document.tree, path), line, "{path}");
     }
+    // Keys with dots and slashes are found by all of their parts.
+    let text = "metadata:\n  annotations:\n    a.example: x\n    a.example/b: y\n    a.example/c:\n      d: z\n";
+    let document = parse(text).unwrap().remove(0);
+    for (path, line) in [
+        ("metadata.annotations.a.example", 3),
+        ("metadata/annotations/a.example.b", 4),
+        ("metadata.annotations.a.example.c.d", 6),
+        ("metadata.annotations.a.exampl", 2),
+        ("metadata.annotations.b", 2),
+    ] {
+        assert_eq!(document.node.line_of(&document.tree, &path.replace('/', ".")), line, "{path}");
+    }
 }
 
 #[test]

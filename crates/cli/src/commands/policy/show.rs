@@ -483,8 +483,7 @@ fn environment(page: &mut Page, container: &Container) {
 
 /// The arguments that hold values of the cluster, counted as the user counts, without the launcher.
 fn arguments(page: &mut Page, container: &Container) {
-    let dashes = container.args.iter().position(|argument| argument == "--").filter(|_| container.launched);
-    let own = dashes.map_or(0, |dashes| dashes + 1);
+    let own = container.own_command();
     for argument in &container.args_from {
         let text = container.args.get(argument.place).cloned().unwrap_or_default();
         let which = match argument.place.checked_sub(own) {

@@ -573,7 +573,8 @@ fn values_of_the_cluster_are_said_in_plain_words() {
     let lines: Vec<&str> = shown.lines().collect();
     let from = |word: &str, count: usize| -> String {
         let at = lines.iter().rposition(|line| line.contains(word)).expect("it is shown");
-        lines[at..at + count].join("\n")
+        let margin = lines[at].len() - lines[at].trim_start().len();
+        lines[at..at + count].iter().map(|line| &line[margin..]).collect::<Vec<_>>().join("\n")
     };
     expect![[r#"
           pods         named ^render-[0-3]-[a-z0-9]{5}$ in namespace default

@@ -185,7 +185,7 @@ fn container(was: &Container, now: &Container, changes: &mut Changes) {
         };
         changes.push(Kind::Command, Effect::Changes, what, Some(words(&was.args)), Some(words(&now.args)));
     }
-    arguments(&was.args_from, &now.args_from, changes);
+    arguments(was, now, changes);
     if was.cwd != now.cwd {
         changes.push(
             Kind::Command,
@@ -280,12 +280,17 @@ fn container(was: &Container, now: &Container, changes: &mut Changes) {
 }
 
 /// Which arguments take values of the cluster. With a pattern that says less than text, the host may choose more.
-fn arguments(was: &[Argument], now: &[Argument], changes: &mut Changes) {
-    let find = |all: &[Argument], at: usize| all.iter().find(|argument| argument.place == at).cloned();
-    let places: BTreeSet<usize> = was.iter().chain(now).map(|argument| argument.place).collect();
+fn arguments(was: &Container, now: &Container, changes: &mut Changes) {
+    // Counted as people count, from the program on.
+    let own = |container: &Container| -> BTreeMap<usize, Argument> {
+        let first = container.own_command();
+        container.args_from.iter().map(|argument| (argument.place.saturating_sub(first), argument.clone())).collect()
+    };
+    let (was, now) = (own(was), own(now));
+    let places: BTreeSet<usize> = was.keys().chain(now.keys()).copied().collect();
     for at in places {
-        let (before, after) = (find(was, at), find(now, at));
-        if before == after {
+        let (before, after) = (was.get(&at), now.get(&at));
+        if before.map(|argument| &argument.pattern) == after.map(|argument| &argument.pattern) {
             continue;
         }
         let what = match (&before, &after) {
@@ -298,7 +303,9 @@ fn arguments(was: &[Argument], now: &[Argument], changes: &mut Changes) {
             (None, Some(_)) => Effect::Opens,
             _ => Effect::Changes,
         };
-        let text = |argument: Argument| readable(&argument.pattern).map_or(argument.pattern, |(text, _)| text);
+        let text = |argument: &Argument| {
+            readable(&argument.pattern).map_or_else(|| argument.pattern.clone(), |(text, _)| text)
+        };
         changes.push(Kind::Command, effect, what, before.map(text), after.map(text));
     }
 }

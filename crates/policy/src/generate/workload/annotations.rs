@@ -66,7 +66,7 @@ pub(super) fn check_annotations(context: &Context<'_>, pod: &Value) -> Result<()
     match own(&object["metadata"]).into_iter().find(|(key, _)| key != ROLE_KEY) {
         None => Ok(()),
         Some((key, _)) => Err(GenerateError::Resource {
-            place: context.inputs.place(context.object, &format!("metadata/annotations/{}", key.replace('/', "~1"))),
+            place: context.inputs.place(context.object, &format!("metadata/annotations/{key}")),
             resource: context.object.title(),
             reason: format!(
                 "`metadata.annotations.{key}`: an annotation of the {}, not of its pods",
