@@ -113,8 +113,8 @@ fn manifests_without_resources_tell_what_they_can() {
             2 changes: 1 allow something else (~), 1 allow less (-).
 
               1. ~ inference: has another policy
-                   was  8828dffd69370418a27be937bcd25a254aeb29dce0089bd812f4e7937c5d4f2f
-                   now  684328f96bad268f390a81606afb3d8e104aa0fd877cf75b93c43e744dcc613d
+                   was  3484132ec9f19a3d8eddbed9bf52b021c9fb995fbc464e1bff27d3e620140c18
+                   now  2df25a84f3485924f97e55488c968d62bb3dc02f56fc707f64503d6749424033
               2. - inference: may no longer be called by every workload of the manifest
                    was  every workload of the manifest
                    now  nobody

@@ -14,7 +14,7 @@ fn a_deployment_is_shown_in_plain_words() {
             exit 0
             --- stdout
             Deployment/inference in resources/inference.yaml
-              identity     1f2720f76ead
+              identity     3484132ec9f1
               rules        those of this release
               is           a workload of deployment 111111111111
               Coordinator  listens to bf2438509841 alone
@@ -283,7 +283,7 @@ fn a_manifest_alone_has_identities() {
             --- stdout
             In the manifest, and in none of the files
               inference
-                identity     1f2720f76ead
+                identity     3484132ec9f1
                 names        inference in its certificates
                 secrets      reads digits-model-key
                 callers      web
@@ -328,7 +328,7 @@ fn what_is_dangerous_is_said_in_so_many_words() {
             exit 0
             --- stdout
             Deployment/a in a.yaml
-              identity     635e04308528, NOT in the manifest: it gets no certificate and no
+              identity     05b0584ed1b5, NOT in the manifest: it gets no certificate and no
                              secret
               rules        those of this release
               is           a workload of deployment 111111111111
@@ -377,7 +377,7 @@ fn what_is_dangerous_is_said_in_so_many_words() {
 
             In the manifest, and in none of the files
               inference
-                identity     1f2720f76ead
+                identity     3484132ec9f1
                 names        inference in its certificates
                 secrets      reads digits-model-key
                 callers      every workload of the manifest
