@@ -35,7 +35,7 @@ pub(crate) struct Openings {
 
 impl Openings {
     /// Those of platform `local`.
-    #[cfg(test)]
+    #[cfg(any(test, fuzzing))]
     pub(crate) fn local() -> Self {
         Self { logs: LOCAL_OPENS_LOGS, ..Self::default() }
     }
