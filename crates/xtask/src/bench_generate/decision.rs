@@ -7,7 +7,7 @@ use anyhow::{Context, Result};
 use clap::Args;
 use serde::{Deserialize, Serialize};
 
-use super::{Bench, Case};
+use super::{Bench, Case, Start};
 use crate::demo::report::table;
 use crate::failure::negative;
 use crate::registry::Registry;
@@ -67,7 +67,7 @@ pub(crate) fn run(args: &DecisionArgs) -> Result<()> {
     let registry = Registry::start_on_free_port(&folder)?;
     super::images::push(&folder, &registry.address(), &["tiny"])?;
     let bench = Bench { casemate, folder: &folder, registry: registry.address(), rounds: 1 };
-    bench.measure(&Case { name: "the policy", image: "tiny", workloads: 1, warm: false, aim: None }, 0.0)?;
+    bench.measure(&Case { name: "the policy", image: "tiny", workloads: 1, start: Start::Empty, aim: None }, 0.0)?;
 
     let mut command = Command::new(program);
     command.arg(bench.work().join("out").join("web-00.yaml")).arg(args.rounds.to_string());

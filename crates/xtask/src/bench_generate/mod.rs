@@ -43,10 +43,21 @@ struct Case {
     image: &'static str,
     /// Deployments, in files of at most [`DOCUMENTS_PER_FILE`].
     workloads: usize,
-    /// Whether what an earlier run remembered stays.
-    warm: bool,
+    /// What an earlier run has left.
+    start: Start,
     /// What we aim at.
     aim: Option<Aim>,
+}
+
+/// What there is in the work folder.
+#[derive(Clone, Copy, PartialEq)]
+enum Start {
+    /// Nothing: keys are made, too.
+    Empty,
+    /// Keys and manifest, and nothing of images.
+    Cold,
+    /// Everything that an earlier run remembered.
+    Warm,
 }
 
 enum Aim {
@@ -62,22 +73,31 @@ const DOCUMENTS_PER_FILE: usize = 100;
 /// genpolicy takes 1.43 times what copying the image takes (Kata 4.1.0); a third of that is the aim.
 const THIRD_OF_GENPOLICY: f64 = 1.43 / 3.0;
 
-const CASES: [Case; 8] = [
-    Case { name: "1 pod, tiny, cold", image: "tiny", workloads: 1, warm: false, aim: None },
-    Case { name: "1 pod, tiny, warm", image: "tiny", workloads: 1, warm: true, aim: Some(Aim::Seconds(0.020)) },
-    Case { name: "1 pod, 70 MB, cold", image: "mid", workloads: 1, warm: false, aim: None },
+const CASES: [Case; 9] = [
+    Case { name: "1 pod, tiny, first run", image: "tiny", workloads: 1, start: Start::Empty, aim: None },
+    Case { name: "1 pod, tiny, cold", image: "tiny", workloads: 1, start: Start::Cold, aim: None },
+    Case { name: "1 pod, tiny, warm", image: "tiny", workloads: 1, start: Start::Warm, aim: WARM_POD },
+    Case { name: "1 pod, 70 MB, cold", image: "mid", workloads: 1, start: Start::Cold, aim: None },
     Case {
         name: "1 pod, 1 GB, cold",
         image: "big",
         workloads: 1,
-        warm: false,
+        start: Start::Cold,
         aim: Some(Aim::OfCopy(THIRD_OF_GENPOLICY)),
     },
-    Case { name: "1 pod, 1 GB, warm", image: "big", workloads: 1, warm: true, aim: Some(Aim::Seconds(0.020)) },
-    Case { name: "100 workloads, cold", image: "mid", workloads: 100, warm: false, aim: None },
-    Case { name: "100 workloads, warm", image: "mid", workloads: 100, warm: true, aim: None },
-    Case { name: "1,000 workloads, warm", image: "mid", workloads: 1_000, warm: true, aim: Some(Aim::Seconds(1.0)) },
+    Case { name: "1 pod, 1 GB, warm", image: "big", workloads: 1, start: Start::Warm, aim: WARM_POD },
+    Case { name: "100 workloads, cold", image: "mid", workloads: 100, start: Start::Cold, aim: None },
+    Case { name: "100 workloads, warm", image: "mid", workloads: 100, start: Start::Warm, aim: None },
+    Case {
+        name: "1,000 workloads, warm",
+        image: "mid",
+        workloads: 1_000,
+        start: Start::Warm,
+        aim: Some(Aim::Seconds(1.0)),
+    },
 ];
+
+const WARM_POD: Option<Aim> = Some(Aim::Seconds(0.020));
 
 /// Everything that was measured.
 #[derive(Serialize, Debug)]
@@ -137,11 +157,14 @@ impl Bench<'_> {
         note!("bench: {}", case.name);
         let resources = self.resources(case)?;
         let mut costs = Vec::new();
-        // What keys and caches the first run makes is not what a warm run is about.
-        let unmeasured = usize::from(case.warm);
+        // The first run of these makes keys and whatever else is remembered.
+        let unmeasured = usize::from(case.start != Start::Empty);
         for round in 0..self.rounds + unmeasured {
-            if !case.warm || round == 0 {
+            if case.start == Start::Empty || round == 0 {
                 fresh(&self.work())?;
+            } else if case.start == Start::Cold {
+                let cache = self.work().join("layers-cache.json");
+                fs::remove_file(&cache).with_context(|| format!("remove `{}`", cache.display()))?;
             }
             let cost = self.generate(&resources)?;
             if round >= unmeasured {
