@@ -3,7 +3,7 @@
 use protocol::api::{MESH_PORT, PROBE_PORT, USER_PORT};
 use serde_json::{Value, json};
 
-use super::inject::{PODINFO_VOLUME, podinfo_volume};
+use super::inject::{podinfo_mount, podinfo_volume};
 
 /// The file that is added.
 pub const COORDINATOR_FILE: &str = "casemate-coordinator.yml";
@@ -73,7 +73,7 @@ pub(super) fn resources(namespace: &str, image: &str) -> Vec<Value> {
                             "capabilities": {"drop": ["ALL"], "add": ["DAC_OVERRIDE"]},
                         },
                         "volumeMounts": [
-                            {"name": PODINFO_VOLUME, "mountPath": "/casemate-in/podinfo", "readOnly": true},
+                            podinfo_mount(),
                             {"name": "coordinator-store", "mountPath": "/var/lib/casemate"},
                         ],
                     }],

@@ -1,6 +1,6 @@
 //! The files of ConfigMap and Secret volumes, as the kubelet will write them: their digests and modes go into the initdata.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -87,13 +87,17 @@ pub(super) fn check_single(
                 let Some(file) = mount["subPath"].as_str().filter(|file| !file.is_empty()) else { continue };
                 let volume = mount["name"].as_str().unwrap_or_default();
                 let known = digests(pod, &[volume.to_owned()], config_maps, secrets)?;
-                let Some(files) = known.get(volume).filter(|files| !files.contains_key(file)) else { continue };
+                let known = known.get(volume).map(|files| files.keys().cloned().collect());
+                let Some(files) = known.or_else(|| downward_files(pod, volume)) else { continue };
+                if files.contains(file) {
+                    continue;
+                }
                 let path = format!("spec.{list}.{name}.volumeMounts[{index}].subPath");
-                let folder = files.keys().any(|known| known.starts_with(&format!("{file}/")));
+                let folder = files.iter().any(|known| known.starts_with(&format!("{file}/")));
                 let reason = if folder {
                     format!("`{file}` is a directory of volume `{volume}`, and only single files can be mounted")
                 } else {
-                    let known: Vec<_> = files.keys().map(|file| format!("`{file}`")).take(5).collect();
+                    let known: Vec<_> = files.iter().map(|file| format!("`{file}`")).take(5).collect();
                     format!("volume `{volume}` has no file `{file}`; it has {}", known.join(", "))
                 };
                 return Err(FilesError { path, reason });
@@ -101,6 +105,14 @@ pub(super) fn check_single(
         }
     }
     Ok(())
+}
+
+/// The files of a volume of the downward API; `None` for another.
+fn downward_files(pod: &Value, name: &str) -> Option<BTreeSet<String>> {
+    let mut volumes = pod["spec"]["volumes"].as_array()?.iter();
+    let volume = volumes.find(|volume| volume["name"] == name).filter(|volume| volume["downwardAPI"].is_object())?;
+    let items = volume["downwardAPI"]["items"].as_array().into_iter().flatten();
+    Some(items.filter_map(|item| item["path"].as_str().map(str::to_owned)).collect())
 }
 
 /// A mode that the pod says, or the one that holds without.
@@ -281,6 +293,22 @@ mod tests {
         let error = one(&none).unwrap_err();
         assert_eq!(error.path, "spec.volumes.v.projected.sources[1]");
         assert!(error.reason.contains("Secret `x` is not among the inputs"), "{error:?}");
+    }
+
+    #[test]
+    fn a_single_file_of_the_downward_api_must_be_one_of_its_items() {
+        let check = |file: &str| {
+            let pod = json!({"spec": {
+                "containers": [{"name": "c", "volumeMounts": [{"name": "v", "subPath": file}]}],
+                "volumes": [{"name": "w", "emptyDir": {}},
+                            {"name": "v", "downwardAPI": {"items": [{"path": "a/labels"}]}}],
+            }});
+            check_single(&pod, &BTreeMap::new(), &BTreeMap::new())
+        };
+        assert_eq!(check("a/labels"), Ok(()));
+        for (file, word) in [("a", "is a directory"), ("labels", "it has `a/labels`"), ("a/labels/x", "has no file")] {
+            assert!(check(file).unwrap_err().reason.contains(word), "{file}");
+        }
     }
 
     #[test]

@@ -286,6 +286,7 @@ fn own_container(name: &str, subcommand: &str, injection: &Injection<'_>) -> Val
     container
 }
 
-fn podinfo_mount() -> Value {
-    json!({"name": PODINFO_VOLUME, "mountPath": "/casemate-in/podinfo", "readOnly": true})
+pub(super) fn podinfo_mount() -> Value {
+    // The file alone, so that the host has no directory and no link to copy in.
+    json!({"name": PODINFO_VOLUME, "mountPath": "/casemate-in/podinfo/initdata", "subPath": "initdata", "readOnly": true})
 }

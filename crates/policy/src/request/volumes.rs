@@ -181,7 +181,8 @@ pub(super) fn sub_path<'a>(mount: &'a Value, kind: VolumeKind, path: &str) -> Re
     }
     let Some(file) = text(mount, "subPath") else { return Ok(None) };
     match kind {
-        VolumeKind::Files(files) if files.is_known() => {}
+        // The kubelet does not update a single file of the downward API while the pod runs.
+        VolumeKind::Files(files) if files.is_known() || files == FileVolume::DownwardApi => {}
         VolumeKind::Files(_) => {
             return refuse("subPath", "not supported: the file changes while the pod runs", "mount the whole volume");
         }
@@ -287,14 +288,13 @@ mod tests {
         let file = |path: &str, file: &str| json!({"mountPath": path, "subPath": file});
         assert_eq!(check(json!({"mountPath": "/x"}), VolumeKind::Claim), Ok(None));
         assert_eq!(check(json!({"mountPath": "/x", "subPath": ""}), VolumeKind::Claim), Ok(None));
-        for kind in [FileVolume::ConfigMap, FileVolume::Secret, FileVolume::Projected] {
+        for kind in [FileVolume::ConfigMap, FileVolume::Secret, FileVolume::Projected, FileVolume::DownwardApi] {
             assert_eq!(check(file("/etc/a.conf", "d/a"), VolumeKind::Files(kind)), Ok(Some("d/a".into())));
         }
         for (mount, kind, field) in [
             (file("/x", "a"), VolumeKind::Claim, "subPath"),
             (file("/x", "a"), VolumeKind::Memory, "subPath"),
             (file("/x", "a"), VolumeKind::Directory, "subPath"),
-            (file("/x", "a"), VolumeKind::Files(FileVolume::DownwardApi), "subPath"),
             (file("/x", "a"), VolumeKind::Files(FileVolume::Live), "subPath"),
             (json!({"mountPath": "/x", "subPathExpr": "$(POD)"}), known, "subPathExpr"),
             (file("/x", "../a"), known, "subPath"),

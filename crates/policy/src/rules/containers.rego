@@ -36,11 +36,11 @@ pause := {
 
 # The pause container comes first, and once.
 CreateContainerRequest := keeping({"pod": name, "uid": uid}) if {
-	annotations["io.kubernetes.cri.container-type"] == "sandbox"
+	cri("container-type") == "sandbox"
 	not data.pstate.pod
 	is_sandbox
-	name := annotations["io.kubernetes.cri.sandbox-name"]
-	uid := annotations["io.kubernetes.cri.sandbox-uid"]
+	name := cri("sandbox-name")
+	uid := cri("sandbox-uid")
 	regex.match(policy_data.pod, name)
 	regex.match(`^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$`, uid)
 	oci.Hostname == data.pstate.hostname
@@ -56,19 +56,18 @@ hostname_fits(name) if data.pstate.hostname == substring(name, 0, 63)
 # Each container of the pod is live at most once, and an id names one container for ever: what an agent keeps under the
 # id of a container that failed must not become part of another.
 CreateContainerRequest := keeping({live_key(name): gpus_of_request, id_key: name, used_key: true}) if {
-	annotations["io.kubernetes.cri.container-type"] == "container"
-	name := annotations["io.kubernetes.cri.container-name"]
+	cri("container-type") == "container"
+	name := cri("container-name")
 	container := policy_data.containers[name]
 	not data.pstate[live_key(name)]
 	not data.pstate[used_key]
 	cid != sandbox
-	image := annotations["io.kubernetes.cri.image-name"]
+	image := cri("image-name")
 	image in images_of(container)
 	oci.Hostname == ""
 	oci.Linux.Sysctl == {}
 	allow_container(container, "container", data.pstate.pod, data.pstate.uid, {
-		"io.kubernetes.cri.container-name": name,
-		"io.kubernetes.cri.image-name": image,
+		"container-name": name, "image-name": image,
 	})
 }
 
@@ -111,7 +110,7 @@ allow_container(container, type, pod, uid, named) if {
 	})
 	regex.match(`^1\.[0-9]+\.[0-9]+(-rc\.[0-9]+)?$`, oci.Version)
 	allow_devices(container)
-	allow_annotations(container, object.union(named, annotations_of(type, pod, uid)))
+	allow_annotations(container, annotations_of(type, pod, uid, named))
 	allow_process(container, oci.Process)
 	allow_mounts(mounts_of(container), oci.Mounts)
 	allow_storages(storages_of(container), input.storages)
@@ -129,14 +128,18 @@ allow_devices(container) if {
 
 # ---- Annotations -----------------------------------------------------------------------------------------------------
 
-annotations_of(type, pod, uid) := object.union(policy_data.annotations, {
-	"io.kubernetes.cri.container-type": type,
-	"io.katacontainers.pkg.oci.container_type": concat("_", ["pod", type]),
-	"io.kubernetes.cri.sandbox-id": sandbox,
-	"io.kubernetes.cri.sandbox-name": pod,
-	"io.kubernetes.cri.sandbox-namespace": policy_data.namespace,
-	"io.kubernetes.cri.sandbox-uid": uid,
-})
+# What containerd says of a container.
+cri(key) := annotations[concat("", ["io.kubernetes.cri.", key])]
+
+annotations_of(type, pod, uid, named) := object.union(
+	object.union(policy_data.annotations, {
+		"io.katacontainers.pkg.oci.container_type": concat("_", ["pod", type]),
+	}),
+	{concat("", ["io.kubernetes.cri.", key]): value | some key, value in object.union(named, {
+		"container-type": type, "sandbox-id": sandbox, "sandbox-name": pod,
+		"sandbox-namespace": policy_data.namespace, "sandbox-uid": uid,
+	})},
+)
 
 allow_annotations(container, required) if {
 	every key, value in required {

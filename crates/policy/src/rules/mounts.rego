@@ -65,12 +65,12 @@ allow_mounts(mounts, given) if {
 
 # A link of the image may lead one mount into another, so those of the pod come in the order of its values.
 in_order(written) if {
-	name := annotations["io.kubernetes.cri.container-name"]
+	name := cri("container-name")
 	own := [mount_of(mount) | some mount in policy_data.containers[name].mounts]
 	[mount | some mount in written; mount in own] == own
 }
 
-in_order(_) if annotations["io.kubernetes.cri.container-type"] == "sandbox"
+in_order(_) if cri("container-type") == "sandbox"
 
 as_written(mount) := [mount.destination, mount.type_, source_of(mount.source), options_of(mount)] if count(mount) == 4
 

@@ -7,7 +7,7 @@ policy_data := {
 "services":["KUBERNETES"],
 "signals":["server"],
 "logs":true,
-"copies":{"files":["hostname","hosts","resolv.conf","termination-log"],"trees":["digits","podinfo"]},
+"copies":{"files":["hostname","hosts","initdata","resolv.conf","termination-log"],"trees":["digits"]},
 "annotations":{},
 "sysctl":{},
 "volume_options":{"memory":[]},
@@ -25,9 +25,9 @@ policy_data := {
 "readonly_root":true,
 "mounts":[
 ["/casemate","memory","casemate","rw"],
-["/casemate-in/podinfo","copied","podinfo","ro"],
 ["/casemate-files/digits","memory","casemate-files-digits","rw"],
 ["/dev/termination-log","copied","termination-log","rw"],
+["/casemate-in/podinfo/initdata","copied","initdata","ro"],
 ["/casemate-in/files/digits","copied","digits","ro"]
 ]
 },
@@ -42,7 +42,7 @@ policy_data := {
 "no_new_privileges":true,
 "terminal":false,
 "readonly_root":true,
-"mounts":[["/casemate","memory","casemate","rw"],["/casemate-in/podinfo","copied","podinfo","ro"],["/dev/termination-log","copied","termination-log","rw"]]
+"mounts":[["/casemate","memory","casemate","rw"],["/dev/termination-log","copied","termination-log","rw"],["/casemate-in/podinfo/initdata","copied","initdata","ro"]]
 },
 "server":{
 "image":"localhost:5000/casemate/digits:1@sha256:5abfdd9223ccd9cbafdfd5b969650ca76e18186f703bb21214c62baa552ab295",

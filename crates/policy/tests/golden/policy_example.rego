@@ -42,11 +42,11 @@ is_known if live_name
 pause:={"args":["/pause"],"env":["PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"],"env_from":{},"cwd":"/",
 "user":object.get(policy_data,"pause_user",[65535,65535,[65535]]),"capabilities":"default","no_new_privileges":true,"terminal":false,"readonly_root":true,
 "mounts":[["/etc/resolv.conf","bind","copied:resolv.conf","rbind,ro,nosuid,nodev,noexec"]]}
-CreateContainerRequest:=keeping({"pod":name,"uid":uid}) if {annotations["io.kubernetes.cri.container-type"]=="sandbox"
+CreateContainerRequest:=keeping({"pod":name,"uid":uid}) if {cri("container-type")=="sandbox"
 not data.pstate.pod
 is_sandbox
-name:=annotations["io.kubernetes.cri.sandbox-name"]
-uid:=annotations["io.kubernetes.cri.sandbox-uid"]
+name:=cri("sandbox-name")
+uid:=cri("sandbox-uid")
 regex.match(policy_data.pod,name)
 regex.match(`^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$`,uid)
 oci.Hostname==data.pstate.hostname
@@ -55,17 +55,17 @@ allow_sandbox_sysctl(oci.Linux.Sysctl)
 allow_container(pause,"sandbox",name,uid,{})}
 hostname_fits(_) if policy_data.hostname_is_fixed
 hostname_fits(name) if data.pstate.hostname==substring(name,0,63)
-CreateContainerRequest:=keeping({live_key(name):gpus_of_request,id_key:name,used_key:true}) if {annotations["io.kubernetes.cri.container-type"]=="container"
-name:=annotations["io.kubernetes.cri.container-name"]
+CreateContainerRequest:=keeping({live_key(name):gpus_of_request,id_key:name,used_key:true}) if {cri("container-type")=="container"
+name:=cri("container-name")
 container:=policy_data.containers[name]
 not data.pstate[live_key(name)]
 not data.pstate[used_key]
 cid !=sandbox
-image:=annotations["io.kubernetes.cri.image-name"]
+image:=cri("image-name")
 image in images_of(container)
 oci.Hostname==""
 oci.Linux.Sysctl=={}
-allow_container(container,"container",data.pstate.pod,data.pstate.uid,{"io.kubernetes.cri.container-name":name,"io.kubernetes.cri.image-name":image})}
+allow_container(container,"container",data.pstate.pod,data.pstate.uid,{"container-name":name,"image-name":image})}
 images_of(container):={container.image,regex.replace(container.image,`:[^:/@]*@`,"@")}
 StartContainerRequest:=keeping({started_key:true}) if {is_known
 is_exactly(input,{"container_id":cid},set())}
@@ -82,7 +82,7 @@ is_exactly(input,{"container_id":cid,"exec_id":cid,"sandbox_pidns":policy_data.p
 is_exactly(oci,{"Root":{"Path":root_path,"Readonly":container.readonly_root}},{"Version","Process","Hostname","Mounts","Annotations","Linux"})
 regex.match(`^1\.[0-9]+\.[0-9]+(-rc\.[0-9]+)?$`,oci.Version)
 allow_devices(container)
-allow_annotations(container,object.union(named,annotations_of(type,pod,uid)))
+allow_annotations(container,annotations_of(type,pod,uid,named))
 allow_process(container,oci.Process)
 allow_mounts(mounts_of(container),oci.Mounts)
 allow_storages(storages_of(container),input.storages)
@@ -90,8 +90,10 @@ allow_linux(oci.Linux)}
 gpus_of_request:=[gpu|some key,gpu in annotations; startswith(key,"cdi.k8s.io/vfio")]
 allow_devices(container) if {not container.gpus
 is_empty(object.get(input,"devices",[]))}
-annotations_of(type,pod,uid):=object.union(policy_data.annotations,{"io.kubernetes.cri.container-type":type,"io.katacontainers.pkg.oci.container_type":concat("_",["pod",type]),
-"io.kubernetes.cri.sandbox-id":sandbox,"io.kubernetes.cri.sandbox-name":pod,"io.kubernetes.cri.sandbox-namespace":policy_data.namespace,"io.kubernetes.cri.sandbox-uid":uid})
+cri(key):=annotations[concat("",["io.kubernetes.cri.",key])]
+annotations_of(type,pod,uid,named):=object.union(object.union(policy_data.annotations,{"io.katacontainers.pkg.oci.container_type":concat("_",["pod",type])}),
+{concat("",["io.kubernetes.cri.",key]):value|some key,value in object.union(named,{"container-type":type,"sandbox-id":sandbox,"sandbox-name":pod,
+"sandbox-namespace":policy_data.namespace,"sandbox-uid":uid})})
 allow_annotations(container,required) if {every key,value in required {annotations[key]==value}
 every key,value in object.remove(annotations,object.keys(required)) {allow_annotation(container,key,value)}}
 allow_annotation(_,key,value) if regex.match(annotation_patterns[key],value)
@@ -153,10 +155,10 @@ in_order(written)
 places:={mount.destination:at|some at,mount in given}
 every at,mount in given {parts:=split(mount.destination,"/")
 every depth,_ in parts {object.get(places,concat("/",array.slice(parts,0,depth)),-1)<at}}}
-in_order(written) if {name:=annotations["io.kubernetes.cri.container-name"]
+in_order(written) if {name:=cri("container-name")
 own:=[mount_of(mount)|some mount in policy_data.containers[name].mounts]
 [mount|some mount in written; mount in own]==own}
-in_order(_) if annotations["io.kubernetes.cri.container-type"]=="sandbox"
+in_order(_) if cri("container-type")=="sandbox"
 as_written(mount):=[mount.destination,mount.type_,source_of(mount.source),options_of(mount)] if count(mount)==4
 source_of(source):=regex.replace(source,concat("",["^/run/kata-containers/shared/containers/",cid,"-[0-9a-f]{16}-"]),"copied:") if {not startswith(source,"copied:")}
 options_of(mount):=options if {set_of(mount.options)
@@ -293,7 +295,7 @@ policy_data := {
 "services":["KUBERNETES"],
 "signals":["server"],
 "logs":true,
-"copies":{"files":["hostname","hosts","resolv.conf","termination-log"],"trees":["digits","podinfo"]},
+"copies":{"files":["hostname","hosts","initdata","resolv.conf","termination-log"],"trees":["digits"]},
 "annotations":{},
 "sysctl":{},
 "volume_options":{"memory":[]},
@@ -311,9 +313,9 @@ policy_data := {
 "readonly_root":true,
 "mounts":[
 ["/casemate","memory","casemate","rw"],
-["/casemate-in/podinfo","copied","podinfo","ro"],
 ["/casemate-files/digits","memory","casemate-files-digits","rw"],
 ["/dev/termination-log","copied","termination-log","rw"],
+["/casemate-in/podinfo/initdata","copied","initdata","ro"],
 ["/casemate-in/files/digits","copied","digits","ro"]
 ]
 },
@@ -328,7 +330,7 @@ policy_data := {
 "no_new_privileges":true,
 "terminal":false,
 "readonly_root":true,
-"mounts":[["/casemate","memory","casemate","rw"],["/casemate-in/podinfo","copied","podinfo","ro"],["/dev/termination-log","copied","termination-log","rw"]]
+"mounts":[["/casemate","memory","casemate","rw"],["/dev/termination-log","copied","termination-log","rw"],["/casemate-in/podinfo/initdata","copied","initdata","ro"]]
 },
 "server":{
 "image":"localhost:5000/casemate/digits:1@sha256:5abfdd9223ccd9cbafdfd5b969650ca76e18186f703bb21214c62baa552ab295",

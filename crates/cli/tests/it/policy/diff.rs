@@ -113,8 +113,8 @@ fn manifests_without_resources_tell_what_they_can() {
             2 changes: 1 allow something else (~), 1 allow less (-).
 
               1. ~ inference: has another policy
-                   was  3484132ec9f19a3d8eddbed9bf52b021c9fb995fbc464e1bff27d3e620140c18
-                   now  2df25a84f3485924f97e55488c968d62bb3dc02f56fc707f64503d6749424033
+                   was  d0c59b83974d7fdad4240f2b6d14c386f7468ade22456af389bbc3d2c4a63b6c
+                   now  bc965c1dfa29fa23575f45611f69ec4f7962569dafa9b48a196dc445bebefea9
               2. - inference: may no longer be called by every workload of the manifest
                    was  every workload of the manifest
                    now  nobody

@@ -14,7 +14,7 @@ fn a_deployment_is_shown_in_plain_words() {
             exit 0
             --- stdout
             Deployment/inference in resources/inference.yaml
-              identity     3484132ec9f1
+              identity     d0c59b83974d
               rules        those of this release
               is           a workload of deployment 111111111111
               Coordinator  listens to bf2438509841 alone
@@ -27,9 +27,9 @@ fn a_deployment_is_shown_in_plain_words() {
               secrets      reads digits-model-key
               pods         named ^inference-[a-z0-9]{1,10}-[a-z0-9]{5}$ in namespace default
               output       open: the host reads what containers print
-              host files   hostname, hosts, resolv.conf, termination-log, digits (a folder),
-                             podinfo (a folder): the host copies them in, and their content
-                             is its word
+              host files   hostname, hosts, initdata, resolv.conf, termination-log, digits
+                             (a folder): the host copies them in, and their content is its
+                             word
               host's env   addresses of the Services KUBERNETES
 
               container casemate-initializer
@@ -46,10 +46,10 @@ fn a_deployment_is_shown_in_plain_words() {
                              from the cluster: HOSTNAME (hostname)
                 mounts       /casemate: guest memory, empty at the start, also written by
                                casemate-mesh; writable
-                             /casemate-in/podinfo: THE HOST: nothing vouches for its
-                               content; read-only
                              /casemate-files/digits: guest memory, empty at the start;
                                writable
+                             /casemate-in/podinfo/initdata: THE HOST: nothing vouches for
+                               its content; read-only
                              /casemate-in/files/digits: the host; the initializer compares
                                it with digests; read-only
                              /etc/hosts, /etc/hostname, /etc/resolv.conf,
@@ -72,8 +72,8 @@ fn a_deployment_is_shown_in_plain_words() {
                              from the cluster: HOSTNAME (hostname)
                 mounts       /casemate: guest memory, empty at the start, also written by
                                casemate-initializer; writable
-                             /casemate-in/podinfo: THE HOST: nothing vouches for its
-                               content; read-only
+                             /casemate-in/podinfo/initdata: THE HOST: nothing vouches for
+                               its content; read-only
                              /etc/hosts, /etc/hostname, /etc/resolv.conf,
                                /dev/termination-log: the host, as in every container
                              and the guest kernel's own, as in every container
@@ -136,9 +136,9 @@ fn everything_is_shown_where_everything_is_asked_for() {
               rules        those of this release
               pods         named ^inference-[a-z0-9]{1,10}-[a-z0-9]{5}$ in namespace default
               output       open: the host reads what containers print
-              host files   hostname, hosts, resolv.conf, termination-log, digits (a folder),
-                             podinfo (a folder): the host copies them in, and their content
-                             is its word
+              host files   hostname, hosts, initdata, resolv.conf, termination-log, digits
+                             (a folder): the host copies them in, and their content is its
+                             word
               host's env   addresses of the Services KUBERNETES
 
               container server
@@ -282,15 +282,15 @@ fn a_manifest_alone_has_identities() {
             exit 0
             --- stdout
             In the manifest, and in none of the files
-              inference
-                identity     3484132ec9f1
-                names        inference in its certificates
-                secrets      reads digits-model-key
-                callers      web
               coordinator
                 identity     bf2438509841
                 names        coordinator in its certificates
                 secrets      reads none
+              inference
+                identity     d0c59b83974d
+                names        inference in its certificates
+                secrets      reads digits-model-key
+                callers      web
               What these may do, their identities do not tell: name their files, too.
             --- stderr
         "#]],
@@ -328,7 +328,7 @@ fn what_is_dangerous_is_said_in_so_many_words() {
             exit 0
             --- stdout
             Deployment/a in a.yaml
-              identity     05b0584ed1b5, NOT in the manifest: it gets no certificate and no
+              identity     b5466e338bdf, NOT in the manifest: it gets no certificate and no
                              secret
               rules        those of this release
               is           a workload of deployment 111111111111
@@ -342,9 +342,9 @@ fn what_is_dangerous_is_said_in_so_many_words() {
               pods         named ^inference-[a-z0-9]{1,10}-[a-z0-9]{5}$ in namespace default
               output       open: the host reads what containers print
               processes    shared: its containers see, and may stop, each other's processes
-              host files   hostname, hosts, resolv.conf, termination-log, digits (a folder),
-                             podinfo (a folder): the host copies them in, and their content
-                             is its word
+              host files   hostname, hosts, initdata, resolv.conf, termination-log, digits
+                             (a folder): the host copies them in, and their content is its
+                             word
               host's env   addresses of the Services KUBERNETES
               UNKNOWN      containers.server.new = {"a":1}: this release has no words for it
 
@@ -376,15 +376,15 @@ fn what_is_dangerous_is_said_in_so_many_words() {
                 exec         the host may run /bin/sh -c "id; \u001b[2Jrm"
 
             In the manifest, and in none of the files
-              inference
-                identity     3484132ec9f1
-                names        inference in its certificates
-                secrets      reads digits-model-key
-                callers      every workload of the manifest
               coordinator
                 identity     bf2438509841
                 names        coordinator in its certificates
                 secrets      reads none
+              inference
+                identity     d0c59b83974d
+                names        inference in its certificates
+                secrets      reads digits-model-key
+                callers      every workload of the manifest
               What these may do, their identities do not tell: name their files, too.
 
             Nobody may

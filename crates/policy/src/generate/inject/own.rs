@@ -346,7 +346,7 @@ mod tests {
         let paths: Vec<_> = initializer["volumeMounts"].as_array().unwrap().iter().map(at).collect();
         assert_eq!(
             paths,
-            ["/casemate/", "/casemate-in/podinfo", "/casemate-in/files/conf", "/casemate-files/conf"],
+            ["/casemate/", "/casemate-in/podinfo/initdata", "/casemate-in/files/conf", "/casemate-files/conf"],
             "it reads and writes what an added one does"
         );
         let mesh = &spec["initContainers"][1];

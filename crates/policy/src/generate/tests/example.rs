@@ -40,7 +40,7 @@ async fn the_example_becomes_confidential() {
     assert!(settings.mesh && settings.open_ports.is_empty());
     // The aims are 20,000 and 8,000; these are what is reached.
     let (document, annotation) = (initdata.document().len(), initdata.to_annotation().len());
-    assert!(document < 21_600 && annotation < 9_550, "{document} bytes, {annotation} characters");
+    assert!(document < 21_500 && annotation < 9_600, "{document} bytes, {annotation} characters");
 }
 
 #[tokio::test]

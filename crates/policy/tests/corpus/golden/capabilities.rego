@@ -40,7 +40,7 @@ policy_data := {
    "user": [1000,0,[0]]
   }
  },
- "copies": {"files":["hostname","hosts","resolv.conf","termination-log"],"trees":["podinfo"]},
+ "copies": {"files":["hostname","hosts","initdata","resolv.conf","termination-log"],"trees":[]},
  "hostname": "^probe$",
  "hostname_is_fixed": false,
  "logs": true,

@@ -44,7 +44,7 @@ policy_data := {
    "user": [472,0,[0,472]]
   }
  },
- "copies": {"files":["hostname","hosts","resolv.conf","termination-log"],"trees":["datasources","ldap","podinfo"]},
+ "copies": {"files":["hostname","hosts","initdata","resolv.conf","termination-log"],"trees":["datasources","ldap"]},
  "hostname": "^grafana-[a-z0-9]{1,10}-[a-z0-9]{5}$",
  "hostname_is_fixed": false,
  "logs": true,

@@ -109,7 +109,7 @@ policy_data := {
    "user": [34,35,[35,2100,7000,8000]]
   }
  },
- "copies": {"files":["hostname","hosts","resolv.conf","termination-log"],"trees":["podinfo"]},
+ "copies": {"files":["hostname","hosts","initdata","resolv.conf","termination-log"],"trees":[]},
  "hostname": "^groups$",
  "hostname_is_fixed": false,
  "logs": true,

@@ -57,9 +57,9 @@ policy_data := {
    "image": "ghcr.io/casemate/casemate-pod:0@sha256:038f7b96",
    "mounts": [
     ["/casemate","memory","trust","rw"],
-    ["/casemate-in/podinfo","copied","podinfo","ro"],
     ["/casemate-files/settings","memory","casemate-files-settings","rw"],
     ["/dev/termination-log","copied","termination-log","rw"],
+    ["/casemate-in/podinfo/initdata","copied","initdata","ro"],
     ["/casemate-in/files/settings","copied","settings","ro"]
    ],
    "no_new_privileges": true,
@@ -81,7 +81,7 @@ policy_data := {
    "user": [0,0,[0]]
   }
  },
- "copies": {"files":["hostname","hosts","resolv.conf","termination-log"],"trees":["podinfo","settings"]},
+ "copies": {"files":["hostname","hosts","initdata","resolv.conf","termination-log"],"trees":["settings"]},
  "hostname": "^own-init$",
  "hostname_is_fixed": false,
  "logs": true,
@@ -112,7 +112,7 @@ policy_data := {
    "user": [0,0,[0]]
   }
  },
- "copies": {"files":["hostname","hosts","resolv.conf","termination-log"],"trees":["podinfo"]},
+ "copies": {"files":["hostname","hosts","initdata","resolv.conf","termination-log"],"trees":[]},
  "hostname": "^by-name-[a-z0-9]{1,10}-[a-z0-9]{5}$",
  "hostname_is_fixed": false,
  "logs": true,

@@ -27,7 +27,7 @@ policy_data := {
    "user": [11211,11211,[11211]]
   }
  },
- "copies": {"files":["hostname","hosts","resolv.conf","termination-log"],"trees":["podinfo"]},
+ "copies": {"files":["hostname","hosts","initdata","resolv.conf","termination-log"],"trees":[]},
  "hostname": "^stack-cache-[a-z0-9]{1,10}-[a-z0-9]{5}$",
  "hostname_is_fixed": false,
  "logs": true,
@@ -58,7 +58,7 @@ policy_data := {
    "user": [2000,2000,[2000,2100]]
   }
  },
- "copies": {"files":["hostname","hosts","resolv.conf","termination-log"],"trees":["podinfo"]},
+ "copies": {"files":["hostname","hosts","initdata","resolv.conf","termination-log"],"trees":[]},
  "hostname": "^stack-worker-[a-z0-9]{1,10}-[a-z0-9]{5}$",
  "hostname_is_fixed": false,
  "logs": true,

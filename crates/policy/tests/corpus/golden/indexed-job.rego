@@ -48,7 +48,7 @@ policy_data := {
    "user": [0,0,[0]]
   }
  },
- "copies": {"files":["hostname","hosts","resolv.conf","termination-log"],"trees":["podinfo"]},
+ "copies": {"files":["hostname","hosts","initdata","resolv.conf","termination-log"],"trees":[]},
  "hostname": "^render-([0-9]|[1-9][0-9]|(1[0-9]{2}|2[0-3][0-9]))$",
  "hostname_is_fixed": false,
  "logs": true,
@@ -81,7 +81,7 @@ policy_data := {
    "user": [0,0,[0]]
   }
  },
- "copies": {"files":["hostname","hosts","resolv.conf","termination-log"],"trees":["podinfo"]},
+ "copies": {"files":["hostname","hosts","initdata","resolv.conf","termination-log"],"trees":[]},
  "hostname": "^sweep-[0-9]{8,9}-[0-9]$",
  "hostname_is_fixed": false,
  "logs": true,

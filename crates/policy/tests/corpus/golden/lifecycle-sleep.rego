@@ -25,7 +25,7 @@ policy_data := {
    "user": [0,0,[0]]
   }
  },
- "copies": {"files":["hostname","hosts","resolv.conf","termination-log"],"trees":["podinfo"]},
+ "copies": {"files":["hostname","hosts","initdata","resolv.conf","termination-log"],"trees":[]},
  "hostname": "^drain-[a-z0-9]{1,10}-[a-z0-9]{5}$",
  "hostname_is_fixed": false,
  "logs": true,

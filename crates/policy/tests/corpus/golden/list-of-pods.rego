@@ -30,7 +30,7 @@ policy_data := {
    "user": [65532,65532,[65532]]
   }
  },
- "copies": {"files":["hostname","hosts","resolv.conf","termination-log"],"trees":["podinfo"]},
+ "copies": {"files":["hostname","hosts","initdata","resolv.conf","termination-log"],"trees":[]},
  "hostname": "^front$",
  "hostname_is_fixed": false,
  "logs": true,
@@ -61,7 +61,7 @@ policy_data := {
    "user": [10001,10001,[10001]]
   }
  },
- "copies": {"files":["hostname","hosts","resolv.conf","termination-log"],"trees":["podinfo"]},
+ "copies": {"files":["hostname","hosts","initdata","resolv.conf","termination-log"],"trees":[]},
  "hostname": "^back$",
  "hostname_is_fixed": false,
  "logs": true,

@@ -23,7 +23,7 @@ policy_data := {
    "user": [11211,11211,[11211]]
   }
  },
- "copies": {"files":["hostname","hosts","resolv.conf","termination-log"],"trees":["podinfo"]},
+ "copies": {"files":["hostname","hosts","initdata","resolv.conf","termination-log"],"trees":[]},
  "hostname": "^node-cache-[a-z0-9]{5}$",
  "hostname_is_fixed": false,
  "logs": true,

@@ -22,7 +22,7 @@ policy_data := {
    "user": [65532,0,[0]]
   }
  },
- "copies": {"files":["hostname","hosts","resolv.conf","termination-log"],"trees":["podinfo"]},
+ "copies": {"files":["hostname","hosts","initdata","resolv.conf","termination-log"],"trees":[]},
  "hostname": "^shop-migrate-[a-z0-9]{5}-[a-z0-9]{5}$",
  "hostname_is_fixed": false,
  "logs": true,

@@ -27,7 +27,7 @@ policy_data := {
    "user": [1000,1000,[1000]]
   }
  },
- "copies": {"files":["hostname","hosts","resolv.conf","termination-log"],"trees":["podinfo"]},
+ "copies": {"files":["hostname","hosts","initdata","resolv.conf","termination-log"],"trees":[]},
  "hostname": "^store-[0-9]{1,6}$",
  "hostname_is_fixed": false,
  "logs": true,

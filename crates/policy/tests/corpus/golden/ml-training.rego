@@ -33,7 +33,7 @@ policy_data := {
    "user": [1000,1000,[44,100,992,993,1000]]
   }
  },
- "copies": {"files":["hostname","hosts","resolv.conf","termination-log"],"trees":["podinfo"]},
+ "copies": {"files":["hostname","hosts","initdata","resolv.conf","termination-log"],"trees":[]},
  "hostname": "^finetune-7b-[a-z0-9]{5}$",
  "hostname_is_fixed": false,
  "logs": true,

@@ -27,7 +27,7 @@ policy_data := {
    "user": [0,0,[0]]
   }
  },
- "copies": {"files":["hostname","hosts","resolv.conf","termination-log"],"trees":["podinfo"]},
+ "copies": {"files":["hostname","hosts","initdata","resolv.conf","termination-log"],"trees":[]},
  "hostname": "^mongo-[0-9]{1,6}$",
  "hostname_is_fixed": false,
  "logs": true,

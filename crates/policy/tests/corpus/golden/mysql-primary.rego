@@ -58,7 +58,7 @@ policy_data := {
    "user": [999,999,[999]]
   }
  },
- "copies": {"files":["hostname","hosts","resolv.conf","termination-log"],"trees":["podinfo"]},
+ "copies": {"files":["hostname","hosts","initdata","resolv.conf","termination-log"],"trees":[]},
  "hostname": "^mysql-[0-9]{1,6}$",
  "hostname_is_fixed": false,
  "logs": true,

@@ -29,7 +29,7 @@ policy_data := {
    "user": [65532,0,[0]]
   }
  },
- "copies": {"files":["hostname","hosts","resolv.conf","termination-log"],"trees":["podinfo","serviceaccount"]},
+ "copies": {"files":["hostname","hosts","initdata","resolv.conf","termination-log"],"trees":["serviceaccount"]},
  "hostname": "^widget-operator-[a-z0-9]{1,10}-[a-z0-9]{5}$",
  "hostname_is_fixed": false,
  "logs": true,

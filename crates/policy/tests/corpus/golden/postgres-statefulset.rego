@@ -39,7 +39,7 @@ policy_data := {
    "user": [0,0,[0,999]]
   }
  },
- "copies": {"files":["hostname","hosts","resolv.conf","termination-log"],"trees":["config","podinfo"]},
+ "copies": {"files":["hostname","hosts","initdata","resolv.conf","termination-log"],"trees":["config"]},
  "hostname": "^billing-db-[0-9]{1,6}$",
  "hostname_is_fixed": false,
  "logs": true,

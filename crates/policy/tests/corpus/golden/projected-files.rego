@@ -26,7 +26,7 @@ policy_data := {
    "user": [0,0,[0]]
   }
  },
- "copies": {"files":["hostname","hosts","resolv.conf","termination-log"],"trees":["conf","podinfo"]},
+ "copies": {"files":["hostname","hosts","initdata","resolv.conf","termination-log"],"trees":["conf"]},
  "hostname": "^projected$",
  "hostname_is_fixed": false,
  "logs": true,

@@ -42,7 +42,7 @@ policy_data := {
    "user": [65530,65530,[65530]]
   }
  },
- "copies": {"files":["hostname","hosts","resolv.conf","termination-log"],"trees":["config","podinfo","serviceaccount"]},
+ "copies": {"files":["hostname","hosts","initdata","resolv.conf","termination-log"],"trees":["config","serviceaccount"]},
  "hostname": "^prometheus-[0-9]{1,6}$",
  "hostname_is_fixed": false,
  "logs": true,

@@ -34,7 +34,7 @@ policy_data := {
    "user": [0,0,[0,999]]
   }
  },
- "copies": {"files":["hostname","hosts","resolv.conf","termination-log"],"trees":["podinfo"]},
+ "copies": {"files":["hostname","hosts","initdata","resolv.conf","termination-log"],"trees":[]},
  "hostname": "^rabbit-[0-9]{1,6}$",
  "hostname_is_fixed": false,
  "logs": true,

@@ -57,7 +57,7 @@ policy_data := {
    "user": [0,0,[0,1001]]
   }
  },
- "copies": {"files":["hostname","hosts","resolv.conf","termination-log"],"trees":["podinfo","scripts","sentinel-conf"]},
+ "copies": {"files":["hostname","hosts","initdata","resolv.conf","termination-log"],"trees":["scripts","sentinel-conf"]},
  "hostname": "^redis-node-[0-9]{1,6}$",
  "hostname_is_fixed": false,
  "logs": true,

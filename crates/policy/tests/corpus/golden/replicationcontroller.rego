@@ -24,7 +24,7 @@ policy_data := {
    "user": [500,500,[500,501]]
   }
  },
- "copies": {"files":["hostname","hosts","resolv.conf","termination-log"],"trees":["podinfo"]},
+ "copies": {"files":["hostname","hosts","initdata","resolv.conf","termination-log"],"trees":[]},
  "hostname": "^erp-[a-z0-9]{5}$",
  "hostname_is_fixed": false,
  "logs": true,

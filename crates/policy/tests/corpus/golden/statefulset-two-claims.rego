@@ -25,7 +25,7 @@ policy_data := {
    "user": [10001,10001,[10001]]
   }
  },
- "copies": {"files":["hostname","hosts","resolv.conf","termination-log"],"trees":["podinfo"]},
+ "copies": {"files":["hostname","hosts","initdata","resolv.conf","termination-log"],"trees":[]},
  "hostname": "^ledger-[0-9]{1,6}$",
  "hostname_is_fixed": false,
  "logs": true,

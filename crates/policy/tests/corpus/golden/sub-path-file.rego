@@ -31,7 +31,7 @@ policy_data := {
    "user": [0,0,[0]]
   }
  },
- "copies": {"files":["hostname","hosts","httpd.conf","mime.types","resolv.conf","termination-log"],"trees":["config","podinfo"]},
+ "copies": {"files":["hostname","hosts","httpd.conf","initdata","mime.types","resolv.conf","termination-log"],"trees":["config"]},
  "hostname": "^httpd-[a-z0-9]{1,10}-[a-z0-9]{5}$",
  "hostname_is_fixed": false,
  "logs": true,

@@ -32,7 +32,7 @@ policy_data := {
    "user": [0,0,[0]]
   }
  },
- "copies": {"files":["hostname","hosts","resolv.conf","termination-log"],"trees":["podinfo"]},
+ "copies": {"files":["hostname","hosts","initdata","resolv.conf","termination-log"],"trees":[]},
  "hostname": "^a-name-that-is-as-long-as-cronjobs-may-have-them-ok-[0-9]{6}[a-z0-9]{5}$",
  "hostname_is_fixed": false,
  "logs": true,

@@ -30,7 +30,7 @@ policy_data := {
    "user": [10001,10001,[10001]]
   }
  },
- "copies": {"files":["hostname","hosts","resolv.conf","termination-log"],"trees":["podinfo"]},
+ "copies": {"files":["hostname","hosts","initdata","resolv.conf","termination-log"],"trees":[]},
  "hostname": "^api-[a-z0-9]{1,10}-[a-z0-9]{5}$",
  "hostname_is_fixed": false,
  "logs": true,
@@ -61,7 +61,7 @@ policy_data := {
    "user": [10001,10001,[10001]]
   }
  },
- "copies": {"files":["hostname","hosts","resolv.conf","termination-log"],"trees":["podinfo"]},
+ "copies": {"files":["hostname","hosts","initdata","resolv.conf","termination-log"],"trees":[]},
  "hostname": "^api-canary-[a-z0-9]{1,10}-[a-z0-9]{5}$",
  "hostname_is_fixed": false,
  "logs": true,

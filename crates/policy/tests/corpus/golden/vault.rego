@@ -35,7 +35,7 @@ policy_data := {
    "user": [100,1000,[1000]]
   }
  },
- "copies": {"files":["hostname","hosts","resolv.conf","termination-log"],"trees":["config","podinfo"]},
+ "copies": {"files":["hostname","hosts","initdata","resolv.conf","termination-log"],"trees":["config"]},
  "hostname": "^vault-[0-9]{1,6}$",
  "hostname_is_fixed": false,
  "logs": true,
