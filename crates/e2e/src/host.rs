@@ -235,10 +235,17 @@ impl Pod {
                 continue;
             };
             let VolumeKind::Files(_) = request::volume_kind(&volume)? else { continue };
-            self.copy(&mount.source, DIRECTORY, b"")?;
+            let single = request::mounted_file(&spec, &mount.destination);
+            if single.is_none() {
+                self.copy(&mount.source, DIRECTORY, b"")?;
+            }
             for (name, content) in self.volume_files(&volume, config_maps)? {
-                let content = change(&name, content);
-                self.copy(&format!("{}/{name}", mount.source), REGULAR, &content)?;
+                let place = match single {
+                    Some(file) if file == name => mount.source.clone(),
+                    Some(_) => continue,
+                    None => format!("{}/{name}", mount.source),
+                };
+                self.copy(&place, REGULAR, &change(&name, content))?;
             }
         }
         Ok(())
