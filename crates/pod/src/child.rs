@@ -30,19 +30,30 @@ pub(crate) enum ChildError {
     Wait(io::Error),
 }
 
-/// Runs a program to its end and gives its status: `reap` waits for it, and for all others.
-pub(crate) fn run(command: &mut Command) -> Result<u8, ChildError> {
+/// How a program ended.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct End {
+    /// As a shell has it.
+    pub(crate) status: u8,
+    /// Whether somebody asked it to end, so that its status says nothing of its work.
+    pub(crate) was_asked: bool,
+}
+
+/// Runs a program to its end: `reap` waits for it, and for all others.
+pub(crate) fn run(command: &mut Command) -> Result<End, ChildError> {
     // From here on no signal is lost; in the program each does again what it does by default.
     let mut signals = Signals::new(HANDED_ON.iter().chain([&SIGCHLD])).map_err(ChildError::Wait)?;
     let child = command.spawn().map_err(ChildError::Start)?;
     let id = i32::try_from(child.id()).map_err(|_| ChildError::Wait(Errno::ESRCH.into()))?;
     let child = Pid::from_raw(id);
+    let mut was_asked = false;
     for signal in signals.forever() {
         if signal == SIGCHLD {
             if let Some(status) = reap(child).map_err(|error| ChildError::Wait(error.into()))? {
-                return Ok(status);
+                return Ok(End { status, was_asked });
             }
         } else if let Ok(signal) = Signal::try_from(signal) {
+            was_asked |= ![Signal::SIGWINCH, Signal::SIGCONT].contains(&signal);
             // One that has just ended needs no signal, and one that became another user takes none.
             let _ = kill(child, signal);
         }

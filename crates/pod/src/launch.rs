@@ -40,7 +40,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 use std::time::Duration;
 
-use child::ChildError;
+use child::{ChildError, End};
 
 /// Where the initializer wrote the files that it found right.
 const CHECKED: &str = "/casemate-files";
@@ -134,6 +134,7 @@ enum Refusal {
     Changed(PathBuf),
     Executable(PathBuf),
     Early(String),
+    Asked(String),
     Mark(String, io::Error),
     Privileges(io::Error),
     Child(io::Error),
@@ -156,6 +157,9 @@ impl std::fmt::Display for Refusal {
                 "init container `{name}` comes before this one and is not through: `{}/{name}` is not there",
                 done::FOLDER
             ),
+            Self::Asked(name) => {
+                write!(f, "init container `{name}` was told to end, so that its end does not count: it must run again")
+            }
             Self::Mark(name, error) => write!(f, "cannot write `{}/{name}`: {error}", done::FOLDER),
             Self::Privileges(error) => write!(f, "cannot give up gaining privileges: {error}"),
             Self::Child(error) => write!(f, "cannot wait for the program: {error}"),
@@ -255,8 +259,10 @@ fn launch(call: &Call, order: &Order<'_>) -> Result<u8, Refusal> {
         return Ok(not_executed(call, &program.exec()));
     }
     match child::run(&mut program) {
-        Ok(0) => mark(call, order).map(|()| 0),
-        Ok(status) => Ok(status),
+        // The host may send signals, and a program that ends well because of one has not done its work.
+        Ok(End { status: 0, was_asked: true }) => Err(Refusal::Asked(call.container.clone().unwrap_or_default())),
+        Ok(End { status: 0, .. }) => mark(call, order).map(|()| 0),
+        Ok(End { status, .. }) => Ok(status),
         Err(ChildError::Start(error)) => Ok(not_executed(call, &error)),
         Err(ChildError::Wait(error)) => Err(Refusal::Child(error)),
     }

@@ -361,6 +361,7 @@ impl Gathered<'_> {
             ));
         }
         notices.extend(plain_pods(&inputs));
+        notices.extend(passed_over(&inputs));
         if options.namespace.is_none() && pods.iter().any(|(object, _)| !object.namespace_given) {
             notices.push(
                 "resources without `metadata.namespace` are bound to the namespace `default`; `--namespace` binds them to another"
@@ -426,6 +427,14 @@ fn plain_pods(inputs: &Inputs) -> Vec<String> {
         }
     };
     inputs.objects.iter().filter(plain).map(notice).collect()
+}
+
+/// Files that were left alone, but for our own.
+fn passed_over(inputs: &Inputs) -> Vec<String> {
+    let own = [MANIFEST_FILE, SETTINGS_FILE, crate::images::CACHE_FILE];
+    let is_own = |path: &&PathBuf| path.file_name().is_some_and(|name| own.iter().any(|own| name == *own));
+    let others = inputs.passed_over.iter().filter(|path| !is_own(path));
+    others.map(|path| format!("`{}` is left alone: it holds no Kubernetes resource", path.display())).collect()
 }
 
 /// The number of GPUs that every pod with GPUs asks for, if it is one.

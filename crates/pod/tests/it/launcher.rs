@@ -154,6 +154,15 @@ fn signals_are_handed_on_and_orphans_are_nobodys_burden() {
     assert_eq!(text(&child.wait_with_output().unwrap()), (Some(9), "got\n".into()));
     assert!(rig.marks().is_empty());
 
+    // One that ends well because of a signal has not done its work, and the host may send signals.
+    std::fs::remove_file(rig.root.path().join("ready")).unwrap();
+    let script = "trap 'exit 0' TERM; touch /ready; while :; do sleep 0.02; done";
+    let child = rig.command(&["--mark", "init", "--", "sh", "-c", script]).spawn().unwrap();
+    eventually(|| rig.has("ready").then_some(()));
+    rustix::process::kill_process(launcher_of(&child), rustix::process::Signal::TERM).unwrap();
+    assert_eq!(text(&child.wait_with_output().unwrap()).0, Some(125));
+    assert!(rig.marks().is_empty());
+
     // A program that does nothing about a signal ends by it.
     std::fs::remove_file(rig.root.path().join("ready")).unwrap();
     let program = ["--mark", "init", "--", "sh", "-c", "touch /ready; exec sleep 60"];

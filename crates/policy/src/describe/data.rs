@@ -30,6 +30,8 @@ pub(super) fn policy(rego: &str) -> Result<Policy, DescribeError> {
     let annotations = fields.take("annotations", "an object")?;
     let frame = container::Frame { constants: &constants, volume_options: &volume_options, annotations: &annotations };
     let sysctls = fields.take("sysctl", "an object")?.as_object().cloned().unwrap_or_default();
+    // The rules have put it into the record of the pause container.
+    fields.optional("pause_user");
     let pause = container::read("pause", Fields::new(&constants.pause, "pause")?, &frame, &mut unknown)?;
     let mut containers: Vec<Container> = Vec::new();
     let all = fields.take("containers", "an object")?;

@@ -1,9 +1,14 @@
 //! Which ports of a pod are open, and to whom.
 
+mod probes;
+
 use std::collections::BTreeMap;
 
 use protocol::initdata::Ingress;
 use serde_json::{Map, Value, json};
+
+use super::inject;
+pub(super) use probes::{PROBES_ANNOTATION, restore as restore_probes};
 
 /// `name#port#disableClientAuth##…`, as Contrast writes it.
 pub const INGRESS_ANNOTATION: &str = "casemate.dev/servicemesh-ingress";
@@ -213,20 +218,26 @@ fn from_services(pod: &Value, services: &BTreeMap<&str, &Value>) -> Result<Ports
 /// Makes the kubelet's probes and hooks fit the mesh. A port that only probes lead to ends TLS like any other: the host could
 /// otherwise speak to it as it pleases.
 pub(super) fn rewrite_probes(pod: &mut Value, ports: &mut Ports) -> Result<(), PortError> {
+    let mut kept = json!({});
     for list in ["initContainers", "containers"] {
         let containers = pod.get_mut("spec").and_then(|spec| spec.get_mut(list)).and_then(Value::as_array_mut);
         for container in containers.into_iter().flatten() {
             let name = container["name"].as_str().unwrap_or_default().to_owned();
             let declared = container["ports"].as_array().cloned().unwrap_or_default();
-            for pointer in
-                ["/startupProbe", "/readinessProbe", "/livenessProbe", "/lifecycle/postStart", "/lifecycle/preStop"]
-            {
+            for pointer in probes::PLACES {
                 let path = format!("spec.{list}.{name}{}", pointer.replace('/', "."));
                 let kind = pointer.rsplit('/').next().unwrap_or_default();
                 let Some(action) = container.pointer_mut(pointer).and_then(Value::as_object_mut) else { continue };
+                let was = action.clone();
                 rewrite_probe(action, &declared, ports, &name, kind, &path)?;
+                if let Some(before) = probes::before(&was, action) {
+                    kept[&name][pointer] = before;
+                }
             }
         }
+    }
+    if kept != json!({}) {
+        inject::annotate(pod, PROBES_ANNOTATION, &kept.to_string());
     }
     ports.ingress.sort_by_key(|ingress| ingress.port);
     if ports.ingress.len() + ports.open.len() > MAX_PORTS {

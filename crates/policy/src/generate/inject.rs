@@ -12,6 +12,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
+use super::ingress::restore_probes;
 use crate::images::ImageConfig;
 use crate::request::{RequestError, VolumeKind, clean, volume_kind};
 pub use launcher::LAUNCHER;
@@ -84,6 +85,7 @@ pub(super) fn reserved_name(pod: &Value) -> Option<(String, String)> {
 
 /// Takes off everything that [`inject`] adds.
 pub(super) fn strip(pod: &mut Value) {
+    restore_probes(pod);
     let marks = pod["metadata"]["annotations"][ARGV_ANNOTATION].as_str().unwrap_or_default().to_owned();
     let from_image = |name: &str, what: &str| marks.split(',').any(|mark| mark == format!("{name}:{what}"));
     if pod["metadata"]["annotations"].is_object() {

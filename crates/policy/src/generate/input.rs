@@ -63,6 +63,8 @@ const CATALOGUED: [&str; 3] = ["ConfigMap", "Secret", "Service"];
 pub(super) struct Inputs {
     pub(super) files: Vec<SourceFile>,
     pub(super) objects: Vec<Object>,
+    /// Files in directories that hold no resource: settings of other tools, and what `generate` itself wrote.
+    pub(super) passed_over: Vec<PathBuf>,
     /// Where resources without a namespace go.
     namespace: String,
     /// Indices of the objects that something depends on, by kind, namespace and name.
@@ -81,13 +83,17 @@ impl Inputs {
             })
         })?;
         for (source, documents) in sources.into_iter().zip(parsed) {
+            if source.found && !documents.is_empty() && documents.iter().all(|document| is_other(&document.tree)) {
+                inputs.passed_over.push(source.path);
+                continue;
+            }
             inputs.add(source, documents)?;
         }
         Ok(inputs)
     }
 
     fn add(&mut self, source: Source, documents: Vec<Document>) -> Result<(), GenerateError> {
-        let Source { path, relative, text, form } = source;
+        let Source { path, relative, text, form, .. } = source;
         let trees = documents.iter().map(|document| document.tree.clone()).collect();
         let file = self.files.len();
         self.files.push(SourceFile { path, relative, text: Some(text), form, documents, trees });
@@ -172,6 +178,11 @@ impl Inputs {
         let own = self.known.range(first..).take_while(|((of, place, _), _)| of == kind && place == namespace);
         own.filter_map(|((.., name), index)| Some((name.as_str(), self.value(self.objects.get(*index)?)))).collect()
     }
+}
+
+/// Whether a document does not look like a resource at all. One that says either `kind` or `apiVersion` is meant to be one.
+fn is_other(tree: &Value) -> bool {
+    tree.is_object() && tree["kind"].is_null() && tree["apiVersion"].is_null()
 }
 
 /// Whether something depends on what the object says.

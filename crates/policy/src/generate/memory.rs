@@ -160,6 +160,11 @@ fn share(container: &Value, list: &str, kind: &'static str) -> Result<Share, Fau
     let request = amount("requests", "memory")?.map(Quantity::units).or(limit);
     let cpu = amount("limits", "cpu")?.or(amount("requests", "cpu")?).map_or(0, Quantity::milli);
     let memory = limit.or(request).unwrap_or_default();
+    if request > limit && limit.is_some() {
+        let path = format!("spec.{list}.{name}.resources.requests.memory");
+        let reason = "more than the limit, and Kubernetes refuses it".to_owned();
+        return Err(Fault { path, reason, hint: Some("raise the limit, or request less".into()) });
+    }
     Ok(Share { name, kind, memory, memory_limit: limit, memory_request: request, cpu_milli: cpu })
 }
 

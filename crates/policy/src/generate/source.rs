@@ -29,6 +29,8 @@ pub(super) struct Source {
     pub(super) relative: PathBuf,
     pub(super) text: String,
     pub(super) form: Form,
+    /// Whether it was found in a directory, and not named.
+    pub(super) found: bool,
 }
 
 /// What of a file's form is put back when it is written.
@@ -74,9 +76,10 @@ pub(super) fn read(
             if !seen.insert(path.clone()) {
                 return Err(refuse(&path, "standard input is there twice", "give `-` once"));
             }
-            sources.push(source(path.clone(), path, stdin.unwrap_or_default().to_vec())?);
+            sources.push(source(path.clone(), path, stdin.unwrap_or_default().to_vec(), false)?);
             continue;
         }
+        let found = path.is_dir();
         for (path, relative) in files_under(path, output.as_deref())? {
             let real = path.canonicalize().map_err(|source| GenerateError::Read { path: path.clone(), source })?;
             if !seen.insert(real) {
@@ -91,7 +94,7 @@ pub(super) fn read(
                 let reason = format!("with this file the inputs are larger than {} MiB", MAX_TOTAL >> 20);
                 return Err(refuse(&path, &reason, "generate in several runs"));
             }
-            sources.push(source(path, relative, bytes)?);
+            sources.push(source(path, relative, bytes, found)?);
         }
     }
     if sources.is_empty() {
@@ -121,7 +124,7 @@ fn read_file(path: &Path) -> Result<Vec<u8>, GenerateError> {
     Ok(bytes)
 }
 
-fn source(path: PathBuf, relative: PathBuf, bytes: Vec<u8>) -> Result<Source, GenerateError> {
+fn source(path: PathBuf, relative: PathBuf, bytes: Vec<u8>, found: bool) -> Result<Source, GenerateError> {
     if bytes.len() > MAX_FILE {
         return Err(refuse(&path, &format!("larger than {} MiB", MAX_FILE >> 20), "split it"));
     }
@@ -138,7 +141,7 @@ fn source(path: PathBuf, relative: PathBuf, bytes: Vec<u8>) -> Result<Source, Ge
         }
     })?;
     let (form, text) = Form::of(text);
-    Ok(Source { path, relative, text, form })
+    Ok(Source { path, relative, text, form, found })
 }
 
 /// The YAML files of a directory and of those in it, sorted, or the one file. With each, its path below the directory.

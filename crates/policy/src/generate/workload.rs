@@ -217,6 +217,9 @@ pub(super) fn make(
                 .into(),
         );
     }
+    if !inject && role == Role::Workload {
+        notices::unheard_commands(&pod, &mut notices);
+    }
     notices.append(&mut ports.notices);
     let resources = resources(inputs, &pod, frame, contrast.image_limit, images).map_err(fault)?;
     memory::settle(&mut pod, &resources).map_err(fault)?;

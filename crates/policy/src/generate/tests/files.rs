@@ -148,3 +148,47 @@ fn a_thousand_documents_are_read_in_a_moment() {
     // Half of that on an idle machine; it was minutes when lines were counted from the top.
     assert!(begun.elapsed().as_secs() < 20, "{:?}", begun.elapsed());
 }
+
+#[tokio::test]
+async fn a_directory_may_hold_the_work_folder_and_files_of_other_tools() {
+    let rig = Rig::new();
+    rig.write("kustomization.yaml", "resources: [resources]\n");
+    let mut options = rig.options();
+    options.paths = vec![rig.dir.path().to_owned()];
+    let report = generate(&options).await.unwrap();
+    assert_eq!(report.notices.iter().filter(|notice| notice.contains("is left alone")).count(), 1, "{report:#?}");
+    assert!(report.notices.iter().any(|notice| notice.contains("kustomization.yaml` is left alone")));
+    // manifest.json, settings.json and layers-cache.json lie there now.
+    assert!(generate(&options).await.unwrap().up_to_date);
+    // Named, or with one of the words of a resource, it was meant to be one.
+    options.paths = vec![rig.dir.path().join("kustomization.yaml")];
+    assert!(words(&generate(&options).await.unwrap_err()).contains("it has no `kind`"));
+    rig.write("resources/typo.yaml", "apiVersion: v1\nknd: Pod\n");
+    options.paths = vec![rig.dir.path().to_owned()];
+    assert!(words(&generate(&options).await.unwrap_err()).contains("typo.yaml:1"));
+}
+
+#[tokio::test]
+async fn a_probe_is_the_users_again_once_its_port_is_open() {
+    let rig = Rig::new();
+    let probe = DEPLOYMENT.replacen(
+        "          ports:",
+        "          startupProbe: {httpGet: {port: 9999}} # mine\n          ports:",
+        1,
+    );
+    let probe = probe.replacen("ports:", "ports:\n            - containerPort: 9999", 1);
+    rig.write("resources/deployment.yaml", &probe);
+    let options = rig.options();
+    generate(&options).await.unwrap();
+    let line = |text: &str| text.lines().find(|line| line.trim().starts_with("startupProbe")).unwrap().to_owned();
+    let text = rig.read("resources/deployment.yaml");
+    assert!(line(&text).contains("HTTPS"), "{text}");
+    assert!(generate(&options).await.unwrap().up_to_date);
+    let key = "casemate.dev/probes-as-written:";
+    let annotated = text.replacen(key, &format!("casemate.dev/open-ports: \"9999\"\n        {key}"), 1);
+    assert_ne!(annotated, text);
+    rig.write("resources/deployment.yaml", &annotated);
+    generate(&options).await.unwrap();
+    let text = rig.read("resources/deployment.yaml");
+    assert_eq!(line(&text).trim(), "startupProbe: {httpGet: {port: 9999}} # mine", "{text}");
+}

@@ -46,6 +46,16 @@ pub(super) fn check_fields(context: &Context<'_>, pod: &Value) -> Result<(), Gen
             return Err(context.refuse(&format!("spec.{field}"), format!("not supported: {reason}"), Some(hint)));
         }
     }
+    for (index, container) in spec["initContainers"].as_array().into_iter().flatten().enumerate() {
+        let asked = ["livenessProbe", "readinessProbe", "startupProbe", "lifecycle"];
+        let asked = asked.into_iter().find(|field| !container[*field].is_null());
+        if let Some(field) = asked.filter(|_| container["restartPolicy"] != json!("Always")) {
+            let path = format!("spec.initContainers[{index}].{field}");
+            let reason = "Kubernetes takes none in an init container that ends";
+            let hint = "leave it out, or make the container a sidecar with `restartPolicy: Always`".to_owned();
+            return Err(context.refuse(&path, reason, Some(hint)));
+        }
+    }
     for (index, sysctl) in spec["securityContext"]["sysctls"].as_array().into_iter().flatten().enumerate() {
         let name = string(&sysctl["name"]);
         let path = format!("spec.securityContext.sysctls[{index}]");

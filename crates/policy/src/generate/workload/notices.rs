@@ -9,7 +9,9 @@ use super::super::inject;
 use super::check::below_the_hosts;
 use super::{Context, containers, list_annotation, string};
 use crate::images::ImageConfig;
-use crate::request::{PodInstance, VolumeKind, commands, container_request, symbolic_container_id, volume_kind};
+use crate::request::{
+    PodInstance, VolumeKind, commands, container_request, no_new_privileges, symbolic_container_id, volume_kind,
+};
 
 /// Capabilities that a pod's containers may have though they endanger it: `NET_ADMIN,SYS_ADMIN`.
 pub const CAPABILITIES_ANNOTATION: &str = "casemate.dev/allow-capabilities";
@@ -29,6 +31,21 @@ pub(super) fn order(pod: &Value, notices: &mut Vec<String>) {
             notices.push(format!(
                 "init container `{name}`: the host may leave it out or run it again, so the program must check what it \
                  left behind"
+            ));
+        }
+    }
+}
+
+/// Probes and hooks that some hosts cannot run: Kata's Go shim does not ask for what such a container demands, and there
+/// is no launcher that would see to it.
+pub(super) fn unheard_commands(pod: &Value, notices: &mut Vec<String>) {
+    for container in ["initContainers", "containers"].iter().filter_map(|list| pod["spec"][*list].as_array()).flatten()
+    {
+        if no_new_privileges(container) && !commands(container).is_empty() {
+            notices.push(format!(
+                "container `{}`: without the launcher, its probes and hooks that run commands are refused under Kata's Go \
+                 shim, because of `allowPrivilegeEscalation: false`",
+                string(&container["name"])
             ));
         }
     }
