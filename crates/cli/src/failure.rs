@@ -76,14 +76,16 @@ impl Failure {
             let object = serde_json::json!({
                 "error": first, "caused_by": causes, "hint": self.hint, "answer": answer,
             });
-            crate::output::result(&object.to_string());
+            crate::output::json(&object);
         } else {
-            crate::output::say(&format!("error: {first}"));
+            // Further lines are indented: a peer's text that is quoted here cannot pass for a hint of ours.
+            let indented = |text: &str| text.replace('\n', "\n  ");
+            crate::output::say(&format!("error: {}", indented(&first)));
             for cause in causes {
-                crate::output::say(&format!("  caused by: {cause}"));
+                crate::output::say(&format!("  caused by: {}", indented(&cause)));
             }
             if let Some(hint) = &self.hint {
-                crate::output::say(&format!("\nhint: {hint}"));
+                crate::output::say(&format!("\nhint: {}", indented(hint)));
             }
         }
         ExitCode::from(match self.class {

@@ -1,8 +1,11 @@
 //! Decides the requests of a pod agent: Rego decides, `explain` says why not.
 
+mod effort;
+
 use std::num::{NonZeroU32, NonZeroUsize};
 use std::time::Duration;
 
+use protocol::text::{printable, quoted};
 use regorus::utils::limits::{ExecutionTimerConfig, PolicyLengthConfig};
 use serde_json::{Map, Value, json};
 
@@ -70,6 +73,7 @@ impl PolicyEngine {
     /// Loads a policy.
     pub fn new(rego: &str) -> Result<Self, EvaluateError> {
         let policy = |reason: &dyn std::fmt::Display| EvaluateError::Policy { reason: reason.to_string() };
+        effort::check(rego).map_err(|reason| policy(&reason))?;
         let mut engine = regorus::Engine::new();
         if let (Some(max_col), Some(max_file_bytes), Some(max_lines)) =
             (NonZeroU32::new(MAX_LINE), NonZeroUsize::new(MAX_POLICY), NonZeroUsize::new(MAX_LINES))
@@ -92,10 +96,11 @@ impl PolicyEngine {
 
     /// Decides one request. The state changes only when it is allowed.
     pub fn decide(&mut self, endpoint: &str, request: &Value) -> Result<Decision, EvaluateError> {
-        let undecided = |reason: String| EvaluateError::Undecided { endpoint: endpoint.to_owned(), reason };
+        let undecided =
+            |reason: String| EvaluateError::Undecided { endpoint: endpoint.to_owned(), reason: printable(&reason) };
         if !is_request_name(endpoint) {
-            let shown: String = endpoint.chars().take(80).collect();
-            return Ok(Decision { allowed: false, reasons: vec![format!("`{shown}` is no request of an agent")] });
+            let reasons = vec![format!("`{}` is no request of an agent", quoted(endpoint, 80))];
+            return Ok(Decision { allowed: false, reasons });
         }
         let text = request.to_string();
         if text.len() > MAX_REQUEST {
@@ -147,7 +152,8 @@ impl PolicyEngine {
         if reasons.is_empty() {
             reasons.push(format!("no rule of the policy allows this {endpoint}"));
         }
-        Ok(Decision { allowed: false, reasons })
+        // They quote the host's request, and are logged and shown.
+        Ok(Decision { allowed: false, reasons: reasons.iter().map(|reason| printable(reason)).collect() })
     }
 
     fn constant(&mut self, name: &str) -> Value {

@@ -17,6 +17,7 @@ pub mod manifest;
 pub mod reference;
 pub mod secret;
 pub mod software;
+pub mod text;
 pub mod wire;
 
 pub use binding::{Binding, Expected, Nonce, Purpose, ReportData, Role, TlsSide};

@@ -6,10 +6,11 @@ mod sources;
 use std::path::PathBuf;
 
 use endorsements::{Entry, Freshness, Need, Origin, Status};
+use protocol::text::printable;
 use verifier::{UnixTime, further_needs, needs_of};
 
 use super::explain::files::{Files, sort};
-use super::explain::{now, text};
+use super::explain::now;
 use crate::failure::{Failure, Outcome};
 use crate::{Context, output};
 
@@ -164,7 +165,7 @@ fn conclude(context: &Context, report: &[Status], nothing: &str) -> Outcome {
         report.iter().filter(|status| status.error().is_some() && !is_answered_otherwise(status, report)).collect();
     if context.json {
         let report: Vec<serde_json::Value> = report.iter().map(status_json).collect();
-        output::result(&text::safe_json(&serde_json::json!({ "endorsements": report }).to_string()));
+        output::json(&serde_json::json!({ "endorsements": report }));
     } else if report.is_empty() {
         output::result(nothing);
     } else {
@@ -186,9 +187,9 @@ fn conclude(context: &Context, report: &[Status], nothing: &str) -> Outcome {
     };
     let mut failure = Failure::could_not_tell(anyhow::anyhow!("{what}"));
     if failed.len() == 1 {
-        failure = Failure::could_not_tell(anyhow::anyhow!("{what}: {}", text::safe(&first.need.to_string())));
+        failure = Failure::could_not_tell(anyhow::anyhow!("{what}: {}", first.need));
     }
-    Err(failure.maybe_hint(hint.map(|hint| text::safe(&hint))).told(context.json))
+    Err(failure.maybe_hint(hint).told(context.json))
 }
 
 /// A report of version 2 does not say its product, so every product is asked for its chip, and one has it.
@@ -236,7 +237,7 @@ fn list(context: &Context, args: &ListArgs) -> Outcome {
         let entries: Vec<serde_json::Value> = listing.entries.iter().map(|entry| entry_json(entry, now)).collect();
         let damaged: Vec<String> = damaged.iter().map(ToString::to_string).collect();
         let object = serde_json::json!({ "endorsements": entries, "damaged": damaged });
-        output::result(&text::safe_json(&object.to_string()));
+        output::json(&object);
     } else if listing.entries.is_empty() {
         output::result("the cache is empty");
     } else {
@@ -251,7 +252,7 @@ fn list(context: &Context, args: &ListArgs) -> Outcome {
     }
     if !context.json {
         for damage in &damaged {
-            output::say(&format!("damaged: {}", text::safe(&damage.to_string())));
+            output::say(&format!("damaged: {}", printable(&damage.to_string())));
         }
         output::say("hint: what is damaged is passed over, and fetched again when it is needed");
     }
@@ -263,7 +264,7 @@ fn row(entry: &Entry, now: UnixTime) -> Vec<String> {
     let state = if entry.is_stale(now) { "stale" } else { "good" };
     let what =
         if entry.variant.is_empty() { entry.need.to_string() } else { format!("{} ({})", entry.need, entry.variant) };
-    vec![id(entry), age(entry.age(now)), until, state.to_owned(), text::safe(&what)]
+    vec![id(entry), age(entry.age(now)), until, state.to_owned(), printable(&what)]
 }
 
 fn entry_json(entry: &Entry, now: UnixTime) -> serde_json::Value {
@@ -315,10 +316,10 @@ fn remove(context: &Context, args: &RemoveArgs) -> Outcome {
     }
     if context.json {
         let removed: Vec<serde_json::Value> = removed.iter().map(|entry| entry_json(entry, now)).collect();
-        output::result(&text::safe_json(&serde_json::json!({ "removed": removed }).to_string()));
+        output::json(&serde_json::json!({ "removed": removed }));
     } else {
         for entry in &removed {
-            output::say(&format!("removed  {}", text::safe(&entry.need.to_string())));
+            output::say(&format!("removed  {}", printable(&entry.need.to_string())));
         }
         output::result(&format!("{} removed", noun(removed.len(), "answer")));
     }

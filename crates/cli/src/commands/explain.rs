@@ -21,7 +21,7 @@ use crate::workspace::{read_input, read_manifest};
 use crate::{Context, output};
 
 use files::{Files, add_endorsements, count, sort};
-use text::{Style, render, safe_json};
+use text::{Style, render};
 
 /// Explain Evidence layer by layer: what it claims, who vouches for it, what does not hold
 #[derive(clap::Args)]
@@ -187,7 +187,7 @@ pub(crate) async fn run(context: &Context, args: ExplainArgs) -> Outcome {
     let explanation = Verifier::new().explain(&subject.question(values.as_ref()));
     if context.json {
         let json = serde_json::to_string(&explanation).map_err(Failure::could_not_tell)?;
-        output::result(&safe_json(&json));
+        output::json(&json);
     } else {
         let mut notes = subject.notes.clone();
         if subject.is_evidence() && values.is_none() {

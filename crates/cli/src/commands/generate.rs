@@ -322,7 +322,7 @@ fn show(context: &Context, args: &GenerateArgs, report: &policy::Report, fresh: 
     if context.json {
         let mut object = serde_json::to_value(report).unwrap_or_default();
         object["keys_made"] = serde_json::json!(fresh.0);
-        output::result(&object.to_string());
+        output::json(&object);
         return;
     }
     let rows: Vec<Vec<String>> = report

@@ -84,7 +84,7 @@ pub(crate) async fn infer(context: &Context, args: InferArgs) -> Outcome {
     peer.check(context)?;
     if context.json {
         let object = serde_json::json!({ "answer": answer, "identity": peer.identity, "spiffe": peer.spiffe, "insecure": peer.insecure });
-        output::result(&object.to_string());
+        output::json(&object);
         return Ok(());
     }
     let best = answer.classes.first().context("the server named no class")?;
@@ -148,7 +148,7 @@ fn show(context: &Context, args: &BenchArgs, report: &BenchReport, insecure: boo
         object["cnum"] = args.cnum.into();
         object["loop"] = args.loops.into();
         object["insecure"] = insecure.into();
-        output::result(&object.to_string());
+        output::json(&object);
         return;
     }
     let rows = [

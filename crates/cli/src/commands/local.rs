@@ -112,7 +112,7 @@ pub(crate) async fn up(context: &Context, args: UpArgs) -> Outcome {
         let object = serde_json::json!({
             "seconds": report.elapsed.as_secs_f64(), "pods": report.pods, "services": report.services, "insecure": true,
         });
-        output::result(&object.to_string());
+        output::json(&object);
     } else {
         output::result(&pod_table(&report.pods));
         for service in &report.services {
@@ -135,7 +135,7 @@ pub(crate) async fn ps(context: &Context, _args: PsArgs) -> Outcome {
     let pods = engine::ps(context.workspace.dir()).map_err(Failure::from)?;
     if context.json {
         let services = engine::services(context.workspace.dir()).map_err(Failure::from)?;
-        output::result(&serde_json::json!({ "pods": pods, "services": services, "insecure": true }).to_string());
+        output::json(&serde_json::json!({ "pods": pods, "services": services, "insecure": true }));
     } else {
         output::result(&pod_table(&pods));
         for pod in &pods {
@@ -198,7 +198,7 @@ pub(crate) async fn scale(context: &Context, args: ScaleArgs) -> Outcome {
             "workload": args.name, "replicas": args.replicas, "seconds": started.elapsed().as_secs_f64(),
             "insecure": true,
         });
-        output::result(&object.to_string());
+        output::json(&object);
     } else {
         let ready = if args.no_wait { "" } else { ", all ready" };
         output::result(&format!("{} scaled to {}{ready}", args.name, args.replicas));
@@ -239,7 +239,7 @@ fn wait_for(dir: &std::path::Path, name: &str, replicas: u32, timeout: Duration)
 pub(crate) async fn kill(context: &Context, args: KillArgs) -> Outcome {
     engine::kill_pod(context.workspace.dir(), &args.pod).map_err(Failure::from)?;
     if context.json {
-        output::result(&serde_json::json!({ "killed": args.pod }).to_string());
+        output::json(&serde_json::json!({ "killed": args.pod }));
     } else {
         output::result(&format!("{} killed; the engine starts it again", args.pod));
     }
@@ -256,7 +256,7 @@ pub(crate) async fn wait(context: &Context, args: WaitArgs) -> Outcome {
     waited.map_err(Failure::from)?;
     let seconds = started.elapsed().as_secs_f64();
     if context.json {
-        output::result(&serde_json::json!({ "ready": true, "seconds": seconds, "insecure": true }).to_string());
+        output::json(&serde_json::json!({ "ready": true, "seconds": seconds, "insecure": true }));
     } else {
         output::result(&format!("every pod is ready after {seconds:.2} s"));
         output::say(output::INSECURE);
@@ -267,7 +267,7 @@ pub(crate) async fn wait(context: &Context, args: WaitArgs) -> Outcome {
 pub(crate) async fn down(context: &Context, _args: DownArgs) -> Outcome {
     engine::down(context.workspace.dir()).map_err(Failure::from)?;
     if context.json {
-        output::result(&serde_json::json!({ "down": true }).to_string());
+        output::json(&serde_json::json!({ "down": true }));
     } else {
         output::result("the local engine is down; the work folder keeps keys, manifest and logs");
     }

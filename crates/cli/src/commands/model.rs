@@ -102,7 +102,7 @@ fn seal(context: &Context, args: SealArgs) -> Outcome {
             "model": info.name, "digest": info.digest, "bytes": info.bytes, "sealed": out, "sealed_bytes": info.sealed_bytes,
             "chunks": info.chunks, "key": key_path,
         });
-        output::result(&object.to_string());
+        output::json(&object);
     } else {
         output::result(&format!("sealed `{}` ({} bytes) into `{}`", info.name, info.bytes, out.display()));
         output::say(&format!("model digest  {}", info.digest));
@@ -148,7 +148,7 @@ fn show(context: &Context, args: &ShowArgs) -> Outcome {
             "model": header.name, "bytes": header.plaintext_len, "chunk_bytes": header.chunk_size,
             "chunks": header.chunks(), "sealed_bytes": header.sealed_len(), "proven": false,
         });
-        output::result(&object.to_string());
+        output::json(&object);
     } else {
         output::result(&format!(
             "`{}` claims to hold the model `{}`: {} bytes in {} chunks; only its key can prove that",

@@ -86,7 +86,7 @@ pub(crate) async fn run(context: &Context, args: RecoverArgs) -> Outcome {
     }
     if state.state == CoordinatorState::Active {
         if context.json {
-            output::result(&serde_json::json!({ "coordinator": address, "state": state.state }).to_string());
+            output::json(&serde_json::json!({ "coordinator": address, "state": state.state }));
         } else {
             output::result(&format!("the Coordinator at {address} is active already; no share was given"));
         }
@@ -117,7 +117,7 @@ pub(crate) async fn run(context: &Context, args: RecoverArgs) -> Outcome {
             "coordinator": address, "shares": reply.have, "needed": reply.need, "state": reply.state,
             "insecure": session.insecure,
         });
-        output::result(&object.to_string());
+        output::json(&object);
     } else if reply.state == CoordinatorState::Active {
         output::result(&format!("the Coordinator at {address} is active again"));
     } else {

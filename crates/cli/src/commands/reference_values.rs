@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use protocol::manifest::ReferenceValues;
 use protocol::reference::Machines;
+use protocol::text::printable;
 use verifier::explain::{Explanation, Verdict};
 use verifier::{NoReferenceValues, Verifier};
 
@@ -112,12 +113,12 @@ async fn from(context: &Context, args: &FromArgs) -> Outcome {
         Some(path) => {
             write(path, json.as_bytes(), Mode::Public)?;
             if context.json {
-                output::result(&serde_json::json!({ "wrote": path, "platform": platform }).to_string());
+                output::json(&serde_json::json!({ "wrote": path, "platform": platform }));
             } else {
                 output::result(&format!("wrote `{}`", path.display()));
             }
         }
-        None => output::result(&text::safe_json(json.trim_end())),
+        None => output::json(&json.trim_end()),
     }
     say(&explanation, &values, args.chip);
     contradictions(&verifier, &subject, &values);
@@ -129,7 +130,7 @@ async fn from(context: &Context, args: &FromArgs) -> Outcome {
 
 fn default_platform(subject: &Subject) -> String {
     let stem = if is_stdin(&subject.path) { None } else { subject.path.file_stem() };
-    let stem = stem.map(|stem| text::safe(&stem.to_string_lossy()));
+    let stem = stem.map(|stem| printable(&stem.to_string_lossy()));
     stem.filter(|stem| !stem.is_empty()).unwrap_or_else(|| subject.input.kind().to_owned())
 }
 
@@ -141,7 +142,7 @@ const APART: &[&str] =
 /// The titles of an explanation's sections with this verdict.
 fn titles(explanation: &Explanation, verdict: Verdict) -> Vec<String> {
     let chosen = explanation.sections.iter().filter(|section| section.verdict == verdict);
-    chosen.map(|section| text::safe(&section.title)).collect()
+    chosen.map(|section| printable(&section.title)).collect()
 }
 
 /// Whether values may be written from this Evidence without the user's insisting.
@@ -207,9 +208,9 @@ fn contradictions(verifier: &Verifier, subject: &Subject, values: &ReferenceValu
     if !problems.is_empty() {
         output::say("warning: the values do not accept this Evidence:");
         for problem in problems {
-            output::say(&format!("  {}", text::short(&text::safe(&problem.message))));
+            output::say(&format!("  {}", text::short(&printable(&problem.message))));
             if let Some(hint) = &problem.hint {
-                output::say(&format!("    hint: {}", text::safe(hint)));
+                output::say(&format!("    hint: {}", printable(hint)));
             }
         }
     }

@@ -141,7 +141,7 @@ async fn put(context: &Context, args: PutArgs) -> Outcome {
             "secret": args.name, "version": version, "readers": readers, "log_index": logged.proof.index,
             "insecure": session.insecure,
         });
-        output::result(&object.to_string());
+        output::json(&object);
     } else {
         output::result(&format!("stored `{}` version {version} for {}", args.name, readers.join(", ")));
         output::say(&format!(
@@ -170,7 +170,7 @@ async fn list(context: &Context, args: ListArgs) -> Outcome {
         other => return Err(unexpected(&other)),
     };
     if context.json {
-        output::result(&serde_json::json!({ "secrets": secrets, "insecure": session.insecure }).to_string());
+        output::json(&serde_json::json!({ "secrets": secrets, "insecure": session.insecure }));
     } else {
         let rows: Vec<Vec<String>> =
             secrets.iter().map(|secret| vec![secret.name.clone(), secret.version.to_string()]).collect();

@@ -103,7 +103,7 @@ pub(crate) async fn run(context: &Context, args: SetArgs) -> Outcome {
             "coordinator": address, "generation": reply.generation, "already_active": repeated,
             "transition": message, "seed_shares": shares, "insecure": session.insecure,
         });
-        output::result(&object.to_string());
+        output::json(&object);
     } else {
         output::result(&format!(
             "manifest {} active: generation {}, {} policies, transition {}",

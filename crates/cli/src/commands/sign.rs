@@ -51,7 +51,7 @@ pub(crate) fn run(context: &Context, args: SignArgs) -> Outcome {
     if args.prepare {
         write(&args.out, message.as_bytes(), Mode::Public)?;
         if context.json {
-            output::result(&serde_json::json!({ "transition": message, "out": args.out }).to_string());
+            output::json(&serde_json::json!({ "transition": message, "out": args.out }));
         } else {
             output::result(&message.to_string());
         }

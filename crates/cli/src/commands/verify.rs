@@ -78,7 +78,7 @@ pub(crate) async fn run(context: &Context, args: VerifyArgs) -> Outcome {
             "generation": state.generation, "manifests": history, "log_size": checkpoint.size,
             "log_root": checkpoint.root, "earlier_checkpoint": trail.seen.as_ref().map(|seen| seen.size),
         });
-        output::result(&object.to_string());
+        output::json(&object);
     } else {
         output::result(&format!("the Coordinator at {address} is trusted"));
         output::say(&format!("  evidence  verified, identity {}, reference values met", session.identity.0.short()));

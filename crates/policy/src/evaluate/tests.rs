@@ -433,6 +433,8 @@ fn other_requests_are_decided_with_reasons() {
         ("NoSuchRequest", json!({}), Some("the policy has no rule for `NoSuchRequest`")),
         ("policy_data", json!({}), Some("no request of an agent")),
         ("network", json!({}), Some("no request of an agent")),
+        ("Remove\u{7f}\u{202e}Request", json!({}), Some("`Remove??Request` is no request of an agent")),
+        ("RemoveContainerRequest", json!({"container_id": "\u{9b}2J\u{7f}"}), Some("?2J?")),
         ("data.agent_policy.CreateSandboxRequest", json!({}), Some("no request of an agent")),
     ];
     check(&rig, 4, cases);

@@ -6,6 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use protocol::text::quoted;
 use serde::de::{Deserialize, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
 use serde_json::Value;
 
@@ -244,7 +245,7 @@ fn field(field: impl Into<String>, what: impl Into<String>) -> DocumentError {
 }
 
 fn quote(text: &str) -> String {
-    text.chars().take(QUOTE_CHARS).collect()
+    quoted(text, QUOTE_CHARS)
 }
 
 /// As Go's JSON does: `ſ` and the Kelvin sign are letters to it, too.

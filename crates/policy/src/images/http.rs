@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use bytes::Bytes;
+use protocol::text::quoted;
 use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderValue, WWW_AUTHENTICATE};
 use reqwest::redirect::Policy;
 use reqwest::{Method, Response, StatusCode, Url};
@@ -388,7 +389,7 @@ fn innermost(error: &reqwest::Error) -> String {
 }
 
 fn quote(text: &str) -> String {
-    text.chars().take(80).collect()
+    quoted(text, 80)
 }
 
 #[cfg(test)]

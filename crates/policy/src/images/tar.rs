@@ -5,6 +5,8 @@
 
 use std::io::Read;
 
+use protocol::text::quoted;
+
 const BLOCK: usize = 512;
 /// LIMIT: a long name or a PAX header. Go's reader, which made most images, stops at the same.
 const MAX_SPECIAL: u64 = 1024 * 1024;
@@ -309,7 +311,7 @@ fn until_nul(bytes: &[u8]) -> Vec<u8> {
 }
 
 fn quote(name: &[u8]) -> String {
-    String::from_utf8_lossy(name).chars().take(QUOTE_CHARS).collect()
+    quoted(&String::from_utf8_lossy(name), QUOTE_CHARS)
 }
 
 /// A path from the root of the image. `None` when it climbs.

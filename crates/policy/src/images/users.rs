@@ -4,6 +4,7 @@
 //! image's `/etc/passwd` for the group and `/etc/group` for the supplementary groups. Both files are read by Go code
 //! that is lenient: a field that is no number counts as 0, and the first line that fits wins.
 
+use protocol::text::quoted;
 use serde::{Deserialize, Serialize};
 
 /// LIMIT: containerd refuses numbers beyond what runc takes.
@@ -144,7 +145,7 @@ impl Users {
 }
 
 fn quote(text: &str) -> String {
-    text.chars().take(80).collect()
+    quoted(text, 80)
 }
 
 fn id(number: i64) -> Result<u32, UserError> {

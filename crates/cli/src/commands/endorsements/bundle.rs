@@ -3,11 +3,12 @@
 use std::path::PathBuf;
 
 use endorsements::{BundleError, Need};
+use protocol::text::printable;
 
 use super::sources::cache;
 use super::{NeededBy, needed_by, noun};
 use crate::commands::explain::files::{is_stdin, read_at_most};
-use crate::commands::explain::{now, text};
+use crate::commands::explain::now;
 use crate::commands::reference_values::refuse_existing;
 use crate::failure::{Failure, Outcome};
 use crate::{Context, output};
@@ -84,7 +85,7 @@ pub(super) fn export(context: &Context, args: &ExportArgs) -> Outcome {
         crate::workspace::write(&args.output, &exported.bytes, crate::workspace::Mode::Public)?;
     }
     for need in &exported.missing {
-        output::say(&format!("missing: {}", text::safe(&need.to_string())));
+        output::say(&format!("missing: {}", printable(&need.to_string())));
     }
     let said = format!("wrote {} to `{}`", noun(exported.entries, "answer"), args.output.display());
     if context.json {
@@ -93,7 +94,7 @@ pub(super) fn export(context: &Context, args: &ExportArgs) -> Outcome {
             "bundle": args.output, "bytes": exported.bytes.len(), "answers": exported.entries,
             "missing": missing, "damaged": exported.damaged.len(),
         });
-        output::result(&text::safe_json(&object.to_string()));
+        output::json(&object);
     } else if to_stdout {
         output::say(&format!("wrote {} to standard output", noun(exported.entries, "answer")));
     } else {
@@ -113,7 +114,7 @@ pub(super) fn import(context: &Context, args: &ImportArgs) -> Outcome {
     let imported = cache(context)?
         .import(&bytes, now()?)
         .map_err(|error| failed(error).context(format!("`{}`", args.bundle.display())))?;
-    let show = |need: &Need| text::safe(&need.to_string());
+    let show = |need: &Need| printable(&need.to_string());
     if context.json {
         let names = |needs: &[Need]| needs.iter().map(ToString::to_string).collect::<Vec<_>>();
         let refused: Vec<serde_json::Value> = imported
@@ -126,7 +127,7 @@ pub(super) fn import(context: &Context, args: &ImportArgs) -> Outcome {
         let object = serde_json::json!({
             "added": names(&imported.added), "kept_newer": names(&imported.kept_newer), "refused": refused,
         });
-        output::result(&text::safe_json(&object.to_string()));
+        output::json(&object);
     } else {
         for need in &imported.added {
             output::say(&format!("added  {}", show(need)));
@@ -142,7 +143,7 @@ pub(super) fn import(context: &Context, args: &ImportArgs) -> Outcome {
     }
     if !context.json {
         for refusal in &imported.refused {
-            output::say(&format!("refused  {}: {}", show(&refusal.need), text::safe(&refusal.reason.to_string())));
+            output::say(&format!("refused  {}: {}", show(&refusal.need), printable(&refusal.reason.to_string())));
         }
     }
     Err(Failure::refuse(format!("{} of the bundle cannot be what they say", noun(imported.refused.len(), "answer")))

@@ -8,10 +8,11 @@ use verifier::endorsements::EndorsementKind;
 use verifier::input::{self, Input};
 
 use crate::commands::explain::files::read_at_most;
-use crate::commands::explain::text::{safe, short};
+use crate::commands::explain::text::short;
 use crate::commands::local::progress;
 use crate::failure::{Failure, Outcome};
 use crate::{Context, output};
+use protocol::text::printable;
 
 /// LIMIT: a file of root certificates: a few dozen.
 const MAX_ROOTS: usize = 256 * 1024;
@@ -213,5 +214,5 @@ pub(super) async fn gather(
 
 /// What became of one need, in a line.
 pub(super) fn line(status: &Status) -> String {
-    short(&safe(&format!("{}: {status}", status.need)))
+    short(&printable(&format!("{}: {status}", status.need)))
 }

@@ -244,7 +244,7 @@ pub(crate) fn add_endorsements(endorsements: &mut Endorsements, path: &Path) -> 
             .hint("files directly in the folder are read, those of folders in it are not"));
     }
     if !passed_over.is_empty() {
-        output::say(&format!("no Endorsements, passed over: {}", super::text::safe(&passed_over.join(", "))));
+        output::say(&format!("no Endorsements, passed over: {}", passed_over.join(", ")));
     }
     Ok(())
 }

@@ -1,10 +1,11 @@
 //! An explanation as text: a headline, a line for each section, problems below their section, hints at the end.
 //!
-//! Nothing in it depends on colour. Everything that is printed goes through [`safe`], whoever wrote it: Evidence and
+//! Nothing in it depends on colour. Everything that is printed goes through [`printable`], whoever wrote it: Evidence and
 //! certificates are a peer's, and a peer does not write on the user's terminal.
 
 use std::io::IsTerminal as _;
 
+use protocol::text::printable;
 use verifier::explain::{Claim, Explanation, Section, Verdict};
 
 /// Columns of a text that goes to no terminal.
@@ -98,11 +99,6 @@ impl Style {
     }
 }
 
-/// Text without characters that move the cursor or change the order of others.
-pub(crate) fn safe(text: &str) -> String {
-    text.chars().map(|c| if is_harmless(c) { c } else { '?' }).collect()
-}
-
 /// LIMIT: hex digits in a row that a line of text shows; more of them are a digest, of which [`SHORT`] are enough.
 const DIGITS: usize = 32;
 /// As many digits as the values of claims show.
@@ -126,31 +122,10 @@ pub(crate) fn short(text: &str) -> String {
     result
 }
 
-/// [`safe`] for JSON, in which such characters can stand in strings alone, and have another spelling there.
-pub(crate) fn safe_json(json: &str) -> String {
-    let mut text = String::with_capacity(json.len());
-    for c in json.chars() {
-        if is_harmless(c) || c == '\n' {
-            text.push(c);
-        } else {
-            let mut units = [0; 2];
-            for unit in c.encode_utf16(&mut units) {
-                text.push_str(&format!("\\u{unit:04x}"));
-            }
-        }
-    }
-    text
-}
-
-fn is_harmless(c: char) -> bool {
-    let reorders = matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
-    !c.is_control() && !reorders
-}
-
 /// `SEV-SNP report, version 3: could not tell (revocation)`
 pub(crate) fn headline(explanation: &Explanation) -> String {
     let verdict = explanation.verdict;
-    let subject = safe(&explanation.subject);
+    let subject = printable(&explanation.subject);
     if verdict == Verdict::Note {
         return format!("{subject}: nothing in it was judged");
     }
@@ -158,7 +133,7 @@ pub(crate) fn headline(explanation: &Explanation) -> String {
         .sections
         .iter()
         .filter(|section| section.verdict == verdict && verdict != Verdict::Verified)
-        .map(|section| safe(&section.title))
+        .map(|section| printable(&section.title))
         .collect();
     let more = titles.len().saturating_sub(NAMED);
     let mut named = titles.into_iter().take(NAMED).collect::<Vec<_>>().join(", ");
@@ -173,8 +148,9 @@ pub(crate) fn headline(explanation: &Explanation) -> String {
 pub(crate) fn render(explanation: &Explanation, notes: &[String], style: Style) -> String {
     let mut lines = wrap(&headline(explanation), style.width, style.width, 2);
     for note in notes {
-        lines
-            .extend(wrap(&safe(note), style.width - 2, style.width - 2, 2).into_iter().map(|line| format!("  {line}")));
+        lines.extend(
+            wrap(&printable(note), style.width - 2, style.width - 2, 2).into_iter().map(|line| format!("  {line}")),
+        );
     }
     let titles = explanation.sections.iter().map(|section| section.title.chars().count());
     let titles = titles.filter(|length| *length <= TITLE).max().unwrap_or(0);
@@ -220,7 +196,7 @@ impl Page {
     }
 
     fn section(&mut self, section: &Section) {
-        let title = safe(&section.title);
+        let title = printable(&section.title);
         let word = section.verdict.name();
         let coloured = if self.style.colour { colour(section.verdict, word) } else { word.to_owned() };
         let gap = " ".repeat(self.words - word.len() + 2);
@@ -230,7 +206,7 @@ impl Page {
         let mut below = self.facts(section, width);
         for problem in &section.problems {
             self.number += 1;
-            let message = safe(&problem.message);
+            let message = printable(&problem.message);
             let message = if self.style.all { message } else { short(&message) };
             let (text, hanging) = if self.numbered {
                 (format!("{}. {message}", self.number), self.number.to_string().len() + 2)
@@ -251,13 +227,13 @@ impl Page {
 
     /// What a section says, in lines of this width: one for each claim where all are shown, else as many as fit.
     fn facts(&mut self, section: &Section, width: usize) -> Vec<String> {
-        let endorsed = section.endorsed_by.as_ref().map(|endorser| format!("endorsed by {}", safe(endorser)));
+        let endorsed = section.endorsed_by.as_ref().map(|endorser| format!("endorsed by {}", printable(endorser)));
         if self.style.all {
-            let widest = section.claims.iter().map(|claim| safe(&claim.name).chars().count()).max().unwrap_or(0);
+            let widest = section.claims.iter().map(|claim| printable(&claim.name).chars().count()).max().unwrap_or(0);
             // A name that is much longer than others, as of an event, must not push all values to the right.
             let names = widest.min(width / 2);
             let claims = section.claims.iter().flat_map(|claim| {
-                let text = format!("{:<names$}  {}", safe(&claim.name), safe(&claim.value.to_string()));
+                let text = format!("{:<names$}  {}", printable(&claim.name), printable(&claim.value.to_string()));
                 wrap(&text, width, width, (names + 2).min(width / 2))
             });
             return endorsed.iter().flat_map(|text| wrap(text, width, width, 2)).chain(claims).collect();
@@ -266,7 +242,7 @@ impl Page {
         self.hidden += section.claims.len() - shown.len();
         let facts: Vec<String> = shown
             .into_iter()
-            .map(|claim| format!("{} {}", safe(&claim.name), safe(&claim.value.to_string())))
+            .map(|claim| format!("{} {}", printable(&claim.name), printable(&claim.value.to_string())))
             .chain(endorsed)
             .collect();
         fill(&facts, width)
@@ -278,7 +254,7 @@ impl Page {
         let problems = explanation.sections.iter().flat_map(|section| &section.problems);
         for (number, problem) in (1..).zip(problems) {
             let Some(hint) = &problem.hint else { continue };
-            let (hint, number) = (safe(hint), format!("{number}"));
+            let (hint, number) = (printable(hint), format!("{number}"));
             match hints.iter_mut().find(|(known, _)| *known == hint) {
                 Some((_, numbers)) => numbers.push(number),
                 None => hints.push((hint, vec![number])),

@@ -6,7 +6,6 @@ use policy::describe::{self, Change, Deployment, Difference, Effect};
 
 use super::page::{Page, count};
 use super::{DiffArgs, read};
-use crate::commands::explain::text::safe_json;
 use crate::failure::{Class, Failure, Outcome};
 use crate::workspace::read_manifest;
 use crate::{Context, output};
@@ -25,7 +24,7 @@ pub(super) fn run(context: &Context, args: &DiffArgs) -> Outcome {
     let difference = describe::diff(&old, &new);
     if context.json {
         let json = serde_json::to_string(&difference).map_err(anyhow::Error::new)?;
-        output::result(&safe_json(&json));
+        output::json(&json);
     } else {
         output::result(&text(&difference));
     }

@@ -8,7 +8,6 @@ use serde::Serialize;
 
 use super::page::{Page, count};
 use super::{TestArgs, read};
-use crate::commands::explain::text::{safe, safe_json};
 use crate::failure::{Class, Failure, Outcome};
 use crate::{Context, output};
 
@@ -61,7 +60,7 @@ pub(super) fn run(context: &Context, args: &TestArgs) -> Outcome {
     if context.json {
         let allowed = decisions.len() - denied;
         let json = serde_json::json!({"policy": title, "decisions": decisions, "allowed": allowed, "denied": denied});
-        output::result(&safe_json(&json.to_string()));
+        output::json(&json);
     } else {
         output::result(&text(&title, &decisions, denied, args.all));
     }
@@ -103,9 +102,9 @@ fn policy(path: &Path, pod: Option<&str>) -> Outcome<(String, String)> {
     match (fitting.next(), fitting.next()) {
         (Some(found), None) => Ok((read::place(found), found.rego.clone().unwrap_or_default())),
         (None, _) => Err(Failure::refuse(format!("no pod `{}` with a policy", pod.unwrap_or_default()))
-            .hint(safe(&format!("there is {}", names.join(", "))))),
+            .hint(format!("there is {}", names.join(", ")))),
         (Some(_), Some(_)) => Err(Failure::refuse(format!("{} have a policy", count(names.len(), "pod")))
-            .hint(safe(&format!("name one with `--pod`: {}", names.join(", "))))),
+            .hint(format!("name one with `--pod`: {}", names.join(", ")))),
     }
 }
 

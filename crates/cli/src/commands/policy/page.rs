@@ -1,6 +1,8 @@
 //! Text in the making: titles, rows of a label and a value, and nothing in either that moves the cursor.
 
-use crate::commands::explain::text::{Style, safe, short, wrap};
+use protocol::text::printable;
+
+use crate::commands::explain::text::{Style, short, wrap};
 
 /// Columns at most: what is to be read and signed also stands in mails and terminals of 80.
 const WIDEST: usize = 80;
@@ -26,7 +28,7 @@ impl Page {
 
     /// Text as it may be printed: digests short unless everything is shown.
     fn clean(&self, text: &str) -> String {
-        let text = safe(text);
+        let text = printable(text);
         if self.style.all { text } else { short(&text) }
     }
 
@@ -75,7 +77,7 @@ impl Page {
     fn write_row(&mut self, indent: usize, columns: usize, label: &str, text: &str, colour: Option<u8>) {
         let width = self.style.width - indent - columns;
         for (index, line) in wrap(&self.clean(text), width, width, 2).into_iter().enumerate() {
-            let label = if index == 0 { safe(label) } else { String::new() };
+            let label = if index == 0 { printable(label) } else { String::new() };
             let line = line.trim_end().to_owned();
             let line = colour.map_or(line.clone(), |code| self.coloured(code, line));
             self.lines.push(format!("{:indent$}{label:<columns$}{line}", ""));
@@ -85,7 +87,7 @@ impl Page {
     /// Text as it is, apart from what moves the cursor: rules have lines of their own.
     pub(super) fn verbatim(&mut self, text: &str) {
         let tabs = text.replace('\t', "    ");
-        self.lines.extend(tabs.lines().map(safe));
+        self.lines.extend(tabs.lines().map(printable));
     }
 
     pub(super) fn finish(mut self) -> String {

@@ -6,7 +6,6 @@ use std::path::{Path, PathBuf};
 use anyhow::Context as _;
 use policy::describe::{self, Description};
 
-use crate::commands::explain::text::safe;
 use crate::failure::{Failure, Outcome};
 
 /// LIMIT: as much YAML as `generate` reads of one file.
@@ -98,12 +97,12 @@ pub(super) fn pods(paths: &[PathBuf]) -> Outcome<Vec<Pod>> {
     Ok(pods)
 }
 
-/// A failure whose words quote a file, and so must not move the cursor.
+/// A failure with the words of an error and of its causes.
 pub(super) fn failure(error: &dyn std::error::Error) -> Failure {
-    let mut messages = vec![safe(&error.to_string())];
+    let mut messages = vec![error.to_string()];
     let mut cause = error.source();
     while let Some(error) = cause {
-        messages.push(safe(&error.to_string()));
+        messages.push(error.to_string());
         cause = error.source();
     }
     let mut messages = messages.into_iter().rev();
@@ -130,7 +129,7 @@ fn hint(error: &describe::SourceError) -> Option<String> {
 /// What to say where there is no policy among the inputs.
 pub(super) fn no_policy(pods: &[Pod]) -> Failure {
     let failure = match pods.first() {
-        Some(pod) => Failure::refuse(format!("{} has no policy", safe(&pod.title))),
+        Some(pod) => Failure::refuse(format!("{} has no policy", pod.title)),
         None => Failure::refuse("no policy in it"),
     };
     failure.hint("`casemate generate` writes a policy into the YAML of each pod with `runtimeClassName: casemate`")

@@ -119,7 +119,7 @@ fn find(context: &Context, launch: &Launch, digest: &Measurement, range: Option<
     let (first, last) = range.unwrap_or((1, MAX_VCPUS));
     let found = launch.which_vcpu_count(digest, last).filter(|count| *count >= first);
     if context.json {
-        output::result(&serde_json::json!({ "measurement": digest, "vcpus": found }).to_string());
+        output::json(&serde_json::json!({ "measurement": digest, "vcpus": found }));
     } else if let Some(count) = found {
         output::result(&format!("{} is the launch with {count} {}", digest.short(), word(count)));
     }
@@ -146,7 +146,7 @@ fn list(context: &Context, launch: &Launch, (first, last): (u32, u32)) -> Outcom
             .iter()
             .map(|(vcpus, measurement)| serde_json::json!({ "vcpus": vcpus, "measurement": measurement }))
             .collect();
-        output::result(&serde_json::json!({ "launch_digests": digests }).to_string());
+        output::json(&serde_json::json!({ "launch_digests": digests }));
     } else {
         // The digests are what was asked for, so they are not shortened.
         let rows: Vec<Vec<String>> =

@@ -11,7 +11,7 @@ pub(crate) struct PlatformsArgs {}
 pub(super) fn run(context: &Context) {
     if context.json {
         let all: Vec<_> = PLATFORMS.iter().map(json).collect();
-        output::result(&serde_json::json!({ "platforms": all }).to_string());
+        output::json(&serde_json::json!({ "platforms": all }));
         return;
     }
     let row = |platform: &Platform| {

@@ -189,10 +189,12 @@ fn a_configuration_gives_what_containers_get() {
         ("/config/Volumes", json!(["/data"])),
         ("/config/env", json!([])),
         ("/rootfs/diff_ids", json!(["x"])),
+        ("/rootfs/diff_ids", json!(["sha256:\u{8}\u{7f}"])),
         ("/rootfs/Diff_IDs", json!([])),
         ("/Config", json!({})),
     ] {
         let changed = with(a_configuration(), pointer, value.clone());
-        assert!(configuration(&changed).is_err(), "{pointer} {value}");
+        let error = configuration(&changed).expect_err(pointer).to_string();
+        assert!(error.chars().all(protocol::text::is_printable), "{pointer} {value}: {error:?}");
     }
 }
