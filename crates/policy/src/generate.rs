@@ -37,8 +37,8 @@ use serde_json::Value;
 pub use coordinator::{COORDINATOR_FILE, ROLE as ROLE_KEY};
 pub use error::{GenerateError, Place};
 pub use ingress::{INGRESS_ANNOTATION, OPEN_PORTS_ANNOTATION};
-pub(crate) use inject::NO_NEW_PRIVILEGES;
 pub use inject::{ARGV_ANNOTATION, FILES_PREFIX, INITIALIZER, LAUNCHER, MESH, PODINFO_VOLUME, SHARED_VOLUME};
+pub(crate) use inject::{INITDATA_FILE, NO_NEW_PRIVILEGES};
 pub use kinds::RUNTIME_CLASS;
 pub use manifest::{MANIFEST_FILE, stored_quorums};
 pub use memory::{IMAGE_MEMORY_ANNOTATION, MEMORY_ANNOTATION, Resources, Share};
@@ -238,7 +238,7 @@ pub async fn gather<'a>(options: &'a GenerateOptions, registry: &'a Registry) ->
         let namespace = pods.first().map_or("default", |(object, _)| object.namespace.as_str()).to_owned();
         let mut resources = coordinator::resources(&namespace, &frame.pod_image.reference_with_digest);
         let spec = resources.first_mut().and_then(|set| set.pointer_mut("/spec/template/spec/runtimeClassName"));
-        if let Some((place, class)) = spec.zip(platform::class_of_coordinator(&frame.platforms)) {
+        if let Some((place, class)) = spec.zip(platform::class_of_coordinator(&frame.platforms)?) {
             *place = Value::from(class);
         }
         inputs.add_new(outputs::coordinator_file(options), resources)?;
@@ -374,6 +374,11 @@ impl Gathered<'_> {
             outputs.push(Output { path: settings_path, content: stored.to_text() });
         }
         let mut resources = outputs::yaml_outputs(&inputs, options, &mut notices)?;
+        for ((object, _), workload) in pods.iter().zip(&mut workloads) {
+            if let Some(file) = inputs.files.get(object.file) {
+                workload.file = outputs::target(file, options);
+            }
+        }
         let stdout = resources.iter().position(|output| output.path.as_os_str() == source::STDIN_NAME);
         let stdout = stdout.map(|index| resources.swap_remove(index).content);
         outputs.extend(resources);

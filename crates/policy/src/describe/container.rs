@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::cluster::{self, Argument};
 use super::data::{Constants, Fields};
 use super::{Access, DescribeError};
-use crate::generate::{FILES_PREFIX, INITIALIZER, LAUNCHER, SHARED_VOLUME};
+use crate::generate::{FILES_PREFIX, INITDATA_FILE, INITIALIZER, LAUNCHER, SHARED_VOLUME};
 use crate::policy_data::{VOLUME_TYPES, without_tag};
 use crate::request::COPIED_PREFIX;
 
@@ -115,6 +115,8 @@ pub enum Supplier {
     Checked,
     /// The host, for the initializer to compare with digests.
     Compared,
+    /// The host, for our own program to compare with what the TEE was launched with.
+    Launched,
     /// The host: nothing vouches for it.
     Host,
     /// This release does not know.
@@ -287,6 +289,12 @@ fn read_mount(row: &Value, volume_options: &Value) -> Option<Mount> {
     Some(mount(supplied_by, copied, source, of_mount, options))
 }
 
+/// Whether a mount is the initdata of one of our own programs, which believes it only as the TEE reports it.
+fn is_initdata(container: &Container, mount: &Mount) -> bool {
+    let own = container.args.first().is_some_and(|program| program == "/casemate-pod");
+    own && mount.supplied_by == Supplier::Host && mount.destination == INITDATA_FILE
+}
+
 /// Added, or written by hand under whatever name.
 fn is_initializer(container: &Container) -> bool {
     container.name == INITIALIZER || container.args == ["/casemate-pod", "initializer"]
@@ -308,7 +316,11 @@ pub(super) fn connect(containers: &mut [Container], signals: &[String]) {
     let initializer = initializer.map_or_else(|| INITIALIZER.to_owned(), |container| container.name.clone());
     for container in containers {
         container.signals = signals.contains(&container.name);
-        for mount in &mut container.mounts {
+        let launched: Vec<bool> = container.mounts.iter().map(|mount| is_initdata(container, mount)).collect();
+        for (mount, launched) in container.mounts.iter_mut().zip(launched) {
+            if launched {
+                mount.supplied_by = Supplier::Launched;
+            }
             let others = writes.iter().filter(|(name, source)| *source == mount.source && *name != container.name);
             mount.writers = others.map(|(name, _)| name.clone()).collect();
             // Under any name but its own, or with another writer beside our two, it is the pod's and nothing more.
@@ -415,6 +427,7 @@ impl Supplier {
             Self::Initializer => "the initializer: certificate, key and secrets",
             Self::Checked => "the initializer, compared with digests",
             Self::Compared => "the host; the initializer compares it with digests",
+            Self::Launched => "the host; compared with what the TEE reports of its launch",
             Self::Host => "THE HOST: nothing vouches for its content",
             Self::Unknown => "UNKNOWN: this release has no words for it",
         }

@@ -103,6 +103,10 @@ fn the_golden_policy_is_known_and_every_value_has_words() {
     assert_eq!(supplier("/etc/digits"), Supplier::Checked);
     assert_eq!(supplier("/etc/hosts"), Supplier::Host);
     assert_eq!(supplier("/proc"), Supplier::Kernel);
+    for own in policy.containers.iter().take(2) {
+        let at = |mount: &&Mount| mount.destination == crate::generate::INITDATA_FILE;
+        assert_eq!(own.mounts.iter().find(at).unwrap().supplied_by, Supplier::Launched, "{}", own.name);
+    }
     for name in ["PullImageRequest", "SetPolicyRequest"] {
         assert!(policy.requests.never.contains(&name.to_owned()), "{name}");
     }
@@ -125,6 +129,25 @@ fn a_volume_is_checked_only_where_digests_are_bound_and_nobody_else_writes_it() 
         mount[3] = json!("rw");
     }
     assert_eq!(supplier(&described(&written).unwrap()), Supplier::Memory);
+}
+
+#[test]
+fn initdata_is_compared_by_our_own_programs_alone() {
+    let of = |values: &Value| {
+        let containers = described(values).unwrap().policy.containers;
+        let mesh = containers.into_iter().find(|container| container.name == "casemate-mesh").unwrap();
+        mesh.mounts.into_iter().find(|mount| mount.volume.as_deref() == Some("initdata")).map(|mount| mount.supplied_by)
+    };
+    let golden = golden();
+    assert_eq!(of(&golden), Some(Supplier::Launched));
+    let mut other = golden.clone();
+    other["containers"]["casemate-mesh"]["args"] = json!(["/other", "mesh"]);
+    assert_eq!(of(&other), Some(Supplier::Host));
+    let mut elsewhere = golden;
+    let mounts = elsewhere["containers"]["casemate-mesh"]["mounts"].as_array_mut().unwrap();
+    let mount = mounts.iter_mut().find(|mount| mount[0] == crate::generate::INITDATA_FILE).unwrap();
+    mount[0] = json!("/etc/initdata");
+    assert_eq!(of(&elsewhere), Some(Supplier::Host));
 }
 
 #[test]

@@ -8,14 +8,8 @@ use protocol::Digest;
 use protocol::file::{DEFAULT_MODE, MAX_MODE, VolumeFile};
 use serde_json::{Value, json};
 
+use super::error::Fault;
 use crate::request::{FileVolume, VolumeKind, volume_kind};
-
-/// Why the files of a volume cannot be known.
-#[derive(Debug, PartialEq)]
-pub(super) struct FilesError {
-    pub(super) path: String,
-    pub(super) reason: String,
-}
 
 /// What the kubelet gives the group of `fsGroup` in a volume that nobody writes to: it may read.
 const FOR_GROUP: u32 = 0o440;
@@ -32,7 +26,7 @@ pub(super) fn digests(
     volumes: &[String],
     config_maps: &BTreeMap<String, Value>,
     secrets: &BTreeMap<String, Value>,
-) -> Result<BTreeMap<String, BTreeMap<String, VolumeFile>>, FilesError> {
+) -> Result<BTreeMap<String, BTreeMap<String, VolumeFile>>, Fault> {
     let mut all = BTreeMap::new();
     let for_group = if fs_group(pod).is_some() { FOR_GROUP } else { 0 };
     for volume in pod["spec"]["volumes"].as_array().into_iter().flatten() {
@@ -79,28 +73,36 @@ pub(super) fn check_single(
     pod: &Value,
     config_maps: &BTreeMap<String, Value>,
     secrets: &BTreeMap<String, Value>,
-) -> Result<(), FilesError> {
+) -> Result<(), Fault> {
+    let mounts = ["initContainers", "containers"].into_iter().filter_map(|list| pod["spec"][list].as_array()).flatten();
+    let mounts = mounts.flat_map(|container| container["volumeMounts"].as_array().into_iter().flatten());
+    let single = mounts.filter(|mount| mount["subPath"].as_str().is_some_and(|file| !file.is_empty()));
+    let single: Vec<String> = single.filter_map(|mount| mount["name"].as_str().map(str::to_owned)).collect();
+    let volumes = digests(pod, &single, config_maps, secrets)?;
     for list in ["initContainers", "containers"] {
         for container in pod["spec"][list].as_array().into_iter().flatten() {
             let name = container["name"].as_str().unwrap_or_default();
             for (index, mount) in container["volumeMounts"].as_array().into_iter().flatten().enumerate() {
                 let Some(file) = mount["subPath"].as_str().filter(|file| !file.is_empty()) else { continue };
                 let volume = mount["name"].as_str().unwrap_or_default();
-                let known = digests(pod, &[volume.to_owned()], config_maps, secrets)?;
-                let known = known.get(volume).map(|files| files.keys().cloned().collect());
+                let known = volumes.get(volume).map(|files| files.keys().cloned().collect());
                 let Some(files) = known.or_else(|| downward_files(pod, volume)) else { continue };
                 if files.contains(file) {
                     continue;
                 }
                 let path = format!("spec.{list}.{name}.volumeMounts[{index}].subPath");
                 let folder = files.iter().any(|known| known.starts_with(&format!("{file}/")));
-                let reason = if folder {
-                    format!("`{file}` is a directory of volume `{volume}`, and only single files can be mounted")
+                let known: Vec<_> = files.iter().map(|file| format!("`{file}`")).take(5).collect();
+                let known = known.join(", ");
+                let (reason, hint) = if folder {
+                    let reason = "is a directory of volume";
+                    let reason = format!("`{file}` {reason} `{volume}`, and only single files can be mounted");
+                    (reason, format!("mount one of its files: {known}"))
                 } else {
-                    let known: Vec<_> = files.iter().map(|file| format!("`{file}`")).take(5).collect();
-                    format!("volume `{volume}` has no file `{file}`; it has {}", known.join(", "))
+                    let reason = format!("volume `{volume}` has no file `{file}`; it has {known}");
+                    (reason, "the kubelet would make an empty directory there: correct the name".to_owned())
                 };
-                return Err(FilesError { path, reason });
+                return Err(Fault { path, reason, hint: Some(hint) });
             }
         }
     }
@@ -116,14 +118,15 @@ fn downward_files(pod: &Value, name: &str) -> Option<BTreeSet<String>> {
 }
 
 /// A mode that the pod says, or the one that holds without.
-fn mode_of(value: &Value, default: u32, path: &str) -> Result<u32, FilesError> {
+fn mode_of(value: &Value, default: u32, path: &str) -> Result<u32, Fault> {
     if value.is_null() {
         return Ok(default);
     }
     let mode = value.as_u64().and_then(|mode| u32::try_from(mode).ok()).filter(|mode| *mode <= MAX_MODE);
-    mode.ok_or_else(|| FilesError {
+    mode.ok_or_else(|| Fault {
         path: path.to_owned(),
         reason: format!("{value} is no mode of a file: Kubernetes takes 0 to 0777, which is 511"),
+        hint: Some("write an octal number, `0440`, or its decimal value, 288".to_owned()),
     })
 }
 
@@ -135,18 +138,22 @@ fn source_files(
     kind: &str,
     default: u32,
     path: &str,
-) -> Result<BTreeMap<String, (Digest, u32)>, FilesError> {
-    let error = |reason: String| FilesError { path: path.to_owned(), reason };
-    let refuse = |reason: String| Err(error(reason));
+) -> Result<BTreeMap<String, (Digest, u32)>, Fault> {
+    let error = |reason: String, hint: &str| Fault { path: path.to_owned(), reason, hint: Some(hint.to_owned()) };
+    let refuse = |reason: String, hint: &str| Err(error(reason, hint));
     let optional = source["optional"] == json!(true);
     let name = source[key].as_str().unwrap_or_default();
     let Some(object) = objects.get(name) else {
         if optional {
             return Ok(BTreeMap::new());
         }
-        return refuse(format!("{kind} `{name}` is not among the inputs, so its files cannot be bound"));
+        return refuse(
+            format!("{kind} `{name}` is not among the inputs, so its files cannot be bound"),
+            "give `generate` its file, too; one that may be absent is `optional: true`",
+        );
     };
-    let content = content(object).map_err(|key| error(format!("{kind} `{name}`: `{key}` is not valid")))?;
+    let content =
+        content(object).map_err(|(key, why, hint)| error(format!("{kind} `{name}`: `{key}` is {why}"), hint))?;
     let Some(items) = source["items"].as_array() else {
         return Ok(content.iter().map(|(file, bytes)| (file.clone(), (Digest::of(bytes), default))).collect());
     };
@@ -155,36 +162,48 @@ fn source_files(
         let (key, file) = (item["key"].as_str().unwrap_or_default(), item["path"].as_str().unwrap_or_default());
         let bad = |part: &str| ["", ".", ".."].contains(&part);
         if file.split('/').any(bad) {
-            return refuse(format!("`{file}` is not a path inside the volume"));
+            return refuse(
+                format!("`{file}` is not a path inside the volume"),
+                "write a path without `..`, from the volume on: `certs/ca.pem`",
+            );
         }
         let field = if kind == "Secret" { "secret" } else { "configMap" };
         let mode = mode_of(&item["mode"], default, &format!("{path}.{field}.items[{index}].mode"))?;
         match content.get(key) {
             Some(bytes) => drop(files.insert(file.to_owned(), (Digest::of(bytes), mode))),
             None if optional => {}
-            None => return refuse(format!("{kind} `{name}` has no key `{key}`")),
+            None => {
+                let known: Vec<_> = content.keys().map(|key| format!("`{key}`")).take(5).collect();
+                return refuse(format!("{kind} `{name}` has no key `{key}`"), &format!("it has {}", known.join(", ")));
+            }
         }
     }
     Ok(files)
 }
 
-/// The files of a ConfigMap or Secret; the error is the key that is not valid.
-fn content(object: &Value) -> Result<BTreeMap<String, Vec<u8>>, String> {
+/// The files of a ConfigMap or Secret. The error is the key that is not valid, why, and what to do.
+fn content(object: &Value) -> Result<BTreeMap<String, Vec<u8>>, (String, &'static str, &'static str)> {
+    const BASE64: &str = "encode it, as by `base64 -w0`, or write it as it is under the other field: `stringData` of a \
+                          Secret, `data` of a ConfigMap";
+    const TEXT: &str = "write its value between quotes";
+    const NAME: &str = "keys are names of files: letters, digits, `-`, `_` and `.`";
     let is_secret = object["kind"] == json!("Secret");
     let mut files = BTreeMap::new();
     let encoded = if is_secret { "data" } else { "binaryData" };
     let plain = if is_secret { "stringData" } else { "data" };
     for (key, value) in object[encoded].as_object().into_iter().flatten() {
         let text: String = value.as_str().unwrap_or("!").split_whitespace().collect();
-        files.insert(key.clone(), STANDARD.decode(text).map_err(|_| key.clone())?);
+        let bytes = STANDARD.decode(text).map_err(|_| (key.clone(), "not base64", BASE64))?;
+        files.insert(key.clone(), bytes);
     }
     // stringData wins over data, as the API server has it.
     for (key, value) in object[plain].as_object().into_iter().flatten() {
-        files.insert(key.clone(), value.as_str().ok_or_else(|| key.clone())?.as_bytes().to_vec());
+        let text = value.as_str().ok_or_else(|| (key.clone(), "not text", TEXT))?;
+        files.insert(key.clone(), text.as_bytes().to_vec());
     }
     // Keys become file names.
     match files.keys().find(|key| key.is_empty() || key.contains('/') || *key == "." || *key == "..") {
-        Some(key) => Err(key.clone()),
+        Some(key) => Err((key.clone(), "no name of a file", NAME)),
         None => Ok(files),
     }
 }
@@ -194,13 +213,13 @@ mod tests {
     use super::*;
 
     /// The one volume of a pod whose files all have the default mode.
-    fn one(volume: &Value) -> Result<BTreeMap<String, Digest>, FilesError> {
+    fn one(volume: &Value) -> Result<BTreeMap<String, Digest>, Fault> {
         let files = with_group(volume, Value::Null)?;
         assert!(files.values().all(|file| file.mode() == DEFAULT_MODE), "{files:?}");
         Ok(files.into_iter().map(|(name, file)| (name, file.digest())).collect())
     }
 
-    fn with_group(volume: &Value, group: Value) -> Result<BTreeMap<String, VolumeFile>, FilesError> {
+    fn with_group(volume: &Value, group: Value) -> Result<BTreeMap<String, VolumeFile>, Fault> {
         let pod = json!({"spec": {"volumes": [volume], "securityContext": {"fsGroup": group}}});
         let config = json!({"kind": "ConfigMap", "data": {"a": "x"}, "binaryData": {"b": "eQ=="}});
         let secret = json!({"kind": "Secret", "data": {"a": "eA==", "c": "!"}, "stringData": {"a": "z"}});
@@ -338,8 +357,8 @@ mod tests {
     fn what_cannot_be_known_is_refused() {
         for (source, word) in [
             (json!({"configMap": {"name": "no"}}), "ConfigMap `no` is not among the inputs"),
-            (json!({"configMap": {"name": "bad"}}), "`..` is not valid"),
-            (json!({"secret": {"secretName": "s"}}), "`c` is not valid"),
+            (json!({"configMap": {"name": "bad"}}), "`..` is no name of a file"),
+            (json!({"secret": {"secretName": "s"}}), "`c` is not base64"),
             (json!({"configMap": {"name": "m", "items": [{"key": "a", "path": "../x"}]}}), "not a path inside"),
             (json!({"configMap": {"name": "m", "items": [{"key": "z", "path": "x"}]}}), "has no key `z`"),
         ] {

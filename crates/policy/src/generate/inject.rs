@@ -32,6 +32,8 @@ pub(super) const MESH_USER: u64 = 1313;
 pub const SHARED_VOLUME: &str = "casemate";
 /// The downward-API volume that holds the initdata annotation.
 pub const PODINFO_VOLUME: &str = "casemate-podinfo";
+/// Where our own programs find the initdata annotation.
+pub(crate) const INITDATA_FILE: &str = "/casemate-in/podinfo/initdata";
 /// Before the name of a ConfigMap or Secret volume: the guest-memory volume with its checked files.
 pub const FILES_PREFIX: &str = "casemate-files-";
 /// Where the volumes of checked files are in initializer and launched containers.
@@ -290,5 +292,5 @@ fn own_container(name: &str, subcommand: &str, injection: &Injection<'_>) -> Val
 
 pub(super) fn podinfo_mount() -> Value {
     // The file alone, so that the host has no directory and no link to copy in.
-    json!({"name": PODINFO_VOLUME, "mountPath": "/casemate-in/podinfo/initdata", "subPath": "initdata", "readOnly": true})
+    json!({"name": PODINFO_VOLUME, "mountPath": INITDATA_FILE, "subPath": "initdata", "readOnly": true})
 }

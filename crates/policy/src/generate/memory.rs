@@ -32,7 +32,8 @@ pub struct Resources {
     pub memory: u64,
     /// What the guest has for itself, in bytes.
     pub overhead: u64,
-    /// Where the overhead is from: `pod`, `RuntimeClass` or `assumed`.
+    /// Where the overhead is from: `pod`, `RuntimeClass` or `assumed`; `annotation` where the user gives the guest memory
+    /// of its own, which is then what is left of it.
     pub overhead_from: &'static str,
     /// What Kata adds by itself, because it stands in limits, in bytes.
     pub limits: u64,
@@ -120,16 +121,22 @@ pub(super) fn sum(pod: &Value, class_overhead: Option<u64>, images: Option<u64>)
     let (limits, _) = peak(&containers, |share| share.memory_limit.unwrap_or_default());
     let (cpu, _) = peak(&containers, |share| share.cpu_milli);
     let memory = overhead.saturating_add(needed).saturating_add(images.unwrap_or_default());
-    let mut arithmetic = format!("{} overhead", mib(overhead));
-    for share in parts.iter().filter(|share| share.memory > 0) {
-        arithmetic.push_str(&format!(" + {} {}", mib(share.memory), share.name));
-    }
-    if let Some(images) = images {
-        arithmetic.push_str(&format!(" + {} images", mib(images)));
-    }
-    arithmetic.push_str(&format!(" = {} MiB", mib(memory)));
+    let arithmetic = words(overhead, &parts, images, memory);
     let cpus = cpu.div_ceil(1000).saturating_add(OWN_CPUS);
     Ok(Resources { memory, overhead, overhead_from, limits, images, cpus, containers, arithmetic })
+}
+
+/// `256 overhead + 128 app = 384 MiB`
+fn words(overhead: u64, parts: &[&Share], images: Option<u64>, memory: u64) -> String {
+    let mut words = format!("{} overhead", mib(overhead));
+    for share in parts.iter().filter(|share| share.memory > 0) {
+        words.push_str(&format!(" + {} {}", mib(share.memory), share.name));
+    }
+    if let Some(images) = images {
+        words.push_str(&format!(" + {} images", mib(images)));
+    }
+    words.push_str(&format!(" = {} MiB", mib(memory)));
+    words
 }
 
 /// Whole MiB, rounded up: Kata counts in them.
@@ -199,6 +206,15 @@ impl Resources {
     fn own(&self) -> u64 {
         mib(self.memory.saturating_sub(self.limits))
     }
+
+    /// Takes what the user gives the guest beyond its need for overhead, too: so much it has.
+    fn give(&mut self, more: u64) {
+        self.overhead = self.overhead.saturating_add(more);
+        self.memory = self.memory.saturating_add(more);
+        self.overhead_from = "annotation";
+        let (_, parts) = peak(&self.containers, |share| share.memory);
+        self.arithmetic = words(self.overhead, &parts, self.images, self.memory);
+    }
 }
 
 /// Takes off the guest's memory, if `generate` wrote it.
@@ -214,8 +230,8 @@ pub(super) fn strip(pod: &mut Value) {
     }
 }
 
-/// Writes the guest's memory where images are kept in it, and refuses a user's own word that is too small.
-pub(super) fn settle(pod: &mut Value, resources: &Resources) -> Result<(), Fault> {
+/// Writes the guest's memory where images are kept in it. A user's own word is taken, and refused when it is too small.
+pub(super) fn settle(pod: &mut Value, resources: &mut Resources) -> Result<(), Fault> {
     let own = resources.own();
     let path = format!("metadata.annotations.{MEMORY_ANNOTATION}");
     match pod["metadata"]["annotations"][MEMORY_ANNOTATION].as_str() {
@@ -232,6 +248,7 @@ pub(super) fn settle(pod: &mut Value, resources: &Resources) -> Result<(), Fault
                 );
                 return Err(Fault { path, reason, hint: Some(format!("write at least `\"{own}\"`, or leave it out")) });
             }
+            resources.give((given - own).saturating_mul(MIB));
         }
         None if resources.images.is_some() => {
             annotate(pod, MEMORY_ANNOTATION, &own.to_string());
@@ -347,8 +364,8 @@ mod tests {
     fn memory_for_images_is_written_and_taken_off_again() {
         let plain = pod(&[], &[limited("a", "128Mi"), container("r", None, Some("64Mi"))]);
         let mut pod = plain.clone();
-        let resources = sum(&pod, None, Some(100 * MIB)).unwrap();
-        settle(&mut pod, &resources).unwrap();
+        let mut resources = sum(&pod, None, Some(100 * MIB)).unwrap();
+        settle(&mut pod, &mut resources).unwrap();
         // 256 for the guest, 64 that no limit says, 100 for images; Kata adds the limit of 128.
         assert_eq!(pod["metadata"]["annotations"][MEMORY_ANNOTATION], "420");
         assert_eq!(mib(resources.memory), 420 + 128);
@@ -357,14 +374,20 @@ mod tests {
         // The user's own word stays.
         annotate(&mut pod, MEMORY_ANNOTATION, "420");
         let own = pod.clone();
-        settle(&mut pod, &resources).unwrap();
+        settle(&mut pod, &mut resources).unwrap();
         strip(&mut pod);
-        assert_eq!(pod, own);
+        assert_eq!((&pod, mib(resources.memory)), (&own, 420 + 128));
+        // What it gives beyond the need is the guest's, too.
+        annotate(&mut pod, MEMORY_ANNOTATION, "1000");
+        let mut given = resources.clone();
+        settle(&mut pod, &mut given).unwrap();
+        assert_eq!((mib(given.memory), given.overhead_from), (1000 + 128, "annotation"));
+        assert_eq!(given.arithmetic, "836 overhead + 128 a + 64 r + 100 images = 1128 MiB");
         for (text, word) in
             [("419", "too few"), ("0", "not a number of MiB"), ("1Gi", "not a number"), ("-1", "not a number")]
         {
             annotate(&mut pod, MEMORY_ANNOTATION, text);
-            let fault = settle(&mut pod, &resources).unwrap_err();
+            let fault = settle(&mut pod, &mut resources).unwrap_err();
             assert!(fault.reason.contains(word) && fault.hint.is_some(), "{text}: {fault:?}");
         }
     }

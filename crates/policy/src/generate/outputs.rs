@@ -39,10 +39,7 @@ pub(super) fn yaml_outputs(
             let file = file.path.display();
             notices.push(format!("`{file}` was written anew, without its comments: it could not be edited in place"));
         }
-        let path = match &options.output {
-            Some(directory) if file.path.as_os_str() != source::STDIN_NAME => directory.join(&file.relative),
-            _ => file.path.clone(),
-        };
+        let path = target(file, options);
         if options.output.is_some() {
             let hint = "give one directory that holds both, or another `--output`".to_owned();
             if let Some(other) = places.insert(path.clone(), &file.path) {
@@ -57,6 +54,14 @@ pub(super) fn yaml_outputs(
         outputs.push(Output { path, content });
     }
     Ok(outputs)
+}
+
+/// Where a file is written.
+pub(super) fn target(file: &SourceFile, options: &GenerateOptions) -> PathBuf {
+    match &options.output {
+        Some(directory) if file.path.as_os_str() != source::STDIN_NAME => directory.join(&file.relative),
+        _ => file.path.clone(),
+    }
 }
 
 /// The text of one file, and whether its comments and layout were kept.

@@ -203,6 +203,8 @@ pub(super) struct Assigned {
     pub(super) class: Option<&'static str>,
     /// Whether its TEE is an enclave, around which nothing is bound.
     pub(super) enclave: bool,
+    /// Whether it is for the local engine.
+    pub(super) local: bool,
 }
 
 /// Finds the platforms of a pod among those of the manifest: by its wishes for devices, and by its runtime class.
@@ -211,7 +213,7 @@ pub(super) fn assign(chosen: &[Chosen], class: &str, wish: &Wish) -> Result<Assi
     let resource = || wish.path.clone().unwrap_or_else(|| "spec".to_owned());
     if chosen.iter().all(|chosen| chosen.tee == Tee::Software) {
         return match (&wish.gpu, wish.sgx) {
-            (None, false) => Ok(Assigned::default()),
+            (None, false) => Ok(Assigned { local: true, ..Assigned::default() }),
             (Some(_), _) => Err(Fault {
                 path: resource(),
                 reason: "the local engine has no GPUs".into(),
@@ -255,6 +257,7 @@ fn by_class(chosen: &[Chosen], candidates: &[&Chosen], class: &str) -> Result<As
         platforms: those.iter().map(|chosen| chosen.name.clone()).collect(),
         class,
         enclave: those.iter().any(|chosen| chosen.tee == Tee::Sgx),
+        local: false,
     };
     if class.starts_with("kata-") {
         let plain = class.strip_suffix("-runtime-rs").unwrap_or(class);
@@ -300,11 +303,22 @@ fn by_class(chosen: &[Chosen], candidates: &[&Chosen], class: &str) -> Result<As
 }
 
 /// The class of a Coordinator that `generate` adds, where its platforms have several: that of the first by name.
-pub(super) fn class_of_coordinator(chosen: &[Chosen]) -> Option<&'static str> {
-    let fits = chosen.iter().filter(|chosen| !chosen.gpu && ![Tee::Sgx, Tee::Software].contains(&chosen.tee));
-    let classes: Vec<&'static str> = fits.filter_map(|chosen| chosen.class).collect();
-    let first = classes.first().copied()?;
-    classes.iter().any(|class| *class != first).then_some(first)
+/// Refuses platforms of which none can hold one.
+pub(super) fn class_of_coordinator(chosen: &[Chosen]) -> Result<Option<&'static str>, GenerateError> {
+    let fits: Vec<&Chosen> = chosen.iter().filter(|chosen| !chosen.gpu && chosen.tee != Tee::Sgx).collect();
+    if fits.is_empty() {
+        return Err(GenerateError::Platform {
+            name: chosen.iter().map(|chosen| chosen.name.as_str()).collect::<Vec<_>>().join(", "),
+            reason: "the Coordinator needs a guest of its own, without devices".to_owned(),
+            hint: Some(format!(
+                "add one with `--reference-values`: {}",
+                known(|platform| !platform.gpu && ![Tee::Sgx, Tee::Software].contains(&platform.tee))
+            )),
+        });
+    }
+    let classes: Vec<&'static str> = fits.iter().filter_map(|chosen| chosen.class).collect();
+    let Some(first) = classes.first().copied() else { return Ok(None) };
+    Ok(classes.iter().any(|class| *class != first).then_some(first))
 }
 
 /// Whether a class of Contrast, `contrast-cc-PLATFORM-HASH`, is for this platform.
@@ -397,7 +411,7 @@ mod tests {
             assert_eq!((assigned.class, assigned.enclave), (becomes, sgx), "{class}");
         }
         let local = assign(&chosen(&["local"]), "kata-qemu-snp", &wish(0, false)).unwrap();
-        assert_eq!(local, Assigned::default());
+        assert_eq!(local, Assigned { local: true, ..Assigned::default() });
         // One class, two platforms; and a name of the user's own.
         let same = assign(&chosen(&["k3s-qemu-snp", "metal-qemu-snp"]), "casemate", &wish(0, false)).unwrap();
         assert_eq!((same.platforms.len(), same.class), (2, Some(SNP)));
@@ -417,7 +431,7 @@ mod tests {
             (vec!["metal-qemu-snp", "metal-qemu-tdx"], Some(SNP)),
             (vec!["aks-clh-snp", "metal-qemu-tdx"], Some("kata-cc-isolation")),
         ] {
-            assert_eq!(class_of_coordinator(&chosen(&names)), class, "{names:?}");
+            assert_eq!(class_of_coordinator(&chosen(&names)).unwrap(), class, "{names:?}");
         }
     }
 

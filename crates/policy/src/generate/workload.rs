@@ -15,6 +15,7 @@ use super::error::{Fault, GenerateError};
 use super::ingress::{self, Ports};
 use super::inject::{self, FILES_PREFIX, INITIALIZER, Injection, MESH};
 use super::input::{Inputs, Object};
+use super::kinds::RUNTIME_CLASS;
 use super::memory::{self, Resources};
 use super::{Frame, Images, WorkloadReport, contrast, coordinator, device, files, manifest, platform};
 use crate::images::ImageConfig;
@@ -120,6 +121,7 @@ pub(super) fn make(
     let context = Context { inputs, object, prefix };
     let mut pod = context.pod().clone();
     let mut notices = Vec::new();
+    let before = pod["metadata"]["annotations"][ANNOTATION].as_str().map(str::to_owned);
     if role == Role::Workload
         && let Some((path, name)) = inject::reserved_name(&pod)
     {
@@ -141,12 +143,17 @@ pub(super) fn make(
     let contrast = contrast::take(&mut pod).map_err(fault)?;
     notices.extend(contrast.notices);
     check_fields(&context, &pod)?;
-    check_annotations(&context, &pod)?;
+    check_annotations(&context, &pod, &mut notices)?;
     let wish = device::wishes(&pod).map_err(fault)?;
     let class = string(&pod["spec"]["runtimeClassName"]);
     let assigned = platform::assign(&frame.platforms, &class, &wish).map_err(fault)?;
     if let Some(class) = assigned.class {
         notices.extend(platform::set_class(&mut pod, class));
+    } else if assigned.local && class != RUNTIME_CLASS {
+        notices.push(format!(
+            "`runtimeClassName: {class}` stays, and the reference values are the local engine's: on a cluster nobody \
+             would believe this pod"
+        ));
     }
     let claims = claim_templates(&context, &pod)?;
     check_naming(&context, &pod)?;
@@ -221,8 +228,8 @@ pub(super) fn make(
         notices::unheard_commands(&pod, &mut notices);
     }
     notices.append(&mut ports.notices);
-    let resources = resources(inputs, &pod, frame, contrast.image_limit, images).map_err(fault)?;
-    memory::settle(&mut pod, &resources).map_err(fault)?;
+    let mut resources = resources(inputs, &pod, frame, contrast.image_limit, images).map_err(fault)?;
+    memory::settle(&mut pod, &mut resources).map_err(fault)?;
     notices.extend(resources.notice());
     opened(&openings, &mut notices);
     // What the pods of a StatefulSet will have beside what stands in the template.
@@ -242,7 +249,7 @@ pub(super) fn make(
     host_words(&bound, inject, &mut notices);
     differences(&pod, &mut notices);
 
-    let (config_maps, secret_objects) = referenced(inputs, &object.namespace, &pod);
+    let (config_maps, secret_objects) = referenced(inputs, &object.namespace, &pod, &mut notices);
     let checked = checked_volumes(&pod);
     if let Some(volume) = checked.iter().find(|volume| FILES_PREFIX.len() + volume.len() > MAX_VOLUME_NAME) {
         let path = format!("spec.volumes.{volume}");
@@ -254,13 +261,8 @@ pub(super) fn make(
             )),
         ));
     }
-    let files_error = |error: files::FilesError| {
-        let missing = error.reason.contains("not among the inputs");
-        let hint = "give `generate` its file, too; one that may be absent is `optional: true`".to_owned();
-        context.refuse(&error.path, error.reason, missing.then_some(hint))
-    };
-    let files = files::digests(&pod, &checked, &config_maps, &secret_objects).map_err(files_error)?;
-    files::check_single(&pod, &config_maps, &secret_objects).map_err(files_error)?;
+    let files = files::digests(&pod, &checked, &config_maps, &secret_objects).map_err(fault)?;
+    files::check_single(&pod, &config_maps, &secret_objects).map_err(fault)?;
     let settings = Settings {
         version: 1,
         deployment_id: frame.deployment_id,
@@ -291,6 +293,13 @@ pub(super) fn make(
         return Err(initdata_error(InitdataError::TooLong { what: "annotation", limit: MAX_ANNOTATION }));
     }
     Initdata::parse(initdata.document()).map_err(initdata_error)?;
+    if let Some(before) = before.filter(|before| *before != annotation)
+        && is_of_another(&before)
+    {
+        let hint = "take it out: `generate` writes the initdata, and the guest takes one document".to_owned();
+        let reason = "initdata of your own, which ours would replace";
+        return Err(context.refuse(&format!("metadata.annotations.{ANNOTATION}"), reason, Some(hint)));
+    }
     inject::annotate(&mut pod, ANNOTATION, &annotation);
 
     let names = names(&context, &pod, services)?;
@@ -328,6 +337,13 @@ pub(super) fn make(
     let platforms = assigned.platforms;
     let entry = manifest::Entry { identity: initdata.identity(), names, role, secrets, platforms };
     Ok(Made { pod, report, entry })
+}
+
+/// Whether initdata is whole and not of `generate`, which always writes settings. A damaged one is ours for all that can
+/// be told, and is written anew.
+fn is_of_another(annotation: &str) -> bool {
+    Initdata::from_annotation(annotation)
+        .is_ok_and(|initdata| matches!(initdata.settings(), Err(InitdataError::Missing { .. })))
 }
 
 /// Whether a pod asks by itself for images in its guest's memory.
@@ -536,34 +552,49 @@ fn list_annotation(pod: &Value, key: &str) -> Vec<String> {
     text.split(',').map(|item| item.trim().to_owned()).filter(|item| !item.is_empty()).collect()
 }
 
-/// The ConfigMaps and Secrets that a pod refers to, and no others: a namespace may hold thousands.
-fn referenced(inputs: &Inputs, namespace: &str, pod: &Value) -> (BTreeMap<String, Value>, BTreeMap<String, Value>) {
+/// The ConfigMaps and Secrets that a pod refers to, and no others: a namespace may hold thousands. Says which of them are
+/// bound as absent.
+fn referenced(
+    inputs: &Inputs,
+    namespace: &str,
+    pod: &Value,
+    notices: &mut Vec<String>,
+) -> (BTreeMap<String, Value>, BTreeMap<String, Value>) {
     let (mut maps, mut secrets) = (BTreeMap::new(), BTreeMap::new());
-    let mut take = |kind: &str, name: &Value| {
-        let Some(name) = name.as_str() else { return };
+    let mut take = |kind: &str, source: &Value, field: &str| {
+        let Some(name) = source[field].as_str() else { return };
         let found = if kind == "ConfigMap" { &mut maps } else { &mut secrets };
-        if !found.contains_key(name)
-            && let Some(object) = inputs.find(kind, namespace, name)
-        {
+        if found.contains_key(name) {
+            return;
+        }
+        if let Some(object) = inputs.find(kind, namespace, name) {
             found.insert(name.to_owned(), object.clone());
+        } else if source["optional"] == json!(true) {
+            let notice = format!(
+                "{kind} `{name}` is optional and not among the inputs: the pod is bound to do without it, also where the \
+                 cluster has one"
+            );
+            if !notices.contains(&notice) {
+                notices.push(notice);
+            }
         }
     };
     for container in containers(pod) {
         for variable in container["env"].as_array().into_iter().flatten() {
-            take("ConfigMap", &variable["valueFrom"]["configMapKeyRef"]["name"]);
-            take("Secret", &variable["valueFrom"]["secretKeyRef"]["name"]);
+            take("ConfigMap", &variable["valueFrom"]["configMapKeyRef"], "name");
+            take("Secret", &variable["valueFrom"]["secretKeyRef"], "name");
         }
         for source in container["envFrom"].as_array().into_iter().flatten() {
-            take("ConfigMap", &source["configMapRef"]["name"]);
-            take("Secret", &source["secretRef"]["name"]);
+            take("ConfigMap", &source["configMapRef"], "name");
+            take("Secret", &source["secretRef"], "name");
         }
     }
     for volume in pod["spec"]["volumes"].as_array().into_iter().flatten() {
-        take("ConfigMap", &volume["configMap"]["name"]);
-        take("Secret", &volume["secret"]["secretName"]);
+        take("ConfigMap", &volume["configMap"], "name");
+        take("Secret", &volume["secret"], "secretName");
         for source in volume["projected"]["sources"].as_array().into_iter().flatten() {
-            take("ConfigMap", &source["configMap"]["name"]);
-            take("Secret", &source["secret"]["name"]);
+            take("ConfigMap", &source["configMap"], "name");
+            take("Secret", &source["secret"], "name");
         }
     }
     (maps, secrets)

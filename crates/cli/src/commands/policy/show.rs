@@ -10,7 +10,6 @@ use protocol::{Identity, Manifest, Role};
 
 use super::page::{Page, count};
 use super::{ShowArgs, read};
-use crate::commands::explain::text::safe_json;
 use crate::failure::Outcome;
 use crate::workspace::read_manifest;
 use crate::{Context, output};
@@ -30,7 +29,7 @@ pub(super) fn run(context: &Context, args: &ShowArgs) -> Outcome {
         return Err(read::no_policy(&pods));
     }
     if context.json {
-        output::result(&safe_json(&json(&pods, manifest.as_ref(), args.rules).to_string()));
+        output::json(&json(&pods, manifest.as_ref(), args.rules).to_string());
     } else {
         output::result(&text(&pods, manifest.as_ref(), args));
     }
@@ -387,7 +386,15 @@ fn of_container(page: &mut Page, container: &Container, policy: &Policy) {
     environment(page, container);
     mounts(page, &container.mounts);
     if container.name != "pause" {
-        page.row(4, "signals", if container.signals { "the host may send them" } else { "none from the host" });
+        page.row(
+            4,
+            "signals",
+            if container.signals {
+                "the host may send them"
+            } else {
+                "none from the host, which may remove the container"
+            },
+        );
         commands(page, container, policy);
     }
     for (key, value) in &container.annotations {

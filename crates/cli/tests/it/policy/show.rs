@@ -48,14 +48,14 @@ fn a_deployment_is_shown_in_plain_words() {
                                casemate-mesh; writable
                              /casemate-files/digits: guest memory, empty at the start;
                                writable
-                             /casemate-in/podinfo/initdata: THE HOST: nothing vouches for
-                               its content; read-only
+                             /casemate-in/podinfo/initdata: the host; compared with what the
+                               TEE reports of its launch; read-only
                              /casemate-in/files/digits: the host; the initializer compares
                                it with digests; read-only
                              /etc/hosts, /etc/hostname, /etc/resolv.conf,
                                /dev/termination-log: the host, as in every container
                              and the guest kernel's own, as in every container
-                signals      none from the host
+                signals      none from the host, which may remove the container
                 exec         closed: nobody runs another command in it
 
               container casemate-mesh
@@ -72,12 +72,12 @@ fn a_deployment_is_shown_in_plain_words() {
                              from the cluster: HOSTNAME (hostname)
                 mounts       /casemate: guest memory, empty at the start, also written by
                                casemate-initializer; writable
-                             /casemate-in/podinfo/initdata: THE HOST: nothing vouches for
-                               its content; read-only
+                             /casemate-in/podinfo/initdata: the host; compared with what the
+                               TEE reports of its launch; read-only
                              /etc/hosts, /etc/hostname, /etc/resolv.conf,
                                /dev/termination-log: the host, as in every container
                              and the guest kernel's own, as in every container
-                signals      none from the host
+                signals      none from the host, which may remove the container
                 exec         closed: nobody runs another command in it
 
               container server
@@ -205,7 +205,7 @@ fn everything_is_shown_where_everything_is_asked_for() {
                                bind
                                  /run/kata-containers/shared/containers/$(cid)-$(rand)-termi
                                  nation-log (rbind,rprivate,rw)
-                signals      none from the host
+                signals      none from the host, which may remove the container
                 exec         closed: nobody runs another command in it
 
               the pause container, which holds the sandbox

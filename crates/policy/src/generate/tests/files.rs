@@ -25,7 +25,9 @@ async fn output_leaves_the_originals_alone() {
     let rig = Rig::new();
     let mut options = rig.options();
     options.output = Some(rig.dir.path().join("out"));
-    generate(&options).await.unwrap();
+    let report = generate(&options).await.unwrap();
+    let out = rig.dir.path().join("out");
+    assert!(report.workloads.iter().all(|workload| workload.file.starts_with(&out)), "{:?}", report.workloads);
     assert!(!rig.read("resources/deployment.yaml").contains("casemate-initializer"));
     assert!(rig.read("out/deployment.yaml").contains("casemate-initializer"));
     assert_eq!(rig.read("out/service.yaml"), SERVICE);

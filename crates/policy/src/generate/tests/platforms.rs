@@ -153,7 +153,8 @@ async fn pods_are_for_the_platforms_that_can_run_them() {
 
     for (platforms, text, word) in [
         (vec![SNP], gpu.clone(), "no guest of `metal-qemu-snp` has a GPU"),
-        (vec![GPU], DEPLOYMENT.to_owned(), "asks for no device"),
+        (vec![GPU], DEPLOYMENT.to_owned(), "`metal-qemu-snp-gpu`: the Coordinator needs a guest of its own"),
+        (vec!["metal-sgx"], DEPLOYMENT.to_owned(), "`metal-sgx`: the Coordinator needs a guest of its own"),
         (vec![SNP, "metal-qemu-tdx"], DEPLOYMENT.to_owned(), "`casemate` could be any of"),
         (
             vec!["metal-qemu-tdx"],

@@ -23,6 +23,14 @@ async fn bad_resources_are_refused_with_their_place_and_nothing_is_written() {
         (annotated("casemate.dev/secret: x"), "no annotation that anything is done with"),
         (annotated("casemate.dev/skip-initializer: \"yes\""), "\"yes\" is neither \"true\" nor \"false\""),
         (
+            annotated("io.katacontainers.config.agent.policy: cGFja2FnZSBh"),
+            "agent.policy`: a policy of its own beside the one that is generated",
+        ),
+        (
+            annotated("io.katacontainers.config.hypervisor.kernel_params: agent.log=debug"),
+            "kernel_params`: the guest would boot otherwise",
+        ),
+        (
             deployment("metadata:\n  name", "metadata:\n  annotations: {casemate.dev/open-ports: \"1\"}\n  name"),
             "an annotation of the Deployment, not of its pods",
         ),
@@ -430,4 +438,23 @@ async fn no_value_anywhere_in_a_pod_makes_generate_panic() {
         }
     }
     assert!(refused > 50, "{refused} of {}", pointers.len() * 3);
+}
+
+#[tokio::test]
+async fn initdata_of_another_is_not_replaced() {
+    let with = |annotation: &str| {
+        let template = "  template:\n    metadata:\n";
+        let key = protocol::initdata::ANNOTATION;
+        DEPLOYMENT.replace(template, &format!("{template}      annotations: {{{key}: \"{annotation}\"}}\n"))
+    };
+    let document = "version = \"0.1.0\"\nalgorithm = \"sha256\"\n[data]\n\"aa.toml\" = \"x\"\n";
+    let own = Initdata::parse(document).unwrap().to_annotation();
+    let error = error_of("resources/deployment.yaml", &with(&own)).await;
+    let text = words(&error);
+    assert!(text.contains("cc_init_data`: initdata of your own") && error.hint().is_some(), "{text}");
+    // What cannot be read is ours, damaged by a merge, and is written anew.
+    let rig = Rig::new();
+    rig.write("resources/deployment.yaml", &with("<<<<<<<"));
+    rig.generate().await.unwrap();
+    assert!(Initdata::from_annotation(annotation(&rig.deployment())).is_ok());
 }

@@ -78,6 +78,11 @@ fn image() -> ImageConfig {
     }
 }
 
+/// What is said of a workload, a line each.
+fn said(report: &Report, name: &str) -> String {
+    report.workloads.iter().find(|workload| workload.name == name).unwrap().notices.join("\n")
+}
+
 fn resource(rig: &Rig) -> Value {
     yaml::parse(&rig.read("resources/db.yaml")).unwrap().remove(0).tree
 }
@@ -184,7 +189,7 @@ async fn a_database_is_bound_with_its_commands_volumes_and_addresses() {
         assert_eq!(decision.allowed, allowed, "{argv:?}: {:?}", decision.reasons);
     }
 
-    let notices = report.workloads.iter().find(|workload| workload.name == "db").unwrap().notices.join("\n");
+    let notices = said(&report, "db");
     for word in [
         "at the image's VOLUME `/var/log/db` is an `emptyDir`",
         "volume `token`: its files are the host's word",
@@ -268,7 +273,7 @@ async fn without_an_initializer_a_pod_keeps_its_commands_and_gets_its_volumes() 
     assert!(engine.decide("StartContainerRequest", &start).unwrap().allowed);
     let probe = exec_request(created, "e1", &probe_command(container, "readinessProbe").unwrap());
     assert!(engine.decide("ExecProcessRequest", &probe).unwrap().allowed);
-    let notices = report.workloads.iter().find(|workload| workload.name == "db").unwrap().notices.join("\n");
+    let notices = said(&report, "db");
     assert!(notices.contains("volume `config`: its files are the host's word"), "{notices}");
     // The rules compare text, so that a path has one spelling whatever is injected.
     assert!(notices.contains("container `db`: `mountPath: /etc//all/` became `/etc/all`"), "{notices}");
@@ -360,7 +365,7 @@ async fn init_containers_cannot_be_left_out() {
     mount["options"] = json!(["rbind", "rprivate", "rw"]);
     refused(&writes, "Mounts");
 
-    let notices = report.workloads.iter().find(|workload| workload.name == "db").unwrap().notices.join("\n");
+    let notices = said(&report, "db");
     assert!(!notices.contains("init container"), "{notices}");
     let once = rig.snapshot();
     assert!(rig.generate().await.unwrap().up_to_date);
@@ -372,7 +377,7 @@ async fn where_nothing_is_injected_init_containers_may_be_left_out_and_that_is_s
     let skip = DATABASE.replace("labels: {app: db}", "annotations: {casemate.dev/skip-initializer: \"true\"}");
     let rig = rig(&skip.replace("      containers:\n", INIT));
     let report = rig.generate().await.unwrap();
-    let notices = report.workloads.iter().find(|workload| workload.name == "db").unwrap().notices.join("\n");
+    let notices = said(&report, "db");
     for (word, there) in [
         ("init container `prepare`: the host may leave it out", true),
         ("init container `check`: the host may leave it out", true),
@@ -401,7 +406,7 @@ async fn modes_and_the_group_of_files_are_bound() {
         let settings = Initdata::from_annotation(annotation(&resource(&rig))).unwrap().settings().unwrap();
         assert_eq!((settings.files["config"]["db.conf"].mode(), settings.fs_group), expected, "{mode} {group}");
         assert_eq!(settings.files["all"]["password"].mode(), 0o644);
-        let notices = report.workloads.iter().find(|workload| workload.name == "db").unwrap().notices.join("\n");
+        let notices = said(&report, "db");
         assert!(!notices.contains("may read its files"), "{notices}");
     }
     // Without files there is nothing whose group could be said.
@@ -423,7 +428,7 @@ async fn what_a_guest_does_otherwise_is_said() {
         .replace("{runAsUser: 70,", "{sysctls: [{name: net.core.somaxconn, value: \"9\"}, {name: net.ipv4.tcp_rmem, value: \"1 2 3\"}], runAsUser: 70,")
         .replace("        - name: scratch\n", "        - {name: cache, emptyDir: {sizeLimit: 1Gi}}\n        - name: scratch\n");
     let report = rig(&text).generate().await.unwrap();
-    let notices = report.workloads.iter().find(|workload| workload.name == "db").unwrap().notices.join("\n");
+    let notices = said(&report, "db");
     for (word, there) in [
         ("sysctl `net.core.somaxconn` is one that Kubernetes calls unsafe", true),
         ("sysctl `net.ipv4.tcp_rmem`", false),
@@ -470,5 +475,41 @@ async fn what_cannot_be_bound_in_a_database_is_refused_by_name() {
         let got = words(&error);
         assert!(got.contains(words_of_error), "{to}: {got}");
         assert!(got.contains("db.yaml:"), "{got}");
+    }
+}
+
+#[tokio::test]
+async fn what_nobody_binds_or_believes_is_said() {
+    let with = |from: &str, to: &str| {
+        assert!(DEPLOYMENT.contains(from), "{from}");
+        DEPLOYMENT.replace(from, to)
+    };
+    let annotated = |line: &str| {
+        let template = "  template:\n    metadata:\n";
+        with(template, &format!("{template}      annotations: {{{line}}}\n"))
+    };
+    let optional = "valueFrom: {configMapKeyRef: {name: later, key: x, optional: true}}";
+    for (text, word, there) in [
+        (with("Name: casemate\n", "Name: kata-qemu-tdx\n"), "`runtimeClassName: kata-qemu-tdx` stays", true),
+        (with("Name: casemate\n", "Name: contrast-cc\n"), "`runtimeClassName: contrast-cc` stays", true),
+        (DEPLOYMENT.to_owned(), "`runtimeClassName:", false),
+        (annotated("io.katacontainers.config.hypervisor.default_vcpus: \"4\""), "default_vcpus", false),
+        (annotated("io.katacontainers.config.runtime.x: \"4\""), "config.runtime.x` is for the host's shim", true),
+        (
+            with("          env:\n", &format!("          env:\n            - {{name: LATER, {optional}}}\n")),
+            "ConfigMap `later` is optional and not among the inputs",
+            true,
+        ),
+        (
+            annotated("io.katacontainers.config.hypervisor.default_memory: \"2048\""),
+            "its guest needs 2048 overhead + 256 server + 64 casemate-mesh = 2368 MiB",
+            true,
+        ),
+    ] {
+        let rig = Rig::new();
+        rig.write("resources/deployment.yaml", &text);
+        let report = rig.generate().await.unwrap();
+        let said = said(&report, "inference");
+        assert_eq!(said.contains(word), there, "{word}: {said}");
     }
 }

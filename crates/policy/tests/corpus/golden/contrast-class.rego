@@ -1,5 +1,6 @@
 # Deployment/emoji is `emoji`
 #   `contrast.edgeless.systems/servicemesh-ingress` was taken for `casemate.dev/servicemesh-ingress`
+#   `runtimeClassName: contrast-cc-metal-qemu-snp` stays, and the reference values are the local engine's: on a cluster nobody would believe this pod
 #   `automountServiceAccountToken` was set to false: a token of an untrusted API server is of no use; set it to true if the program calls Kubernetes
 #   `enableServiceLinks` was set to false: the host could otherwise choose variables of the program; set it to true if the program finds Services by their variables
 # resources without `metadata.namespace` are bound to the namespace `default`; `--namespace` binds them to another

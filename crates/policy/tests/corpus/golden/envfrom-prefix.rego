@@ -3,6 +3,7 @@
 #   `enableServiceLinks` was set to false: the host could otherwise choose variables of the program; set it to true if the program finds Services by their variables
 #   its guest needs 256 overhead + 64 casemate-mesh = 320 MiB: `checkout` says nothing of memory and counts as none
 #   container `checkout`: a Secret in a variable stands in the policy, where the operator can read it; `casemate secret put` keeps one from the operator
+#   ConfigMap `absent` is optional and not among the inputs: the pod is bound to do without it, also where the cluster has one
 # resources without `metadata.namespace` are bound to the namespace `default`; `--namespace` binds them to another
 #-    metadata: {labels: {app: checkout}}
 #-          image: node:22-bookworm-slim

@@ -1,4 +1,5 @@
 # Pod/pinned is `pinned`
+#   `runtimeClassName: kata-qemu-tdx` stays, and the reference values are the local engine's: on a cluster nobody would believe this pod
 #   `automountServiceAccountToken` was set to false: a token of an untrusted API server is of no use; set it to true if the program calls Kubernetes
 #   `enableServiceLinks` was set to false: the host could otherwise choose variables of the program; set it to true if the program finds Services by their variables
 #   its guest needs 256 overhead + 64 casemate-mesh = 320 MiB: `main` says nothing of memory and counts as none

@@ -1,4 +1,5 @@
 # Deployment/plain is `plain`
+#   `runtimeClassName: kata-qemu-snp` stays, and the reference values are the local engine's: on a cluster nobody would believe this pod
 #   `automountServiceAccountToken` was set to false: a token of an untrusted API server is of no use; set it to true if the program calls Kubernetes
 #   `enableServiceLinks` was set to false: the host could otherwise choose variables of the program; set it to true if the program finds Services by their variables
 #   nothing is injected: no certificate, no secrets, no TLS; the files of its volumes are the host's word
