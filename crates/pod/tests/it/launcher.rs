@@ -143,34 +143,35 @@ fn signals_are_handed_on_and_orphans_are_nobodys_burden() {
         return;
     }
     let rig = Rig::new();
-    let script = "trap 'echo got; exit 9' TERM; (sleep 0.05 &); touch /ready; while :; do sleep 0.02; done";
-    let child = rig.command(&["--mark", "init", "--", "sh", "-c", script]).spawn().unwrap();
-    eventually(|| rig.has("ready").then_some(()));
-    let launcher = launcher_of(&child);
+    let child =
+        started(&rig, "trap 'echo got; exit 9' TERM; (sleep 0.05 &); touch /ready; while :; do sleep 0.02; done");
     // What the script left behind has ended and is not kept: the launcher has one child.
-    let children = format!("/proc/{0}/task/{0}/children", launcher.as_raw_nonzero());
+    let children = format!("/proc/{0}/task/{0}/children", launcher_of(&child).as_raw_nonzero());
     eventually(|| (std::fs::read_to_string(&children).unwrap().split_whitespace().count() == 1).then_some(()));
-    rustix::process::kill_process(launcher, rustix::process::Signal::TERM).unwrap();
-    assert_eq!(text(&child.wait_with_output().unwrap()), (Some(9), "got\n".into()));
+    assert_eq!(terminated(child), (Some(9), "got\n".into()));
     assert!(rig.marks().is_empty());
-
     // One that ends well because of a signal has not done its work, and the host may send signals.
-    std::fs::remove_file(rig.root.path().join("ready")).unwrap();
-    let script = "trap 'exit 0' TERM; touch /ready; while :; do sleep 0.02; done";
+    let child = started(&rig, "trap 'exit 0' TERM; touch /ready; while :; do sleep 0.02; done");
+    assert_eq!(terminated(child).0, Some(125));
+    assert!(rig.marks().is_empty());
+    // A program that does nothing about a signal ends by it.
+    let child = started(&rig, "touch /ready; exec sleep 60");
+    assert_eq!(terminated(child).0, Some(128 + 15));
+    assert!(rig.marks().is_empty());
+}
+
+/// An init container that runs `script` and has written `/ready`.
+fn started(rig: &Rig, script: &str) -> Child {
+    let _ = std::fs::remove_file(rig.root.path().join("ready"));
     let child = rig.command(&["--mark", "init", "--", "sh", "-c", script]).spawn().unwrap();
     eventually(|| rig.has("ready").then_some(()));
-    rustix::process::kill_process(launcher_of(&child), rustix::process::Signal::TERM).unwrap();
-    assert_eq!(text(&child.wait_with_output().unwrap()).0, Some(125));
-    assert!(rig.marks().is_empty());
+    child
+}
 
-    // A program that does nothing about a signal ends by it.
-    std::fs::remove_file(rig.root.path().join("ready")).unwrap();
-    let program = ["--mark", "init", "--", "sh", "-c", "touch /ready; exec sleep 60"];
-    let child = rig.command(&program).spawn().unwrap();
-    eventually(|| rig.has("ready").then_some(()));
+/// How it ends when its launcher is told to.
+fn terminated(child: Child) -> (Option<i32>, String) {
     rustix::process::kill_process(launcher_of(&child), rustix::process::Signal::TERM).unwrap();
-    assert_eq!(text(&child.wait_with_output().unwrap()).0, Some(128 + 15));
-    assert!(rig.marks().is_empty());
+    text(&child.wait_with_output().unwrap())
 }
 
 #[test]

@@ -204,3 +204,16 @@ async fn a_coordinator_of_the_user_is_used() {
     let got = words(&rig.generate().await.unwrap_err());
     assert!(got.contains("there is another Coordinator"), "{got}");
 }
+
+#[tokio::test]
+async fn the_initdata_of_one_container_stays_small() {
+    let rig = Rig::new();
+    std::fs::remove_dir_all(rig.dir.path().join("resources")).unwrap();
+    rig.write("resources/app.yaml", &format!("{{apiVersion: v1, kind: Pod, metadata: {{name: app}}, spec: {POD}}}\n"));
+    rig.generate().await.unwrap();
+    let pod = yaml::parse(&rig.read("resources/app.yaml")).unwrap().remove(0).tree;
+    let annotation = pod["metadata"]["annotations"][protocol::initdata::ANNOTATION].as_str().unwrap();
+    let initdata = Initdata::from_annotation(annotation).unwrap();
+    let (document, annotation) = (initdata.document().len(), annotation.len());
+    assert!(document < 20 * 1024 && annotation < 9 * 1024, "{document} and {annotation} bytes");
+}
