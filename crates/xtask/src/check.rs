@@ -9,10 +9,11 @@ type Step = fn() -> Result<()>;
 
 /// The command. Goes on after a finding, so that one run shows them all.
 pub(crate) fn run() -> Result<()> {
-    let steps: [(&str, Step); 5] = [
+    let steps: [(&str, Step); 6] = [
         ("formatting", format),
         ("tidy", tidy::run),
         ("clippy", clippy),
+        ("fuzz targets", fuzz_targets),
         ("documentation", documentation),
         ("dependencies", deny),
     ];
@@ -38,6 +39,17 @@ fn format() -> Result<()> {
 
 fn clippy() -> Result<()> {
     proc::run(workspace::cargo().args(["clippy", "--quiet", "--workspace", "--all-targets", "--", "-D", "warnings"]))
+}
+
+/// What is compiled for `cargo xtask fuzz` alone, and would otherwise break unseen.
+fn fuzz_targets() -> Result<()> {
+    let crates = ["-p", "policy", "-p", "verifier", "--lib"];
+    proc::run(workspace::cargo().args(["clippy", "--quiet"]).args(crates).args([
+        "--",
+        "--cfg=fuzzing",
+        "-D",
+        "warnings",
+    ]))
 }
 
 /// Broken links in the documentation are errors, those of private items too: they are for whoever works here.
