@@ -218,8 +218,7 @@ impl<'de> Deserialize<'de> for Unique {
                 let mut map = serde_json::Map::new();
                 while let Some((name, Unique(value))) = fields.next_entry::<String, Unique>()? {
                     if map.contains_key(&name) {
-                        let name: String = name.chars().take(QUOTE_CHARS).collect();
-                        return Err(A::Error::custom(format!("`{name}` twice in one object")));
+                        return Err(A::Error::custom(format!("`{}` twice in one object", quote(&name))));
                     }
                     map.insert(name, value);
                 }

@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io::{BufRead, BufReader, Read};
 
 use protocol::Digest;
+use protocol::text::quoted;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
@@ -318,7 +319,7 @@ impl Scan<'_> {
 }
 
 fn ambiguous(path: &str, what: &'static str) -> LayerError {
-    LayerError::Ambiguous { path: path.chars().take(120).collect(), what }
+    LayerError::Ambiguous { path: quoted(path, 120), what }
 }
 
 const WHITEOUT: &str = ".wh.";

@@ -3,6 +3,8 @@
 //! A reader of our own, by hand: compiling the regular expression of the grammar takes longer than all else that a
 //! run does whose images are known.
 
+use protocol::text::quoted;
+
 use super::RegistryError;
 use super::document::is_sha256;
 
@@ -26,7 +28,7 @@ pub(super) struct Reference {
 
 impl Reference {
     pub(super) fn parse(text: &str) -> Result<Self, RegistryError> {
-        let refuse = |reason: String| RegistryError::Reference { reference: text.chars().take(80).collect(), reason };
+        let refuse = |reason: String| RegistryError::Reference { reference: quoted(text, 80), reason };
         if let Some(c) = text.chars().find(|c| c.is_control()) {
             let reference = text.chars().filter(|c| !c.is_control()).take(80).collect();
             let reason = format!("it holds the control character U+{:04X}", u32::from(c));

@@ -94,8 +94,11 @@ fn documents_of_two_meanings_are_refused() {
         ("twice", r#"{"manifests":[],"manifests":[]}"#),
         ("twice inside", r#"{"config":{"digest":"a","digest":"b"}}"#),
         ("twice by an escape", r#"{"layers":[],"l\u0061yers":[]}"#),
+        ("twice with what moves a cursor", r#"{"a\u0008\u007f":1,"a\u0008\u007f":2}"#),
     ] {
-        assert!(matches!(parse(text.as_bytes()), Err(DocumentError::Json { .. })), "{name}");
+        let error = parse(text.as_bytes()).unwrap_err();
+        assert!(matches!(error, DocumentError::Json { .. }), "{name}");
+        assert!(error.to_string().chars().all(protocol::text::is_printable), "{error:?}");
     }
     for (name, document) in [
         ("capital", with(a_manifest(), "/Layers", json!([]))),
