@@ -11,8 +11,8 @@ use std::fmt::Write as _;
 
 use serde::Serialize;
 
-use crate::machine::{Machine, ReadError};
-pub use crate::pci::{Device, DeviceKind};
+pub use gpu::pci::{Device, DeviceKind};
+use gpu::{Machine, ReadError};
 
 /// A feature of a machine.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize)]
@@ -148,7 +148,7 @@ pub fn detect(machine: &Machine) -> Result<Report, ReadError> {
     let mut features = amd(machine, &cpu)?;
     features.extend(intel(machine, &cpu)?);
     features.extend(io(machine, &cpu)?);
-    let devices = crate::pci::devices(machine)?;
+    let devices = gpu::pci::devices(machine)?;
     let gpus = devices.iter().filter(|device| device.kind == DeviceKind::Gpu).count();
     features.push(match gpus {
         0 => no(Feature::NvidiaGpu, "no PCI device of vendor 10de is a display or 3D controller"),

@@ -34,17 +34,17 @@ impl Machine {
     }
 
     /// A path of the machine: absolute there, under the root here.
-    pub(crate) fn path(&self, path: &str) -> PathBuf {
+    pub fn path(&self, path: &str) -> PathBuf {
         self.root.join(path.trim_start_matches('/'))
     }
 
     /// The text of a file without blanks around it; `None` when there is no such file.
-    pub(crate) fn text(&self, path: &str) -> Result<Option<String>, ReadError> {
+    pub fn text(&self, path: &str) -> Result<Option<String>, ReadError> {
         read(&self.path(path), MAX_FILE)
     }
 
     /// The list of PCI names, where the distribution has it.
-    pub(crate) fn pci_ids(&self) -> Result<Option<String>, ReadError> {
+    pub fn pci_ids(&self) -> Result<Option<String>, ReadError> {
         for path in ["/usr/share/misc/pci.ids", "/usr/share/hwdata/pci.ids"] {
             if let Some(text) = read(&self.path(path), MAX_PCI_IDS)? {
                 return Ok(Some(text));
@@ -54,12 +54,12 @@ impl Machine {
     }
 
     /// Whether there is anything at a path; a link to nowhere counts as nothing.
-    pub(crate) fn exists(&self, path: &str) -> bool {
+    pub fn exists(&self, path: &str) -> bool {
         self.path(path).exists()
     }
 
     /// Names in a folder, sorted; none when there is no such folder.
-    pub(crate) fn names(&self, path: &str) -> Result<Vec<String>, ReadError> {
+    pub fn names(&self, path: &str) -> Result<Vec<String>, ReadError> {
         let path = self.path(path);
         let fail = |source| ReadError { path: path.clone(), source };
         let entries = match std::fs::read_dir(&path) {
@@ -76,7 +76,7 @@ impl Machine {
     }
 
     /// The last part of what a link points at: the name of a driver or group.
-    pub(crate) fn link_name(&self, path: &str) -> Option<String> {
+    pub fn link_name(&self, path: &str) -> Option<String> {
         let target = std::fs::read_link(self.path(path)).ok()?;
         Some(target.file_name()?.to_string_lossy().into_owned())
     }

@@ -15,7 +15,6 @@ const SWITCH_CLASS: u32 = 0x06_8000;
 /// What a device is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
 #[serde(rename_all = "lowercase")]
-#[non_exhaustive]
 pub enum DeviceKind {
     /// A graphics processor.
     Gpu,
@@ -43,7 +42,7 @@ pub struct Device {
 }
 
 /// NVIDIA's GPUs and switches, in the order of their addresses.
-pub(crate) fn devices(machine: &Machine) -> Result<Vec<Device>, ReadError> {
+pub fn devices(machine: &Machine) -> Result<Vec<Device>, ReadError> {
     let mut found = Vec::new();
     let mut names = None;
     for address in machine.names(DEVICES)? {
