@@ -1,7 +1,7 @@
 //! The kernel's files under a root: `/` on a node, a folder of a test elsewhere.
 
-use std::fs::File;
-use std::io::{self, Read};
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
 /// LIMIT: what is read of one file. `/proc/cpuinfo` is the longest here: 1.5 KiB for each of at most 8192 CPUs that an
@@ -24,6 +24,19 @@ pub struct ReadError {
     /// The path, with the root.
     pub path: PathBuf,
     /// Why.
+    pub source: io::Error,
+}
+
+/// A file of the kernel's that did not take what was written.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+#[error("write `{text}` to `{path}`")]
+pub struct WriteError {
+    /// The path, with the root.
+    pub path: PathBuf,
+    /// What was written, without the new line.
+    pub text: String,
+    /// Why not.
     pub source: io::Error,
 }
 
@@ -64,7 +77,7 @@ impl Machine {
         let fail = |source| ReadError { path: path.clone(), source };
         let entries = match std::fs::read_dir(&path) {
             Ok(entries) => entries,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(error) if is_absent(&error) => return Ok(Vec::new()),
             Err(error) => return Err(fail(error)),
         };
         let mut names = Vec::new();
@@ -75,34 +88,53 @@ impl Machine {
         Ok(names)
     }
 
-    /// The last part of what a link points at: the name of a driver or group.
-    pub fn link_name(&self, path: &str) -> Option<String> {
-        let target = std::fs::read_link(self.path(path)).ok()?;
-        Some(target.file_name()?.to_string_lossy().into_owned())
+    /// The last part of what a link points at, the name of a driver or a group; `None` when there is no such link.
+    pub fn link_name(&self, path: &str) -> Result<Option<String>, ReadError> {
+        let path = self.path(path);
+        match std::fs::read_link(&path) {
+            Ok(target) => Ok(target.file_name().map(|name| name.to_string_lossy().into_owned())),
+            Err(error) if is_absent(&error) => Ok(None),
+            Err(source) => Err(ReadError { path, source }),
+        }
     }
+
+    /// The bytes of a file, up to a limit; `None` when there is no such file.
+    pub fn bytes(&self, path: &str, limit: u64) -> Result<Option<Vec<u8>>, ReadError> {
+        read_bytes(&self.path(path), limit)
+    }
+
+    /// Writes to a file of the kernel's that is there; it is not created, so one that is missing is an error.
+    pub fn write(&self, path: &str, text: &str) -> Result<(), WriteError> {
+        let path = self.path(path);
+        let written = OpenOptions::new().write(true).truncate(true).open(&path).and_then(|mut file| file.write_all(text.as_bytes()));
+        written.map_err(|source| WriteError { path, text: text.trim_end().to_owned(), source })
+    }
+}
+
+/// Whether an error says that there is nothing at the path.
+fn is_absent(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
+        // The device behind the file went away between open and read, or the process whose file it is has ended.
+        || matches!(error.raw_os_error(), Some(NO_SUCH_DEVICE | NO_SUCH_PROCESS))
 }
 
 fn read(path: &Path, limit: u64) -> Result<Option<String>, ReadError> {
-    let fail = |source| ReadError { path: path.to_owned(), source };
-    let file = match File::open(path) {
-        Ok(file) => file,
-        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
-            return Ok(None);
-        }
-        Err(error) => return Err(fail(error)),
-    };
-    let mut bytes = Vec::new();
-    match file.take(limit).read_to_end(&mut bytes) {
-        Ok(_) => {}
-        // The device behind the file went away between open and read: there is none.
-        Err(error) if error.raw_os_error() == Some(NO_SUCH_DEVICE) => return Ok(None),
-        Err(error) => return Err(fail(error)),
-    }
-    Ok(Some(String::from_utf8_lossy(&bytes).trim().to_owned()))
+    let bytes = read_bytes(path, limit)?;
+    Ok(bytes.map(|bytes| String::from_utf8_lossy(&bytes).trim().to_owned()))
 }
 
-/// ENODEV of errno(3) on Linux.
+fn read_bytes(path: &Path, limit: u64) -> Result<Option<Vec<u8>>, ReadError> {
+    let mut bytes = Vec::new();
+    match File::open(path).and_then(|file| file.take(limit).read_to_end(&mut bytes)) {
+        Ok(_) => Ok(Some(bytes)),
+        Err(error) if is_absent(&error) => Ok(None),
+        Err(source) => Err(ReadError { path: path.to_owned(), source }),
+    }
+}
+
+/// ENODEV and ESRCH of errno(3) on Linux.
 const NO_SUCH_DEVICE: i32 = 19;
+const NO_SUCH_PROCESS: i32 = 3;
 
 #[cfg(test)]
 mod tests {
@@ -116,6 +148,16 @@ mod tests {
         assert!(machine.text("/nothing").unwrap().is_none());
         assert!(machine.text("/folder").is_err());
         assert!(machine.names("/nothing").unwrap().is_empty());
+    }
+
+    #[test]
+    fn a_missing_attribute_is_not_created_by_a_write() {
+        let dir = tempfile::tempdir().unwrap();
+        let machine = Machine::new(dir.path());
+        let error = machine.write("/reset", "1\n").unwrap_err();
+        assert_eq!(error.source.kind(), io::ErrorKind::NotFound);
+        assert_eq!(error.text, "1");
+        assert!(!machine.exists("/reset"));
     }
 
     #[test]
