@@ -243,14 +243,13 @@ impl Host {
         })
     }
 
-    /// Brings every device to a mode at once, knobs and all.
+    /// Brings every device to a mode at once, as if it had been started there. Those that cannot are left.
     pub fn put_at(&self, mode: Mode) {
         for slot in self.lock().values_mut() {
             if let Some(chip) = slot.device.chip() {
                 slot.device.put_at(chip, chip.share_of(mode));
             }
         }
-        self.write_registers();
     }
 
     /// Lets hanging resets come back.
