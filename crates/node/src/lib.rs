@@ -11,7 +11,5 @@
 
 pub mod agent;
 pub mod features;
-mod machine;
-mod pci;
 
-pub use machine::{Machine, ReadError};
+pub use gpu::{Machine, ReadError};
