@@ -9,8 +9,7 @@
 //!
 //! It reads what the kernel shows under a root folder, so tests give it a machine made of files, and it never writes.
 
+pub mod agent;
 pub mod features;
-mod machine;
-mod pci;
 
-pub use machine::{Machine, ReadError};
+pub use gpu::{Machine, ReadError};

@@ -3,6 +3,7 @@
 #![warn(missing_docs)]
 
 pub mod ccel;
+pub mod cluster;
 pub mod corpus;
 pub mod dcap;
 pub mod der;

@@ -1,0 +1,168 @@
+//! The boundary to the devices: what the agent asks of them, and what they ask of the cluster.
+//!
+//! A change of modes is a journaled state machine of its own that knows no cluster. It calls [`Hands`] where the
+//! cluster has a part in it, from a thread that may block. The agent decides when a change begins, and tells the world.
+
+use super::crd::CcMode;
+use super::labels::ModeState;
+use super::wish::Labels;
+
+/// What was found on a machine.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Observed {
+    /// Labels of features that hold.
+    pub features: Labels,
+    /// Whether some GPU can do confidential computing, asked of its registers.
+    pub cc_capable: bool,
+    /// Whether the machine runs confidential guests (SEV-SNP or TDX).
+    pub host_is_confidential: bool,
+    /// The modes of its devices.
+    pub modes: Modes,
+}
+
+/// The modes of a machine's devices.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub enum Modes {
+    /// No device has a mode, or none can be asked.
+    #[default]
+    None,
+    /// All have this one.
+    All(CcMode),
+    /// They differ, as after an interrupted tool: what each has, by PCI address.
+    Mixed(Vec<(String, String)>),
+}
+
+impl Modes {
+    /// As a label says it.
+    pub const fn state(&self) -> Option<ModeState> {
+        match self {
+            Self::None => None,
+            Self::All(mode) => Some(ModeState::Mode(*mode)),
+            Self::Mixed(_) => Some(ModeState::Failed),
+        }
+    }
+}
+
+/// The devices of a machine.
+pub trait Devices: Send + Sync + 'static {
+    /// Reads them. Changes nothing. May block for some milliseconds.
+    ///
+    /// # Errors
+    /// A sentence that names the device and the reason.
+    fn observe(&self) -> Result<Observed, String>;
+
+    /// Ends what an agent before this one began and did not end: goes on with it, or takes it back. Does nothing where
+    /// there is nothing to end. Called once, before anything else is changed. May block for minutes.
+    ///
+    /// # Errors
+    /// [`Failure`]; the devices are then in a mode, but not in the one that was wanted.
+    fn recover(&self, hands: &dyn Hands) -> Result<(), Failure>;
+
+    /// Brings all devices into a mode. `Ok` proves that every one of them was read back in that mode and that the
+    /// components go on; it does not prove that they will stay in it. May block for minutes.
+    ///
+    /// # Errors
+    /// [`Failure`]; the devices were brought back to the mode that they had, as far as that was possible.
+    fn change(&self, to: CcMode, hands: &dyn Hands) -> Result<(), Failure>;
+}
+
+/// A change that did not succeed.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+#[error("{message}")]
+pub struct Failure {
+    /// Which device and why.
+    pub message: String,
+    /// What to do about it.
+    pub hint: Option<String>,
+    /// Whether trying again could help: not where a knob is locked or a device cannot do it.
+    pub retry: bool,
+}
+
+/// What a change asks of the cluster, in this order. Every call is idempotent, so that a change that goes on after a
+/// crash repeats what it is not sure of. Every call returns only once the API server has it.
+pub trait Hands {
+    /// Says on the node that no pod with a GPU may come. Nothing is touched before this has returned.
+    fn not_ready(&self) -> Result<(), HandsError>;
+    /// Pauses the components that hold devices, and waits until their pods are gone.
+    fn pause(&self) -> Result<(), HandsError>;
+    /// Lets the paused components go on.
+    fn resume(&self) -> Result<(), HandsError>;
+    /// Says what the devices are now, readiness included. Nothing is being changed any more.
+    fn state(&self, state: ModeState) -> Result<(), HandsError>;
+}
+
+/// The cluster did not do its part.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum HandsError {
+    /// The API server did not take a write in time.
+    #[error("the API server did not take `{what}` within {seconds} s: {last}")]
+    ApiServer {
+        /// What was to be written.
+        what: &'static str,
+        /// How long it was tried.
+        seconds: u64,
+        /// The last error.
+        last: String,
+    },
+    /// The API server refused a write for good.
+    #[error("the API server refuses `{what}`: {why}")]
+    Refused {
+        /// What was to be written.
+        what: &'static str,
+        /// Its words.
+        why: String,
+    },
+    /// Pods of paused components are still there.
+    #[error("paused components still run after {seconds} s: {}", .pods.join(", "))]
+    StillRunning {
+        /// How long was waited.
+        seconds: u64,
+        /// Namespace and name.
+        pods: Vec<String>,
+    },
+    /// A component cannot be paused.
+    #[error(transparent)]
+    NoRoom(#[from] super::pause::NoRoom),
+    /// The agent is ending.
+    #[error("the agent is ending")]
+    Ending,
+}
+
+/// A machine without devices that could be changed: only its features are read.
+#[derive(Debug)]
+pub struct FeaturesOnly(pub crate::Machine);
+
+impl Devices for FeaturesOnly {
+    fn observe(&self) -> Result<Observed, String> {
+        use crate::features::{Feature, detect};
+        let report = detect(&self.0).map_err(|error| chain(&error))?;
+        let has = |feature| report.feature(feature).is_some_and(|finding| finding.present);
+        let host_is_confidential = has(Feature::SevSnp) || has(Feature::Tdx);
+        Ok(Observed { features: report.labels, host_is_confidential, ..Observed::default() })
+    }
+
+    fn recover(&self, _: &dyn Hands) -> Result<(), Failure> {
+        Ok(())
+    }
+
+    fn change(&self, _: CcMode, _: &dyn Hands) -> Result<(), Failure> {
+        Err(Failure { message: "no device of this machine has a mode".into(), hint: None, retry: false })
+    }
+}
+
+/// An error with its causes, in one line.
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let cause_text = cause.to_string();
+        // Some libraries repeat the cause in the error.
+        if !text.contains(&cause_text) {
+            text.push_str(": ");
+            text.push_str(&cause_text);
+        }
+        source = cause.source();
+    }
+    text
+}

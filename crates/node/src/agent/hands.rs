@@ -1,0 +1,278 @@
+//! What a change of modes does in the cluster: [`Hands`] over the API server.
+//!
+//! A call returns once the API server has what was to be written, or with an error after a while; a change that cannot
+//! say `not ready` does not begin.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::{StreamExt as _, pin_mut};
+use k8s_openapi::api::core::v1::Pod;
+use kube::api::Api;
+use kube::runtime::watcher::{self, Event, watcher};
+use kube::{Client, ResourceExt as _};
+use tokio::runtime::Handle;
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+use super::backoff::Backoff;
+use super::client::CallError;
+use super::device::{Hands, HandsError};
+use super::events::{Events, Reason};
+use super::labels::{self, ModeState, NEITHER, Phase};
+use super::metrics::Metrics;
+use super::pause;
+use super::wish::Labels;
+use super::write::{Applied, MODES, NodeLabels, OnConflict};
+
+/// How long the cluster is waited for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Patience {
+    /// For one write to be taken.
+    pub write: Duration,
+    /// For the pods of all paused components together to be gone. The operator's manager waits as long for each.
+    pub pods: Duration,
+}
+
+impl Default for Patience {
+    fn default() -> Self {
+        Self { write: Duration::from_secs(120), pods: Duration::from_secs(300) }
+    }
+}
+
+/// The hands of one node.
+#[derive(Clone)]
+pub struct ClusterHands {
+    client: Client,
+    node: String,
+    labels: NodeLabels,
+    events: Events,
+    metrics: Arc<Metrics>,
+    patience: Patience,
+    runtime: Handle,
+    ending: watch::Receiver<bool>,
+}
+
+/// Where a change of modes is carried on: not on the runtime's own threads, since every call blocks.
+impl Hands for ClusterHands {
+    fn not_ready(&self) -> Result<(), HandsError> {
+        self.runtime.block_on(self.say_not_ready())
+    }
+
+    fn pause(&self) -> Result<(), HandsError> {
+        self.runtime.block_on(async {
+            self.rewrite("the pause of components", |node| pause::pause(node)).await?;
+            self.wait_for_pods().await
+        })
+    }
+
+    fn resume(&self) -> Result<(), HandsError> {
+        self.runtime.block_on(self.resume_components()).map(|_| ())
+    }
+
+    fn state(&self, state: ModeState) -> Result<(), HandsError> {
+        let phase = if state == ModeState::Failed { Phase::Failed } else { Phase::Settled };
+        self.runtime.block_on(self.say(&labels::of_modes(phase, Some(state)))).map(|_| ())
+    }
+}
+
+impl ClusterHands {
+    /// The hands for a node. `ending` turns true when the agent is to end: waiting then stops.
+    pub fn new(
+        client: Client,
+        node: &str,
+        metrics: Arc<Metrics>,
+        patience: Patience,
+        ending: watch::Receiver<bool>,
+    ) -> Self {
+        Self {
+            labels: NodeLabels::new(client.clone(), node),
+            events: Events::new(client.clone(), node, Arc::clone(&metrics)),
+            node: node.to_owned(),
+            client,
+            metrics,
+            patience,
+            runtime: Handle::current(),
+            ending,
+        }
+    }
+
+    /// Writes the labels of modes, and takes them from whoever else holds them: two who write about readiness cannot
+    /// both be right, and ours is read from the devices.
+    pub async fn say(&self, wanted: &Labels) -> Result<Labels, HandsError> {
+        let applied: Applied = self
+            .until_taken("the labels of the mode", || async {
+                let read = self.labels.read().await?;
+                let uid = read.metadata.uid.unwrap_or_default();
+                let applied = self.labels.apply(MODES, &uid, wanted, OnConflict::Take).await?;
+                Ok((applied, uid))
+            })
+            .await
+            .map(|(applied, uid)| {
+                self.tell_conflicts(&uid, &applied, "taken");
+                applied
+            })?;
+        Ok(applied.labels)
+    }
+
+    /// Says, in an event and a metric, which labels others hold.
+    pub fn tell_conflicts(&self, uid: &str, applied: &Applied, done: &'static str) {
+        for conflict in &applied.conflicts {
+            self.metrics.conflict(done);
+            let note =
+                format!("label `{}` is held by `{}` with another value: {done}", conflict.label, conflict.manager);
+            tracing::warn!("{note}");
+            let (events, uid) = (self.events.clone(), uid.to_owned());
+            // An event must not hold up what it is about.
+            self.runtime.spawn(async move { events.write(Some(uid), Reason::LabelConflict, &note).await });
+        }
+    }
+
+    async fn say_not_ready(&self) -> Result<(), HandsError> {
+        let read = self.until_taken("reading the node", || self.labels.read()).await?;
+        let node = read.metadata.labels.unwrap_or_default();
+        let state = ModeState::read(node.get(labels::MODE_STATE).map(String::as_str), None);
+        let mut wanted = labels::of_modes(Phase::Changing, state);
+        // Also on a node that said nothing about its mode so far.
+        wanted.insert(labels::READY_STATE.to_owned(), NEITHER.to_owned());
+        let said = self.say(&wanted).await?;
+        match said.get(labels::READY_STATE).map(String::as_str) {
+            Some(NEITHER) => Ok(()),
+            other => Err(HandsError::Refused {
+                what: "not ready",
+                why: format!("the node says `{}={}` all the same", labels::READY_STATE, other.unwrap_or("(nothing)")),
+            }),
+        }
+    }
+
+    /// Lets paused components go on; says how many.
+    pub async fn resume_components(&self) -> Result<usize, HandsError> {
+        self.rewrite("the resumption of components", |node| Ok(pause::restore(node))).await
+    }
+
+    async fn rewrite(
+        &self,
+        what: &'static str,
+        changes: impl Fn(&Labels) -> Result<Vec<pause::Change>, pause::NoRoom>,
+    ) -> Result<usize, HandsError> {
+        let done = self
+            .until_taken(what, || async {
+                let read = self.labels.read().await?;
+                match changes(&read.metadata.labels.clone().unwrap_or_default()) {
+                    Ok(changes) => self.labels.rewrite(&read, &changes).await.map(|()| Ok(changes.len())),
+                    Err(no_room) => Ok(Err(no_room)),
+                }
+            })
+            .await?;
+        Ok(done?)
+    }
+
+    /// Waits until no pod of a paused component is on the node. Which pods those are is asked of the pods: a
+    /// DaemonSet's pods carry its node selector, whatever else they are labelled with.
+    async fn wait_for_pods(&self) -> Result<(), HandsError> {
+        let read = self.until_taken("reading the node", || self.labels.read()).await?;
+        let paused = pause::paused(&read.metadata.labels.unwrap_or_default());
+        if paused.is_empty() {
+            return Ok(());
+        }
+        let api: Api<Pod> = Api::all(self.client.clone());
+        let config = watcher::Config::default().fields(&format!("spec.nodeName={}", self.node));
+        let events = watcher(api, config);
+        pin_mut!(events);
+        let mut running = BTreeSet::new();
+        let mut listed = false;
+        let mut backoff = Backoff::new(Duration::from_millis(500), Duration::from_secs(10));
+        let deadline = Instant::now() + self.patience.pods;
+        let mut ending = self.ending.clone();
+        loop {
+            if listed && running.is_empty() {
+                return Ok(());
+            }
+            let event = tokio::select! {
+                event = events.next() => event,
+                () = tokio::time::sleep_until(deadline) => break,
+                _ = ending.wait_for(|ending| *ending) => return Err(HandsError::Ending),
+            };
+            match event {
+                Some(Ok(Event::Init)) => (listed, running) = (false, BTreeSet::new()),
+                Some(Ok(Event::InitDone)) => listed = true,
+                Some(Ok(Event::Apply(pod) | Event::InitApply(pod))) => {
+                    let name = format!("{}/{}", pod.namespace().unwrap_or_default(), pod.name_any());
+                    if is_of(&pod, &paused) {
+                        running.insert(name)
+                    } else {
+                        running.remove(&name)
+                    };
+                }
+                Some(Ok(Event::Delete(pod))) => {
+                    running.remove(&format!("{}/{}", pod.namespace().unwrap_or_default(), pod.name_any()));
+                }
+                Some(Err(_)) | None => tokio::time::sleep(backoff.next()).await,
+            }
+        }
+        if !listed {
+            running.insert("(the pods of this node could not be listed)".to_owned());
+        }
+        let seconds = self.patience.pods.as_secs();
+        Err(HandsError::StillRunning { seconds, pods: running.into_iter().collect() })
+    }
+
+    /// Tries until the API server takes it, or refuses, or patience ends.
+    async fn until_taken<T, F: Future<Output = Result<T, CallError>>>(
+        &self,
+        what: &'static str,
+        mut attempt: impl FnMut() -> F,
+    ) -> Result<T, HandsError> {
+        let deadline = Instant::now() + self.patience.write;
+        let mut backoff = Backoff::new(Duration::from_millis(200), Duration::from_secs(10));
+        let mut ending = self.ending.clone();
+        loop {
+            let last = match attempt().await {
+                Ok(value) => return Ok(value),
+                Err(CallError::Never(why)) => return Err(HandsError::Refused { what, why }),
+                Err(CallError::Later(last)) => last,
+            };
+            let next = Instant::now() + backoff.next();
+            if next >= deadline {
+                return Err(HandsError::ApiServer { what, seconds: self.patience.write.as_secs(), last });
+            }
+            tracing::debug!(what, error = last, "tried again");
+            tokio::select! {
+                () = tokio::time::sleep_until(next) => {}
+                _ = ending.wait_for(|ending| *ending) => return Err(HandsError::Ending),
+            }
+        }
+    }
+}
+
+/// Whether a pod belongs to one of these components and can still hold a device.
+fn is_of(pod: &Pod, components: &[&str]) -> bool {
+    let over = |phase: &String| phase == "Succeeded" || phase == "Failed";
+    let ended = pod.status.as_ref().and_then(|status| status.phase.as_ref()).is_some_and(over);
+    let selector = pod.spec.as_ref().and_then(|spec| spec.node_selector.as_ref());
+    !ended && selector.is_some_and(|selector| components.iter().any(|component| selector.contains_key(*component)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pods_are_known_by_the_selector_of_their_component() {
+        let pod = |selector: &str, phase: &str| -> Pod {
+            serde_json::from_value(serde_json::json!({
+                "metadata": {"name": "p"},
+                "spec": {"containers": [], "nodeSelector": {selector: "true"}},
+                "status": {"phase": phase},
+            }))
+            .expect("a pod")
+        };
+        let components = ["nvidia.com/gpu.deploy.vfio-manager"];
+        assert!(is_of(&pod("nvidia.com/gpu.deploy.vfio-manager", "Running"), &components));
+        assert!(is_of(&pod("nvidia.com/gpu.deploy.vfio-manager", "Pending"), &components));
+        assert!(!is_of(&pod("nvidia.com/gpu.deploy.vfio-manager", "Succeeded"), &components));
+        assert!(!is_of(&pod("nvidia.com/gpu.deploy.driver", "Running"), &components));
+        assert!(!is_of(&Pod::default(), &components));
+    }
+}
