@@ -12,5 +12,6 @@
 pub mod features;
 mod machine;
 mod pci;
+pub mod runtime;
 
 pub use machine::{Machine, ReadError};
