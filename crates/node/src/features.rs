@@ -11,8 +11,8 @@ use std::fmt::Write as _;
 
 use serde::Serialize;
 
-use crate::machine::{Machine, ReadError};
-pub use crate::pci::{Device, DeviceKind};
+pub use gpu::pci::{Device, DeviceKind};
+use gpu::{Machine, ReadError};
 
 /// A feature of a machine.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize)]
@@ -98,6 +98,8 @@ pub struct Report {
     pub capacities: BTreeMap<String, u64>,
     /// GPUs and switches.
     pub devices: Vec<Device>,
+    /// Devices that could not be looked at, and why; a GPU may be among them.
+    pub unreadable: Vec<String>,
     /// The labels that hold.
     pub labels: BTreeMap<String, String>,
 }
@@ -126,6 +128,7 @@ impl Report {
             self.capacities.iter().map(|(k, v)| format!("{k} {v}")).collect(),
         );
         section("devices", self.devices.iter().map(device_line).collect());
+        section("devices that could not be looked at", self.unreadable.clone());
         section("labels", self.labels.iter().map(|(key, value)| format!("{key}={value}")).collect());
         text
     }
@@ -148,8 +151,8 @@ pub fn detect(machine: &Machine) -> Result<Report, ReadError> {
     let mut features = amd(machine, &cpu)?;
     features.extend(intel(machine, &cpu)?);
     features.extend(io(machine, &cpu)?);
-    let devices = crate::pci::devices(machine)?;
-    let gpus = devices.iter().filter(|device| device.kind == DeviceKind::Gpu).count();
+    let scan = gpu::pci::scan(machine)?;
+    let gpus = scan.gpus().count();
     features.push(match gpus {
         0 => no(Feature::NvidiaGpu, "no PCI device of vendor 10de is a display or 3D controller"),
         n => {
@@ -159,7 +162,8 @@ pub fn detect(machine: &Machine) -> Result<Report, ReadError> {
     let present = features.iter().filter(|finding| finding.present);
     let labels = present.flat_map(|finding| finding.feature.labels()).map(|key| ((*key).to_owned(), "true".to_owned()));
     let labels = labels.collect();
-    Ok(Report { features, capacities: capacities(machine)?, devices, labels })
+    let unreadable = scan.unreadable.iter().map(|device| format!("{}: {}", device.address, device.error)).collect();
+    Ok(Report { features, capacities: capacities(machine)?, devices: scan.devices, unreadable, labels })
 }
 
 fn yes(feature: Feature, reason: impl Into<String>) -> Finding {

@@ -10,8 +10,6 @@
 //! It reads what the kernel shows under a root folder, so tests give it a machine made of files, and it never writes.
 
 pub mod features;
-mod machine;
-mod pci;
 pub mod runtime;
 
-pub use machine::{Machine, ReadError};
+pub use gpu::{Machine, ReadError};

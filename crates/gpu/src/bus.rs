@@ -1,0 +1,65 @@
+//! What is done to devices through the kernel: opening their registers, reading their configuration, resetting them.
+
+use crate::address::Address;
+use crate::config_space::{ConfigSpace, MAX_CONFIG};
+use crate::machine::{Machine, ReadError, WriteError};
+use crate::pci;
+use crate::registers::{Bar0, OpenError, Registers};
+
+/// The way to a device. A simulator implements it with the same files and its own registers.
+pub trait Bus: Send + Sync {
+    /// Opens a device's registers. Its answers are not yet trustworthy: a device that is asleep, resetting or gone
+    /// reads as all ones.
+    fn open(&self, device: Address) -> Result<Box<dyn Registers>, BusError>;
+    /// Reads a device's configuration space.
+    fn config(&self, device: Address) -> Result<ConfigSpace, BusError>;
+    /// Resets a device. The kernel saves and restores its configuration around it, and holds the caller until it is
+    /// through, which can be for ever. `Ok` does not mean that its firmware has started again.
+    fn reset(&self, device: Address) -> Result<(), BusError>;
+}
+
+/// What the kernel did not do.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum BusError {
+    /// Registers cannot be opened.
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    /// Configuration cannot be read.
+    #[error(transparent)]
+    Read(#[from] ReadError),
+    /// The device is not there.
+    #[error("there is no device {0} on the bus")]
+    NoDevice(Address),
+    /// The kernel refuses a reset.
+    #[error("the kernel does not reset the device")]
+    Reset(#[source] WriteError),
+}
+
+/// The kernel's own files.
+#[derive(Clone, Debug)]
+pub struct Sysfs {
+    machine: Machine,
+}
+
+impl Sysfs {
+    /// The bus of this machine.
+    pub fn new(machine: Machine) -> Self {
+        Self { machine }
+    }
+}
+
+impl Bus for Sysfs {
+    fn open(&self, device: Address) -> Result<Box<dyn Registers>, BusError> {
+        Ok(Box::new(Bar0::open(&self.machine, &pci::folder(device))?))
+    }
+
+    fn config(&self, device: Address) -> Result<ConfigSpace, BusError> {
+        let bytes = self.machine.bytes(&format!("{}/config", pci::folder(device)), MAX_CONFIG)?;
+        bytes.map(ConfigSpace).ok_or(BusError::NoDevice(device))
+    }
+
+    fn reset(&self, device: Address) -> Result<(), BusError> {
+        self.machine.write(&format!("{}/reset", pci::folder(device)), "1\n").map_err(BusError::Reset)
+    }
+}

@@ -1,0 +1,170 @@
+//! The kernel's files under a root: `/` on a node, a folder of a test elsewhere.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read, Write};
+use std::path::{Path, PathBuf};
+
+/// LIMIT: what is read of one file. `/proc/cpuinfo` is the longest here: 1.5 KiB for each of at most 8192 CPUs that an
+/// x86-64 kernel takes (`NR_CPUS`), and all of them say the same about features, so a tail that is cut off is no loss.
+const MAX_FILE: u64 = 1024 * 1024;
+/// LIMIT: `pci.ids` has 1.6 MB today and grows by 0.1 MB a year.
+const MAX_PCI_IDS: u64 = 16 * 1024 * 1024;
+
+/// A machine, as its kernel shows it.
+#[derive(Clone, Debug)]
+pub struct Machine {
+    root: PathBuf,
+}
+
+/// A file that is there and cannot be read: the answer is then unknown, which is not the same as no.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+#[error("read `{path}`")]
+pub struct ReadError {
+    /// The path, with the root.
+    pub path: PathBuf,
+    /// Why.
+    pub source: io::Error,
+}
+
+/// A file of the kernel's that did not take what was written.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+#[error("write `{text}` to `{path}`")]
+pub struct WriteError {
+    /// The path, with the root.
+    pub path: PathBuf,
+    /// What was written, without the new line.
+    pub text: String,
+    /// Why not.
+    pub source: io::Error,
+}
+
+impl Machine {
+    /// The machine whose files are under `root`.
+    pub fn new(root: impl Into<PathBuf>) -> Self {
+        Self { root: root.into() }
+    }
+
+    /// A path of the machine: absolute there, under the root here.
+    pub fn path(&self, path: &str) -> PathBuf {
+        self.root.join(path.trim_start_matches('/'))
+    }
+
+    /// The text of a file without blanks around it; `None` when there is no such file.
+    pub fn text(&self, path: &str) -> Result<Option<String>, ReadError> {
+        read(&self.path(path), MAX_FILE)
+    }
+
+    /// The list of PCI names, where the distribution has it.
+    pub fn pci_ids(&self) -> Result<Option<String>, ReadError> {
+        for path in ["/usr/share/misc/pci.ids", "/usr/share/hwdata/pci.ids"] {
+            if let Some(text) = read(&self.path(path), MAX_PCI_IDS)? {
+                return Ok(Some(text));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Whether there is anything at a path; a link to nowhere counts as nothing.
+    pub fn exists(&self, path: &str) -> bool {
+        self.path(path).exists()
+    }
+
+    /// Names in a folder, sorted; none when there is no such folder.
+    pub fn names(&self, path: &str) -> Result<Vec<String>, ReadError> {
+        let path = self.path(path);
+        let fail = |source| ReadError { path: path.clone(), source };
+        let entries = match std::fs::read_dir(&path) {
+            Ok(entries) => entries,
+            Err(error) if is_absent(&error) => return Ok(Vec::new()),
+            Err(error) => return Err(fail(error)),
+        };
+        let mut names = Vec::new();
+        for entry in entries {
+            names.push(entry.map_err(fail)?.file_name().to_string_lossy().into_owned());
+        }
+        names.sort();
+        Ok(names)
+    }
+
+    /// The last part of what a link points at, the name of a driver or a group; `None` when there is no such link.
+    pub fn link_name(&self, path: &str) -> Result<Option<String>, ReadError> {
+        let path = self.path(path);
+        match std::fs::read_link(&path) {
+            Ok(target) => Ok(target.file_name().map(|name| name.to_string_lossy().into_owned())),
+            Err(error) if is_absent(&error) => Ok(None),
+            Err(source) => Err(ReadError { path, source }),
+        }
+    }
+
+    /// The bytes of a file, up to a limit; `None` when there is no such file.
+    pub fn bytes(&self, path: &str, limit: u64) -> Result<Option<Vec<u8>>, ReadError> {
+        read_bytes(&self.path(path), limit)
+    }
+
+    /// Writes to a file of the kernel's that is there; it is not created, so one that is missing is an error.
+    pub fn write(&self, path: &str, text: &str) -> Result<(), WriteError> {
+        let path = self.path(path);
+        let written = OpenOptions::new().write(true).truncate(true).open(&path).and_then(|mut file| file.write_all(text.as_bytes()));
+        written.map_err(|source| WriteError { path, text: text.trim_end().to_owned(), source })
+    }
+}
+
+/// Whether an error says that there is nothing at the path.
+fn is_absent(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
+        // The device behind the file went away between open and read, or the process whose file it is has ended.
+        || matches!(error.raw_os_error(), Some(NO_SUCH_DEVICE | NO_SUCH_PROCESS))
+}
+
+fn read(path: &Path, limit: u64) -> Result<Option<String>, ReadError> {
+    let bytes = read_bytes(path, limit)?;
+    Ok(bytes.map(|bytes| String::from_utf8_lossy(&bytes).trim().to_owned()))
+}
+
+fn read_bytes(path: &Path, limit: u64) -> Result<Option<Vec<u8>>, ReadError> {
+    let mut bytes = Vec::new();
+    match File::open(path).and_then(|file| file.take(limit).read_to_end(&mut bytes)) {
+        Ok(_) => Ok(Some(bytes)),
+        Err(error) if is_absent(&error) => Ok(None),
+        Err(source) => Err(ReadError { path: path.to_owned(), source }),
+    }
+}
+
+/// ENODEV and ESRCH of errno(3) on Linux.
+const NO_SUCH_DEVICE: i32 = 19;
+const NO_SUCH_PROCESS: i32 = 3;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_that_cannot_be_read_is_an_error_and_one_that_is_missing_is_not() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::create_dir(dir.path().join("folder")).unwrap();
+        let machine = Machine::new(dir.path());
+        assert!(machine.text("/nothing").unwrap().is_none());
+        assert!(machine.text("/folder").is_err());
+        assert!(machine.names("/nothing").unwrap().is_empty());
+    }
+
+    #[test]
+    fn a_missing_attribute_is_not_created_by_a_write() {
+        let dir = tempfile::tempdir().unwrap();
+        let machine = Machine::new(dir.path());
+        let error = machine.write("/reset", "1\n").unwrap_err();
+        assert_eq!(error.source.kind(), io::ErrorKind::NotFound);
+        assert_eq!(error.text, "1");
+        assert!(!machine.exists("/reset"));
+    }
+
+    #[test]
+    fn a_file_is_read_up_to_the_limit() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("long");
+        std::fs::write(&path, "abcdef").unwrap();
+        assert_eq!(read(&path, 3).unwrap().as_deref(), Some("abc"));
+    }
+}
