@@ -11,5 +11,6 @@
 
 pub mod agent;
 pub mod features;
+pub mod runtime;
 
 pub use gpu::{Machine, ReadError};

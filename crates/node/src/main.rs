@@ -1,7 +1,7 @@
-//! `casemate-node`: the node agent's command line. So far it has one command, `features`; it must never change anything
-//! on the node.
+//! `casemate-node`: the node agent's command line. `features` and everything called `plan`, `status` or `classes` must
+//! never change anything on the node.
 //!
-//! Results go to stdout, errors to stderr; it exits with 0, or with 2 when it could not tell.
+//! Results go to stdout, errors to stderr; it exits with 0, with 1 when it refused, or with 2 when it could not tell.
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command line speaks to its user")]
 
 use std::path::PathBuf;
@@ -10,6 +10,10 @@ use std::process::ExitCode;
 use anyhow::{Context, Result};
 use clap::{Parser, Subcommand};
 use node::{Machine, features};
+
+mod commands {
+    pub(crate) mod runtime;
+}
 
 /// What this node can do for confidential pods
 #[derive(Parser)]
@@ -30,11 +34,14 @@ enum Command {
         #[arg(long, value_name = "DIR", default_value = "/")]
         root: PathBuf,
     },
+    /// Install, upgrade and remove the Kata runtime
+    #[command(subcommand)]
+    Runtime(commands::runtime::Command),
 }
 
 fn main() -> ExitCode {
     match run(Cli::parse().command) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) => {
             eprintln!("error: {error}");
             for cause in error.chain().skip(1) {
@@ -45,8 +52,15 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(command: Command) -> Result<()> {
-    let Command::Features { json, root } = command;
+fn run(command: Command) -> Result<ExitCode> {
+    match command {
+        Command::Features { json, root } => show_features(json, root)?,
+        Command::Runtime(command) => return commands::runtime::run(command),
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn show_features(json: bool, root: PathBuf) -> Result<()> {
     if !root.is_dir() {
         anyhow::bail!("`{}` is no folder", root.display());
     }

@@ -1,0 +1,559 @@
+//! Installing, upgrading and removing, so that a kill between any two steps leaves something that the next call finishes
+//! or undoes.
+//!
+//! The order of an installation, and what a kill leaves:
+//!
+//! 1. Everything that can be refused is refused: the bundle, the configuration, classes in use. Nothing has changed.
+//! 2. The journal says what is to be installed.
+//! 3. The files are copied beside, checked, and renamed to the name of the release. Until here the next call *undoes*.
+//! 4. `current` points to the release, containerd's files are changed, containerd is restarted if they were. From here on
+//!    the next call *finishes*, since the journal has all that this takes.
+//! 5. The journal says that it is done, and releases that nobody uses go.
+//!
+//! A removal is written to the journal once nothing can refuse it, and from then on is finished.
+
+use std::collections::BTreeSet;
+use std::fs::{self, File};
+use std::io::{self, ErrorKind};
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+use sha2::{Digest as _, Sha256};
+
+use super::bundle::{Bundle, BundleError, Digest, Release};
+use super::class::{Handler, NameError, Runtime};
+use super::containerd::{self, ConfigError, Distribution, Edit};
+use super::files::{FileError, Root, io, remove_file, sync_folder};
+use super::host::{self, HostError, Sandbox, Service, ServiceError, Users};
+use super::journal::{HOME, Installed, Journal, JournalError, Pending};
+use super::stage::{self, StageError};
+
+/// Behind the name of a file that was an administrator's alone before we changed it.
+const BACKUP: &str = ".before-casemate";
+/// Where files are copied to before they have a release's name.
+const STAGING: &str = ".staging";
+
+/// Why something was not installed or removed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum InstallError {
+    /// The bundle's description.
+    #[error("read bundle `{path}`")]
+    Bundle {
+        /// Its file.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: BundleError,
+    },
+    /// A path of the bundle that cannot be written to containerd's configuration.
+    #[error(transparent)]
+    Name(#[from] NameError),
+    /// A file of the bundle.
+    #[error(transparent)]
+    Stage(#[from] StageError),
+    /// containerd's configuration.
+    #[error(transparent)]
+    Host(#[from] HostError),
+    /// The journal.
+    #[error(transparent)]
+    Journal(#[from] JournalError),
+    /// containerd was configured and could not be restarted; the next call tries again.
+    #[error("restart containerd")]
+    Service(#[from] ServiceError),
+    /// A file operation.
+    #[error(transparent)]
+    File(#[from] FileError),
+    /// Pods run with what would be taken away.
+    #[error("class `{handler}` is in use by {}", who.join(", "))]
+    InUse {
+        /// The class.
+        handler: Handler,
+        /// Processes or pods.
+        who: Vec<String>,
+    },
+    /// The same name for other files.
+    #[error("release {release} is installed from another bundle")]
+    SameRelease {
+        /// Its name.
+        release: Release,
+    },
+    /// Files of the installed release are damaged, and pods run with them.
+    #[error("release {release} is damaged ({}) and in use by {}", files.join(", "), who.join(", "))]
+    Damaged {
+        /// Its name.
+        release: Release,
+        /// Which files.
+        files: Vec<String>,
+        /// Processes or pods.
+        who: Vec<String>,
+    },
+}
+
+impl From<ConfigError> for InstallError {
+    fn from(error: ConfigError) -> Self {
+        Self::Host(HostError::Config(error))
+    }
+}
+
+impl InstallError {
+    /// What to do about it.
+    pub fn hint(&self) -> Option<&'static str> {
+        match self {
+            Self::Host(HostError::Config(error)) => error.hint(),
+            Self::InUse { .. } | Self::Damaged { .. } => Some("delete those pods, or wait for their end"),
+            Self::SameRelease { .. } => Some("give the changed bundle a release of its own"),
+            Self::Service(_) => Some("start containerd, then run the command again: it goes on from here"),
+            _ => None,
+        }
+    }
+
+    /// Whether this is a no, rather than a "could not": what was asked for was understood and refused.
+    pub const fn is_refusal(&self) -> bool {
+        matches!(
+            self,
+            Self::Bundle { .. }
+                | Self::Name(_)
+                | Self::Stage(
+                    StageError::Digest { .. }
+                        | StageError::NoMember { .. }
+                        | StageError::NotAFile { .. }
+                        | StageError::NotText { .. }
+                        | StageError::TooLarge { .. }
+                        | StageError::TooMany { .. }
+                )
+                | Self::Host(HostError::Config(_) | HostError::Ambiguous(_) | HostError::Pattern { .. })
+                | Self::InUse { .. }
+                | Self::SameRelease { .. }
+                | Self::Damaged { .. }
+        )
+    }
+}
+
+/// What a call did.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize)]
+pub struct Done {
+    /// In order, for a person; empty when all was as it should be.
+    pub steps: Vec<String>,
+    /// Whether containerd was restarted.
+    pub restarted: bool,
+}
+
+/// What is on a host.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+pub struct Status {
+    /// Whose containerd it is.
+    pub distribution: Distribution,
+    /// The release that new pods get.
+    pub release: Option<Release>,
+    /// Its classes.
+    pub classes: Vec<Handler>,
+    /// What was begun and not done: `install RELEASE`, `remove`.
+    pub pending: Option<String>,
+    /// Whether containerd has yet to be restarted.
+    pub restart_due: bool,
+    /// Files of the release that are missing or changed.
+    pub damaged: Vec<String>,
+    /// Files of containerd's configuration that would be changed.
+    pub configuration: Vec<String>,
+    /// Processes or pods that run with a class, and which.
+    pub users: Vec<(Handler, String)>,
+}
+
+impl Status {
+    /// Whether pods can use what is installed.
+    pub fn is_ready(&self) -> bool {
+        self.release.is_some()
+            && self.pending.is_none()
+            && !self.restart_due
+            && self.damaged.is_empty()
+            && self.configuration.is_empty()
+    }
+}
+
+/// Installs and removes on one host.
+pub struct Installer<'a> {
+    root: Root,
+    distribution: Distribution,
+    users: &'a dyn Users,
+    service: &'a mut dyn Service,
+    /// Called before every effect; an error ends the work there, as a kill would.
+    checkpoint: &'a dyn Fn(&'static str) -> io::Result<()>,
+    done: Done,
+}
+
+#[expect(clippy::unnecessary_wraps, reason = "it has the type of a checkpoint that may fail")]
+fn pass(_: &'static str) -> io::Result<()> {
+    Ok(())
+}
+
+impl<'a> Installer<'a> {
+    /// For a host, with those who know about running pods and about containerd's service.
+    pub fn new(root: Root, distribution: Distribution, users: &'a dyn Users, service: &'a mut dyn Service) -> Self {
+        Self { root, distribution, users, service, checkpoint: &pass, done: Done::default() }
+    }
+
+    /// Ends the work at a step of the caller's choice, as a kill would. For tests of what is left then.
+    #[must_use]
+    pub fn with_checkpoint(mut self, checkpoint: &'a dyn Fn(&'static str) -> io::Result<()>) -> Self {
+        self.checkpoint = checkpoint;
+        self
+    }
+
+    fn step(&self, name: &'static str) -> Result<(), FileError> {
+        (self.checkpoint)(name).map_err(io(name, self.root.folder()))
+    }
+
+    fn home(&self) -> Result<PathBuf, FileError> {
+        self.root.path(HOME)
+    }
+
+    /// One at a time, in whichever process.
+    fn lock(&self) -> Result<File, FileError> {
+        let home = self.home()?;
+        fs::create_dir_all(&home).map_err(io("make folder", &home))?;
+        let path = home.join(".lock");
+        let file = File::options().create(true).append(true).open(&path).map_err(io("open", &path))?;
+        file.lock().map_err(io("lock", path))?;
+        Ok(file)
+    }
+
+    /// What an installation of this bundle would change in containerd's configuration.
+    pub fn plan(&self, bundle: &Bundle) -> Result<Vec<Edit>, InstallError> {
+        self.edits(&stage::runtimes(bundle)?)
+    }
+
+    fn edits(&self, runtimes: &[Runtime]) -> Result<Vec<Edit>, InstallError> {
+        let files = host::configuration(&self.root, self.distribution)?;
+        Ok(containerd::plan(self.distribution, &files, runtimes)?)
+    }
+
+    /// Makes a bundle the installed one. `path` is its TOML.
+    pub fn install(mut self, path: &Path) -> Result<Done, InstallError> {
+        let text = fs::read_to_string(path).map_err(io("read", path))?;
+        let bundle = Bundle::parse(&text).map_err(|source| InstallError::Bundle { path: path.to_owned(), source })?;
+        let _lock = self.lock()?;
+        let mut journal = self.recover()?;
+        let mut wanted = Installed {
+            release: bundle.release.clone(),
+            bundle: Digest(Sha256::digest(text.as_bytes()).into()),
+            runtimes: stage::runtimes(&bundle)?,
+            files: Vec::new(),
+        };
+        let edits = self.edits(&wanted.runtimes)?;
+        let dropped = |old: &Runtime| !wanted.runtimes.iter().any(|new| new.handler == old.handler);
+        let sandboxes = self.users.sandboxes()?;
+        let old = journal.installed.clone();
+        for runtime in old.iter().flat_map(|old| &old.runtimes).filter(|runtime| dropped(runtime)) {
+            refuse_in_use(&runtime.handler, &sandboxes)?;
+        }
+        let folder = self.home()?.join(wanted.release.as_str());
+        if let Some(old) = old.filter(|old| old.release == wanted.release) {
+            if old.bundle != wanted.bundle {
+                return Err(InstallError::SameRelease { release: old.release });
+            }
+            let files = stage::damaged(&old, &folder)?;
+            if files.is_empty() {
+                wanted.files = old.files;
+            } else if let Some(who) = users_of(&wanted.release, &sandboxes) {
+                return Err(InstallError::Damaged { release: old.release, files, who });
+            }
+        }
+        let is_current =
+            journal.installed.as_ref() == Some(&wanted) && self.current()?.as_ref() == Some(&wanted.release);
+        if is_current && edits.is_empty() {
+            self.sweep(&journal)?;
+            return Ok(self.done);
+        }
+        self.step("begin")?;
+        journal.distribution = self.distribution;
+        journal.pending = Some(Pending::Install(wanted.clone()));
+        journal.write(&self.root)?;
+        if wanted.files.is_empty() {
+            let sources = path.parent().unwrap_or(Path::new("."));
+            wanted.files = self.stage(&bundle, sources, &folder)?;
+            // With the digests of what was relocated, and the folder in place: from here on it is finished.
+            self.step("commit")?;
+            journal.pending = Some(Pending::Install(wanted));
+            journal.write(&self.root)?;
+        }
+        self.finish(&mut journal)?;
+        Ok(self.done)
+    }
+
+    /// Removes everything.
+    pub fn remove(mut self) -> Result<Done, InstallError> {
+        let _lock = self.lock()?;
+        let mut journal = self.recover()?;
+        let sandboxes = self.users.sandboxes()?;
+        if let Some(sandbox) = sandboxes.first() {
+            refuse_in_use(&sandbox.handler, &sandboxes)?;
+        }
+        let edits = self.edits(&[])?;
+        if journal.installed.is_none() && edits.is_empty() && self.releases()?.is_empty() {
+            return Ok(self.done);
+        }
+        self.step("begin")?;
+        journal.pending = Some(Pending::Remove);
+        journal.write(&self.root)?;
+        self.finish(&mut journal)?;
+        Ok(self.done)
+    }
+
+    /// Finishes or undoes what a killed call left.
+    pub fn resume(mut self) -> Result<Done, InstallError> {
+        let _lock = self.lock()?;
+        self.recover()?;
+        Ok(self.done)
+    }
+
+    fn recover(&mut self) -> Result<Journal, InstallError> {
+        let mut journal = Journal::read(&self.root)?.unwrap_or_else(|| Journal::new(self.distribution));
+        // What was begun is ended where it was begun, whatever this host looks like today.
+        let distribution = std::mem::replace(&mut self.distribution, journal.distribution);
+        match journal.pending.clone() {
+            Some(Pending::Install(wanted)) => {
+                let folder = self.home()?.join(wanted.release.as_str());
+                if !wanted.files.is_empty() && stage::damaged(&wanted, &folder)?.is_empty() {
+                    self.done.steps.push(format!("finish the installation of {}", wanted.release));
+                    self.finish(&mut journal)?;
+                } else {
+                    self.step("undo")?;
+                    self.done.steps.push(format!("undo the installation of {}", wanted.release));
+                    journal.pending = None;
+                    // Before the journal forgets, so that a kill in between begins this again.
+                    self.sweep(&journal)?;
+                    self.step("note that it is undone")?;
+                    match journal.installed {
+                        Some(_) => journal.write(&self.root)?,
+                        None => Journal::remove(&self.root)?,
+                    }
+                }
+            }
+            Some(Pending::Remove) => {
+                self.done.steps.push("finish the removal".to_owned());
+                self.finish(&mut journal)?;
+            }
+            None if journal.restart_due => self.restart(&mut journal)?,
+            None => {}
+        }
+        self.distribution = distribution;
+        Ok(journal)
+    }
+
+    /// Copies and checks a release, and gives it its name.
+    fn stage(
+        &mut self,
+        bundle: &Bundle,
+        sources: &Path,
+        folder: &Path,
+    ) -> Result<Vec<super::journal::InstalledFile>, InstallError> {
+        let home = self.home()?;
+        let staging = home.join(STAGING);
+        remove_tree(&staging)?;
+        self.step("stage")?;
+        fs::create_dir_all(&staging).map_err(io("make folder", &staging))?;
+        let staged = stage::stage(bundle, sources, &staging, self.checkpoint);
+        let files = match staged {
+            Ok(files) => files,
+            Err(error) => {
+                // Best effort: the next call removes it as well, and this error is the one to tell.
+                let _ = remove_tree(&staging);
+                return Err(error.into());
+            }
+        };
+        self.step("put in place")?;
+        // A damaged one that nobody uses may be there.
+        remove_tree(folder)?;
+        fs::rename(&staging, folder).map_err(io("put in place", folder))?;
+        sync_folder(&home)?;
+        self.done.steps.push(format!("{} files of release {}", files.len(), bundle.release));
+        Ok(files)
+    }
+
+    /// Does what the journal says is pending, all of which can be done twice.
+    fn finish(&mut self, journal: &mut Journal) -> Result<(), InstallError> {
+        let wanted = match journal.pending.clone() {
+            Some(Pending::Install(wanted)) => Some(wanted),
+            _ => None,
+        };
+        if let Some(wanted) = &wanted {
+            self.point_to(&wanted.release)?;
+        }
+        let runtimes = wanted.as_ref().map(|wanted| wanted.runtimes.clone()).unwrap_or_default();
+        let edits = self.edits(&runtimes)?;
+        if !edits.is_empty() {
+            if !journal.restart_due {
+                self.step("announce the restart")?;
+                journal.restart_due = true;
+                journal.write(&self.root)?;
+            }
+            for edit in &edits {
+                self.apply(edit)?;
+            }
+        }
+        self.drop_backups()?;
+        if journal.restart_due {
+            self.restart(journal)?;
+        }
+        self.step("end")?;
+        journal.installed = wanted;
+        journal.pending = None;
+        if journal.installed.is_some() {
+            journal.write(&self.root)?;
+        }
+        self.sweep(journal)?;
+        if journal.installed.is_none() {
+            self.step("forget")?;
+            Journal::remove(&self.root)?;
+            self.done.steps.push("everything is removed".to_owned());
+        }
+        Ok(())
+    }
+
+    fn restart(&mut self, journal: &mut Journal) -> Result<(), InstallError> {
+        self.step("restart")?;
+        self.done.restarted = self.service.restart(self.distribution)?;
+        let who = if self.done.restarted { "" } else { " is left to somebody else" };
+        self.done.steps.push(format!("restart of {}{who}", self.distribution));
+        self.step("note the restart")?;
+        journal.restart_due = false;
+        Ok(journal.write(&self.root)?)
+    }
+
+    fn apply(&mut self, edit: &Edit) -> Result<(), InstallError> {
+        let backup = format!("{}{BACKUP}", edit.path);
+        if let (true, Some(before)) = (edit.untouched, &edit.before)
+            && self.root.text(&backup)?.is_none()
+        {
+            self.step("back up")?;
+            self.root.replace(&backup, before)?;
+        }
+        self.step("edit")?;
+        match &edit.after {
+            Some(after) => self.root.replace(&edit.path, after)?,
+            None => self.root.remove(&edit.path)?,
+        }
+        self.done.steps.push(edit.to_string());
+        Ok(())
+    }
+
+    /// A copy of what is there again is not worth keeping; one of something else is the administrator's to judge.
+    fn drop_backups(&mut self) -> Result<(), InstallError> {
+        for (path, text) in host::configuration(&self.root, self.distribution)? {
+            let backup = format!("{path}{BACKUP}");
+            if self.root.text(&backup)?.is_some_and(|old| old == text) {
+                self.step("drop the backup")?;
+                self.root.remove(&backup)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The release that `current` points to.
+    fn current(&self) -> Result<Option<Release>, FileError> {
+        let link = self.home()?.join("current");
+        match fs::read_link(&link) {
+            Ok(target) => Ok(target.to_str().and_then(|name| Release::try_from(name.to_owned()).ok())),
+            Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::InvalidInput) => Ok(None),
+            Err(error) => Err(io("read link", link)(error)),
+        }
+    }
+
+    fn point_to(&mut self, release: &Release) -> Result<(), InstallError> {
+        if self.current()?.as_ref() == Some(release) {
+            return Ok(());
+        }
+        let home = self.home()?;
+        let (new, link) = (home.join(".current-new"), home.join("current"));
+        remove_file(&new)?;
+        self.step("point to the release")?;
+        symlink(release.as_str(), &new).map_err(io("link", &new))?;
+        fs::rename(&new, &link).map_err(io("put in place", &link))?;
+        sync_folder(&home)?;
+        self.done.steps.push(format!("new pods get release {release}"));
+        Ok(())
+    }
+
+    /// Folders of releases.
+    fn releases(&self) -> Result<Vec<String>, FileError> {
+        let names = self.root.names(HOME)?;
+        Ok(names.into_iter().filter(|name| Release::try_from(name.clone()).is_ok()).collect())
+    }
+
+    /// Removes releases that are neither installed nor in use, and what killed calls left.
+    fn sweep(&mut self, journal: &Journal) -> Result<(), InstallError> {
+        let home = self.home()?;
+        let installed = journal.installed.as_ref();
+        let used: BTreeSet<Option<String>> =
+            self.users.sandboxes()?.into_iter().map(|sandbox| sandbox.release).collect();
+        if installed.is_none() {
+            self.step("remove the link")?;
+            remove_file(&home.join("current"))?;
+        }
+        for name in self.releases()? {
+            let keep = installed.is_some_and(|installed| installed.release.as_str() == name);
+            // Someone of whom only the class is known may use any of them.
+            if keep || used.contains(&Some(name.clone())) || used.contains(&None) {
+                continue;
+            }
+            self.step("remove a release")?;
+            remove_tree(&home.join(&name))?;
+            self.done.steps.push(format!("remove the files of release {name}"));
+        }
+        remove_tree(&home.join(STAGING))?;
+        Ok(())
+    }
+
+    /// What is on the host. Changes nothing.
+    pub fn status(&self) -> Result<Status, InstallError> {
+        let journal = Journal::read(&self.root)?;
+        let installed = journal.as_ref().and_then(|journal| journal.installed.as_ref());
+        let damaged = match installed {
+            Some(installed) => {
+                let mut damaged = stage::damaged(installed, &self.home()?.join(installed.release.as_str()))?;
+                if self.current()?.as_ref() != Some(&installed.release) {
+                    damaged.push("../current".to_owned());
+                }
+                damaged
+            }
+            None => Vec::new(),
+        };
+        let runtimes = installed.map(|installed| installed.runtimes.clone()).unwrap_or_default();
+        let pending = journal.as_ref().and_then(|journal| journal.pending.as_ref()).map(|pending| match pending {
+            Pending::Install(wanted) => format!("install {}", wanted.release),
+            Pending::Remove => "remove".to_owned(),
+        });
+        let sandboxes = self.users.sandboxes()?;
+        Ok(Status {
+            distribution: self.distribution,
+            release: installed.map(|installed| installed.release.clone()),
+            classes: runtimes.iter().map(|runtime| runtime.handler.clone()).collect(),
+            pending,
+            restart_due: journal.as_ref().is_some_and(|journal| journal.restart_due),
+            damaged,
+            configuration: self.edits(&runtimes)?.into_iter().map(|edit| edit.path).collect(),
+            users: sandboxes.into_iter().map(|sandbox| (sandbox.handler, sandbox.who)).collect(),
+        })
+    }
+}
+
+fn refuse_in_use(handler: &Handler, sandboxes: &[Sandbox]) -> Result<(), InstallError> {
+    let users = sandboxes.iter().filter(|sandbox| sandbox.handler == *handler);
+    let who: Vec<String> = users.map(|sandbox| sandbox.who.clone()).collect();
+    if who.is_empty() { Ok(()) } else { Err(InstallError::InUse { handler: handler.clone(), who }) }
+}
+
+/// Who uses a release, or may: one of whom only the class is known.
+fn users_of(release: &Release, sandboxes: &[Sandbox]) -> Option<Vec<String>> {
+    let uses = |sandbox: &&Sandbox| sandbox.release.as_deref().is_none_or(|name| name == release.as_str());
+    let who: Vec<String> = sandboxes.iter().filter(uses).map(|sandbox| sandbox.who.clone()).collect();
+    (!who.is_empty()).then_some(who)
+}
+
+fn remove_tree(folder: &Path) -> Result<(), FileError> {
+    match fs::remove_dir_all(folder) {
+        Err(error) if error.kind() != ErrorKind::NotFound => Err(io("remove", folder)(error)),
+        _ => Ok(()),
+    }
+}
