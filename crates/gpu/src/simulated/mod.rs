@@ -29,7 +29,7 @@ use crate::config_space::ConfigSpace;
 use crate::fsp::Knob;
 use crate::machine::{Machine, WriteError};
 use crate::mode::{Mode, Observed};
-use crate::registers::{RegisterError, Registers};
+use crate::registers::{Access, RegisterError, Registers};
 use device::Simulated;
 
 /// A model that can be simulated.
@@ -309,7 +309,7 @@ struct Opened {
 }
 
 impl Bus for Way {
-    fn open(&self, device: Address) -> Result<Box<dyn Registers>, BusError> {
+    fn open(&self, device: Address, _access: Access) -> Result<Box<dyn Registers>, BusError> {
         if self.host.with(device, |_, _| ()).is_none() {
             return Err(BusError::NoDevice(device));
         }
