@@ -123,7 +123,7 @@ impl Kernel for Simulated {
             source: kind.into(),
         };
         let done = self.life.effect(|| self.act(path, text));
-        done.unwrap_or_else(|Killed| Err(io::ErrorKind::Interrupted)).map_err(failed)
+        done.unwrap_or(Err(io::ErrorKind::Interrupted)).map_err(failed)
     }
 
     fn load(&self, module: &str) -> Result<(), LoadError> {

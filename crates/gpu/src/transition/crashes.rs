@@ -63,7 +63,7 @@ fn pairs(modes: &[Mode]) -> Vec<(Mode, Mode)> {
 fn one_gpu_survives_every_crash_of_every_transition() {
     let models = [(Model::H100, &Mode::ALL[..]), (Model::RtxPro6000, &Mode::ALL[..3])];
     for (model, modes) in models {
-        let node = Node::new(one(model));
+        let node = Node::new(one(model)).without_processes();
         for (from, to) in pairs(modes) {
             let effects = kill_everywhere(&node, from, to, Count::RegisterWrites, |_| {}, arrives(to));
             // Each word of each request is an effect.

@@ -97,6 +97,16 @@ pub struct Part {
     pub before: Observed,
 }
 
+impl Part {
+    /// What it is to be at when its node is at `mode`.
+    pub(super) fn share_of(&self, mode: Mode) -> Mode {
+        match (self.kind, mode) {
+            (DeviceKind::NvSwitch, Mode::On | Mode::Devtools) => Mode::Off,
+            _ => mode,
+        }
+    }
+}
+
 /// Where a transition is going.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -142,15 +152,8 @@ impl Record {
 
     /// The mode that all devices had before; `None` where they had none in common.
     pub fn before(&self) -> Option<Mode> {
-        Mode::ALL.into_iter().find(|mode| {
-            self.devices.iter().all(|part| {
-                let share = match (part.kind, *mode) {
-                    (DeviceKind::NvSwitch, Mode::On | Mode::Devtools) => Mode::Off,
-                    _ => *mode,
-                };
-                part.before == Observed::Mode(share)
-            })
-        })
+        let common = |mode: &Mode| self.devices.iter().all(|part| part.before == Observed::Mode(part.share_of(*mode)));
+        Mode::ALL.into_iter().find(common)
     }
 
     /// The mode that the devices are being brought to.

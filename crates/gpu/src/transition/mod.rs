@@ -8,7 +8,7 @@
 //! | validate | asks every device whether it can | refused, nothing moved |
 //! | not-ready | takes the node out of service | |
 //! | users | looks for whoever holds a device | waits, or back: nothing moved |
-//! | pause | sends components away, looks again | back: nothing moved |
+//! | pause | sends components away, looks and asks again | back: nothing moved |
 //! | stage | writes knobs on all devices at once | back, by the same steps |
 //! | reset | resets all devices at once | back |
 //! | boot | waits for all of them | back |
@@ -30,6 +30,7 @@ pub use hands::{AtMode, Hands, HandsError, Paused, State};
 pub(crate) use journal::replace;
 pub use journal::{Failure, FileJournal, Heading, Journal, JournalError, Part, Record, Step};
 
+use crate::address::Address;
 use crate::bus::Bus;
 use crate::clock::Clock;
 use crate::machine::ReadError;
@@ -60,6 +61,9 @@ pub enum Refusal {
     /// There is no GPU.
     #[error("mode {0} needs a GPU, and there is none")]
     NoGpu(Mode),
+    /// Devices cannot be asked while these hold them. Ask again later.
+    #[error("{} cannot be asked while it is in use: {}", .0, .1.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))]
+    InUse(Address, Vec<Holder>),
     /// Devices that cannot be brought to the mode.
     #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))]
     Devices(Vec<Failure>),
@@ -184,7 +188,7 @@ impl<'a> Transition<'a> {
                 return Ok(outcome);
             }
         }
-        match self.validate(wish) {
+        match self.validate(wish)? {
             Err(refusal) => Ok(Outcome::Refused(refusal)),
             Ok(run::Plan::Move(record)) => self.run(record, hands),
             Ok(run::Plan::Stay(proof)) => {

@@ -9,7 +9,7 @@ use crate::address::Address;
 use crate::bus::BusError;
 use crate::config_space::ConfigSpace;
 use crate::pci::scan;
-use crate::registers::Registers;
+use crate::registers::{Access, Registers};
 use crate::simulated::{Host, Killed, Life, VirtualClock};
 
 /// What the cluster shows, and what it should never have shown.
@@ -97,8 +97,12 @@ pub(super) struct Process {
 
 impl Process {
     fn with<T>(&self, act: impl FnOnce(&Transition<'_>, &mut dyn Hands) -> T) -> T {
-        let watched: Arc<dyn Bus> =
-            Arc::new(Watched { bus: self.node.host.bus(&self.life), cluster: Arc::clone(&self.node.cluster) });
+        let watched: Arc<dyn Bus> = Arc::new(Watched {
+            bus: self.node.host.bus(&self.life),
+            machine: self.node.host.machine(),
+            careful: !self.node.nobody,
+            cluster: Arc::clone(&self.node.cluster),
+        });
         let processes = crate::users::Processes::new(self.node.host.machine());
         let look: &dyn Look = if self.node.nobody { &Nobody } else { &processes };
         let journal = Kept { written: &self.node.written, life: &self.life };
@@ -127,6 +131,8 @@ impl Look for Nobody {
 /// Notices resets that should not happen.
 struct Watched {
     bus: Arc<dyn Bus>,
+    machine: crate::Machine,
+    careful: bool,
     cluster: Arc<Mutex<Cluster>>,
 }
 
@@ -143,8 +149,13 @@ impl Watched {
 }
 
 impl Bus for Watched {
-    fn open(&self, device: Address) -> Result<Box<dyn Registers>, BusError> {
-        self.bus.open(device)
+    fn open(&self, device: Address, access: Access) -> Result<Box<dyn Registers>, BusError> {
+        let held = || crate::users::Processes::new(self.machine.clone()).holders(&[device]).unwrap();
+        if access == Access::Full && self.careful && !held().is_empty() {
+            let text = format!("{device} is held, and was opened for more than a look");
+            self.cluster.lock().unwrap().violations.push(text);
+        }
+        self.bus.open(device, access)
     }
 
     fn config(&self, device: Address) -> Result<ConfigSpace, BusError> {

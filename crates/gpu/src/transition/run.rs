@@ -11,6 +11,7 @@ use crate::address::Address;
 use crate::card::{Card, CardError};
 use crate::mode::{Mode, Observed};
 use crate::pci::{Device, DeviceKind};
+use crate::registers::Access;
 use crate::users::Holder;
 
 /// What comes out of validating.
@@ -71,13 +72,21 @@ enum Answer {
 
 impl Transition<'_> {
     /// Asks every device, at once, whether it can be brought to a mode. Changes nothing.
-    pub(super) fn validate(&self, wish: Mode) -> Result<Plan, Refusal> {
+    ///
+    /// A device that somebody holds shows its mode and is asked nothing: knobs are asked for once nobody holds it.
+    pub(super) fn validate(&self, wish: Mode) -> Result<Result<Plan, Refusal>, Interrupted> {
         if wish != Mode::Off && !self.devices.iter().any(|device| device.kind == DeviceKind::Gpu) {
-            return Err(Refusal::NoGpu(wish));
+            return Ok(Err(Refusal::NoGpu(wish)));
         }
+        let addresses: Vec<Address> = self.devices.iter().map(|device| device.address).collect();
+        let holders = self.look.holders(&addresses).map_err(Interrupted::Look)?;
+        let held: Vec<Address> = holders.iter().flat_map(|holder| holder.devices.clone()).collect();
         let ask = |card: &Card| match card.mode() {
             // What is too old to have modes is off.
             Err(CardError::UnknownChip { .. }) if wish == Mode::Off => Ok(Answer::None),
+            Ok(before) if held.contains(&card.address()) => {
+                card.can(wish).map(|_| Answer::Can { before, changes: false })
+            }
             // It cannot be asked. A reset may mend that, and is a step of the transition.
             Err(error) if error.wants_reset() => Ok(Answer::Can { before: Observed::Invalid, changes: true }),
             Err(error) => Err(error),
@@ -87,10 +96,14 @@ impl Transition<'_> {
                 Err(error) => Err(error),
             },
         };
-        let answers = self.each(&self.devices, Step::Validate, ask);
+        let answers = self.each(&self.devices, &held, Step::Validate, ask);
         let failures: Vec<Failure> = answers.iter().filter_map(|(_, answer)| answer.as_ref().err().cloned()).collect();
-        if !failures.is_empty() {
-            return Err(Refusal::Devices(failures));
+        let of_held = |failure: &&Failure| failure.device.is_some_and(|device| held.contains(&device));
+        // Whoever holds a device may have switched it off for a moment; that it is of the wrong kind stays true.
+        match failures.iter().filter(of_held).find(|failure| failure.code != "unsupported") {
+            Some(Failure { device: Some(device), .. }) => return Ok(Err(Refusal::InUse(*device, holders))),
+            _ if !failures.is_empty() => return Ok(Err(Refusal::Devices(failures))),
+            _ => {}
         }
         let mut parts = Vec::new();
         let mut changes = false;
@@ -101,13 +114,8 @@ impl Transition<'_> {
             }
         }
         let record = Record::new(wish, parts);
-        let there = record.before() == Some(wish) || record.devices.is_empty();
-        // A switch alone is off at three modes of its node.
-        let there = there || {
-            let all_off = record.before() == Some(Mode::Off);
-            all_off && record.devices.iter().all(|part| part.kind == DeviceKind::NvSwitch) && wish != Mode::Ppcie
-        };
-        Ok(if there && !changes { Plan::Stay(AtMode { mode: wish }) } else { Plan::Move(record) })
+        let there = record.devices.iter().all(|part| part.before == Observed::Mode(part.share_of(wish)));
+        Ok(Ok(if there && !changes { Plan::Stay(AtMode { mode: wish }) } else { Plan::Move(record) }))
     }
 
     /// Executes a record to its end.
@@ -168,7 +176,18 @@ impl Transition<'_> {
                 hint: None,
             }]),
             Paused::Gone => match self.unheld(record)? {
-                Ok(Unheld(())) => Next::Step(Step::Stage),
+                // Now that nobody holds them, those are asked that could not be asked before.
+                Ok(Unheld(())) => {
+                    let ask = |card: &Card| match card.changes(record.wish) {
+                        Err(error) if error.wants_reset() => Ok(()),
+                        answer => answer.map(|_| ()),
+                    };
+                    let devices = self.devices_of(record);
+                    let mut failures = self.missing(record, &[]);
+                    let answers = self.each(&devices, &[], step, ask);
+                    failures.extend(answers.into_iter().filter_map(|(_, answer)| answer.err()));
+                    if failures.is_empty() { Next::Step(Step::Stage) } else { Next::Back(failures) }
+                }
                 Err(holders) => Next::Back(holders.iter().map(|holder| Failure::held(step, holder)).collect()),
             },
         })
@@ -192,8 +211,8 @@ impl Transition<'_> {
                 Ok(proof) if step == Step::Stage => self.stage(&proof, &devices, goal),
                 Ok(proof) => self.reset(&proof, &devices),
             },
-            Step::Boot => self.each(&devices, step, |card| card.started().map(|_| ())),
-            _ => self.each(&devices, step, |card| card.is_at(goal)),
+            Step::Boot => self.each(&devices, &[], step, |card| card.started().map(|_| ())),
+            _ => self.each(&devices, &[], step, |card| card.is_at(goal)),
         };
         failures.extend(results.into_iter().filter_map(|(_, result)| result.err()));
         let next = match step {
@@ -217,7 +236,7 @@ impl Transition<'_> {
     /// Says what the node is. Ready is said with proof alone.
     fn publish(&self, record: &Record, hands: &mut dyn Hands) -> Result<Next, Interrupted> {
         let cluster = |source| Interrupted::Hands { step: Step::Publish, source };
-        let proof = self.at(record);
+        let proof = self.at(record)?;
         let failures = record.failures.clone();
         Ok(match (record.heading, proof) {
             (Heading::Forward, Err(failures)) => Next::Back(failures),
@@ -252,13 +271,15 @@ impl Transition<'_> {
     }
 
     /// Reads every device of a record: are all of them at its goal?
-    fn at(&self, record: &Record) -> Result<AtMode, Vec<Failure>> {
+    fn at(&self, record: &Record) -> Result<Result<AtMode, Vec<Failure>>, Interrupted> {
         let mode = record.goal();
+        let held: Vec<Address> =
+            self.unheld(record)?.err().into_iter().flatten().flat_map(|holder| holder.devices).collect();
         let mut failures = self.missing(record, &[]);
         let devices = self.devices_of(record);
-        let results = self.each(&devices, Step::Publish, |card| card.is_at(mode));
+        let results = self.each(&devices, &held, Step::Publish, |card| card.is_at(mode));
         failures.extend(results.into_iter().filter_map(|(_, result)| result.err()));
-        if failures.is_empty() { Ok(AtMode { mode }) } else { Err(failures) }
+        Ok(if failures.is_empty() { Ok(AtMode { mode }) } else { Err(failures) })
     }
 
     fn devices_of(&self, record: &Record) -> Vec<Device> {
@@ -289,7 +310,7 @@ impl Transition<'_> {
     }
 
     fn stage<'d>(&self, _: &Unheld, devices: &'d [Device], goal: Mode) -> Vec<(&'d Device, Result<(), Failure>)> {
-        self.each(devices, Step::Stage, |card| match card.stage(goal) {
+        self.each(devices, &[], Step::Stage, |card| match card.stage(goal) {
             // Its security processor was lost, perhaps by an interruption: a reset may bring it back.
             Err(error) if error.wants_reset() => {
                 let mut resets = self.resets(&[card.address()]);
@@ -306,7 +327,7 @@ impl Transition<'_> {
         let results = self.resets(&addresses);
         let found = |device: &'d Device| {
             let (_, result) = results.iter().find(|(address, _)| *address == device.address)?;
-            let result = result.as_ref().map(|()| ()).map_err(|e| Failure::of(device.address, Step::Reset, e));
+            let result = result.as_ref().copied().map_err(|e| Failure::of(device.address, Step::Reset, e));
             Some((device, result))
         };
         devices.iter().filter_map(found).collect()
@@ -339,17 +360,22 @@ impl Transition<'_> {
         done
     }
 
-    /// Does something with all devices at once.
+    /// Does something with all devices at once; those that are held are only looked at.
     fn each<'d, T: Send>(
         &self,
         devices: &'d [Device],
+        held: &[Address],
         step: Step,
         act: impl Fn(&Card) -> Result<T, CardError> + Sync,
     ) -> Vec<(&'d Device, Result<T, Failure>)> {
         let one = |device: &Device| {
-            let result = Card::open(&self.bus, &self.clock, device).and_then(|card| act(&card));
+            let access = if held.contains(&device.address) { Access::Look } else { Access::Full };
+            let result = Card::open_for(access, &self.bus, &self.clock, device).and_then(|card| act(&card));
             result.map_err(|error| Failure::of(device.address, step, &error))
         };
+        if let [device] = devices {
+            return vec![(device, one(device))];
+        }
         thread::scope(|scope| {
             let threads: Vec<_> = devices.iter().map(|device| (device, scope.spawn(|| one(device)))).collect();
             let join = |(device, thread): (&'d Device, thread::ScopedJoinHandle<'_, _>)| match thread.join() {

@@ -149,6 +149,50 @@ fn whoever_holds_a_device_stops_the_transition_and_is_named() {
 }
 
 #[test]
+fn a_node_whose_devices_are_in_use_is_only_looked_at() {
+    let node = board(Mode::On);
+    node.host.hold(4711, "qemu-system-x86", "/dev/vfio/18");
+    // The agent starts again while a pod runs; a knob was locked meanwhile.
+    node.host.set_knob(at(0x12), 7, 0);
+    assert_eq!(node.bring_to(Mode::On), Outcome::Ready(Mode::On));
+    assert!(matches!(node.bring_to(Mode::Off), Outcome::GivenUp { .. }));
+    node.assert_consistent("while it is held");
+    assert_eq!(node.cluster.lock().unwrap().ready, Some(Mode::On));
+    // Without its holder it is asked, and the knob is found before anything is written.
+    node.host.end(4711);
+    let outcome = node.bring_to(Mode::Off);
+    assert!(
+        matches!(&outcome, Outcome::Refused(Refusal::Devices(failures)) if failures[0].code == "locked"),
+        "{outcome}"
+    );
+}
+
+#[test]
+fn what_could_not_be_asked_before_is_asked_before_anything_is_written() {
+    let mut node = board(Mode::On);
+    node.limits.wait_for_users = true;
+    node.host.hold(4711, "qemu-system-x86", "/dev/vfio/18");
+    node.host.set_knob(at(0x12), 7, 0);
+    assert!(matches!(node.bring_to(Mode::Off), Outcome::Waiting(_)));
+    node.host.end(4711);
+    let outcome = node.resume().unwrap();
+    assert!(matches!(&outcome, Outcome::GivenUp { ready: Some(Mode::On), .. }), "{outcome}");
+    assert!(failures(&outcome)[0].starts_with("0000:12:00.0: knob 8 (CCM) is 1 and must be 0, and the host may not"));
+    assert!(node.host.addresses().into_iter().all(|device| node.host.resets(device) == 0));
+    node.assert_consistent("after");
+}
+
+#[test]
+fn a_device_that_its_holder_switched_off_is_asked_again_later() {
+    let node = board(Mode::On);
+    node.host.hold(4711, "qemu-system-x86", "/dev/vfio/18");
+    node.host.fault(at(0x12), Fault::OffTheBus, u32::MAX);
+    let outcome = node.bring_to(Mode::On);
+    assert!(matches!(&outcome, Outcome::Refused(Refusal::InUse(device, _)) if *device == at(0x12)), "{outcome}");
+    assert!(node.log().is_empty());
+}
+
+#[test]
 fn a_transition_may_wait_for_those_who_hold_a_device() {
     let mut node = board(Mode::On);
     node.limits.wait_for_users = true;
@@ -245,7 +289,8 @@ fn a_reset_that_hangs_is_given_up_and_named() {
 #[test]
 fn a_security_processor_that_was_lost_is_brought_back_by_a_reset() {
     let node = board(Mode::Off);
-    node.host.fault(at(0x13), Fault::FspSilent, 2);
+    // When it is asked at first, when it is asked again, and when its knobs are written.
+    node.host.fault(at(0x13), Fault::FspSilent, 3);
     assert_eq!(node.bring_to(Mode::On), Outcome::Ready(Mode::On));
     assert_eq!(node.host.resets(at(0x13)), 2);
     assert_eq!(node.host.resets(at(0x14)), 1);

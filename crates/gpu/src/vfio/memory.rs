@@ -45,6 +45,10 @@ pub enum MemoryError {
     },
 }
 
+/// What a device had before; it may have had none.
+#[derive(PartialEq, Eq, Debug)]
+pub(super) struct Before(pub(super) Option<String>);
+
 /// One file that lists drivers from before.
 #[derive(Clone, Debug)]
 pub struct Memory {
@@ -81,9 +85,9 @@ impl Memory {
         replace(&self.path, &text).map_err(failed)
     }
 
-    /// What a device had; the outer `None` when it was never taken.
-    pub(super) fn recall(&self, device: Address) -> Result<Option<Option<String>>, MemoryError> {
-        Ok(self.load()?.drivers.remove(&device))
+    /// What a device had; `None` when it was never taken.
+    pub(super) fn recall(&self, device: Address) -> Result<Option<Before>, MemoryError> {
+        Ok(self.load()?.drivers.remove(&device).map(Before))
     }
 
     /// Remembers what a device has, unless something is remembered of it: then that is the older truth, and this was
@@ -116,8 +120,8 @@ mod tests {
         memory.remember(at(1), Some("nvidia")).unwrap();
         memory.remember(at(1), Some("vfio-pci")).unwrap();
         memory.remember(at(2), None).unwrap();
-        assert_eq!(memory.recall(at(1)).unwrap(), Some(Some("nvidia".to_owned())));
-        assert_eq!(memory.recall(at(2)).unwrap(), Some(None));
+        assert_eq!(memory.recall(at(1)).unwrap(), Some(Before(Some("nvidia".to_owned()))));
+        assert_eq!(memory.recall(at(2)).unwrap(), Some(Before(None)));
         memory.forget(at(1)).unwrap();
         assert_eq!(memory.recall(at(1)).unwrap(), None);
     }

@@ -10,6 +10,7 @@ use std::fmt;
 use std::io;
 use std::process::{Command, Stdio};
 
+use memory::Before;
 pub use memory::{Memory, MemoryError};
 
 use crate::address::Address;
@@ -108,7 +109,7 @@ pub enum BindError {
     #[error("there is no driver `{0}`")]
     NoDriver(String),
     /// The kernel took everything, and the device has another driver.
-    #[error("the device has driver {} and should have `{wanted}`", name(.found))]
+    #[error("the device has driver {} and should have `{wanted}`", name(.found.as_deref()))]
     NotBound {
         /// What it should have.
         wanted: String,
@@ -117,8 +118,8 @@ pub enum BindError {
     },
 }
 
-fn name(driver: &Option<String>) -> String {
-    driver.as_ref().map_or_else(|| "none".to_owned(), |driver| format!("`{driver}`"))
+fn name(driver: Option<&str>) -> String {
+    driver.map_or_else(|| "none".to_owned(), |driver| format!("`{driver}`"))
 }
 
 impl BindError {
@@ -243,7 +244,7 @@ impl<'a> Binder<'a> {
 
     fn give_back(&self, device: Address) -> Result<Bound, BindError> {
         let has = self.driver(device)?;
-        let Some(before) = self.memory.recall(device)? else {
+        let Some(Before(before)) = self.memory.recall(device)? else {
             return Ok(Bound { device, driver: has, changed: false });
         };
         let folder = pci::folder(device);

@@ -9,6 +9,12 @@ use crate::users::Processes;
 const ALIASES: &str = "alias vfio_pci:v*d*sv*sd*bc*sc*i* vfio_pci\n\
     alias vfio_pci:v000010DEd00002901sv*sd*bc*sc*i* nvgrace_gpu_vfio_pci\n";
 
+#[derive(Clone, Copy)]
+enum What {
+    Bind,
+    Restore,
+}
+
 struct Rig {
     host: Fake,
     dir: tempfile::TempDir,
@@ -37,19 +43,23 @@ impl Rig {
         self.dir.path().join("drivers.json")
     }
 
-    fn with<T>(&self, life: &Arc<Life>, act: impl FnOnce(&Binder<'_>, &[Device]) -> T) -> T {
+    fn act(&self, life: &Arc<Life>, what: What) -> Result<Vec<Bound>, Vec<BindFailure>> {
         let machine = self.host.machine();
         let (kernel, look) = (self.host.kernel(life), Processes::new(machine.clone()));
-        let binder = Binder::new(machine.clone(), &*kernel, &look, Memory::new(self.memory()));
-        act(&binder, &scan(&machine).unwrap().devices)
+        let devices = scan(&machine).unwrap().devices;
+        let binder = Binder::new(machine, &*kernel, &look, Memory::new(self.memory()));
+        match what {
+            What::Bind => binder.bind(&devices),
+            What::Restore => binder.restore(&devices),
+        }
     }
 
     fn bind(&self) -> Result<Vec<Bound>, Vec<BindFailure>> {
-        self.with(&Arc::new(Life::long()), |binder, devices| binder.bind(devices))
+        self.act(&Arc::new(Life::long()), What::Bind)
     }
 
     fn restore(&self) -> Result<Vec<Bound>, Vec<BindFailure>> {
-        self.with(&Arc::new(Life::long()), |binder, devices| binder.restore(devices))
+        self.act(&Arc::new(Life::long()), What::Restore)
     }
 
     fn drivers(&self) -> Vec<Option<String>> {
@@ -133,11 +143,11 @@ fn taking_and_giving_back_survive_a_crash_at_every_step() {
         for end in 0.. {
             let rig = rig();
             let life = Arc::new(Life::until(end, death, Count::KnobWrites));
-            let done = rig.with(&life, |binder, devices| binder.bind(devices)).is_ok();
+            let done = rig.act(&life, What::Bind).is_ok();
             rig.bind().unwrap_or_else(|failures| panic!("{death:?} {end}: {}", failures[0]));
             assert_eq!(rig.drivers(), names(TAKEN), "{death:?} {end}");
             let life = Arc::new(Life::until(end, death, Count::KnobWrites));
-            let _ = rig.with(&life, |binder, devices| binder.restore(devices));
+            let _ = rig.act(&life, What::Restore);
             rig.restore().unwrap_or_else(|failures| panic!("{death:?} {end}: {}", failures[0]));
             assert_eq!(rig.drivers(), names(BEFORE), "{death:?} {end}");
             if done {
