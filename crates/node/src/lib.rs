@@ -10,7 +10,9 @@
 //! It reads what the kernel shows under a root folder, so tests give it a machine made of files, and it never writes.
 
 pub mod agent;
+pub mod cdi;
 pub mod features;
+pub mod plugin;
 pub mod runtime;
 
 pub use gpu::{Machine, ReadError};

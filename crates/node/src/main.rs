@@ -12,6 +12,7 @@ use clap::{Parser, Subcommand};
 use node::{Machine, features};
 
 mod commands {
+    pub(crate) mod plugin;
     pub(crate) mod runtime;
 }
 
@@ -37,6 +38,10 @@ enum Command {
     /// Install, upgrade and remove the Kata runtime
     #[command(subcommand)]
     Runtime(commands::runtime::Command),
+    /// Show which GPUs and switches pods may ask for, and why not the others
+    Inventory(commands::plugin::Show),
+    /// Offer GPUs and switches to the kubelet until told to end
+    DevicePlugin(commands::plugin::Serve),
 }
 
 fn main() -> ExitCode {
@@ -56,6 +61,8 @@ fn run(command: Command) -> Result<ExitCode> {
     match command {
         Command::Features { json, root } => show_features(json, root)?,
         Command::Runtime(command) => return commands::runtime::run(command),
+        Command::Inventory(show) => return commands::plugin::show(show),
+        Command::DevicePlugin(serve) => return commands::plugin::serve(serve),
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -1,0 +1,353 @@
+//! What a node offers: IOMMU groups of GPUs and of switches, under the names of resources.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+
+use gpu::pci::{Device, DeviceKind};
+use gpu::{Address, Machine, ReadError};
+use serde::Serialize;
+
+/// LIMIT: a device's id, as the kubelet takes it.
+pub const MAX_ID: usize = 63;
+/// LIMIT: the name of a resource behind the domain, as Kubernetes takes it.
+pub const MAX_NAME: usize = 63;
+const DOMAIN: &str = "nvidia.com";
+
+/// What pods ask for, such as `nvidia.com/pgpu`. It is the kind of the CDI devices as well: Kata's shim joins the two
+/// names that the kubelet tells it, `RESOURCE=ID`, and looks for a CDI device of that name.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize)]
+#[serde(transparent)]
+pub struct ResourceName(String);
+
+impl ResourceName {
+    /// All GPUs.
+    pub fn pgpu() -> Self {
+        Self(format!("{DOMAIN}/pgpu"))
+    }
+
+    /// All switches.
+    pub fn nvswitch() -> Self {
+        Self(format!("{DOMAIN}/nvswitch"))
+    }
+
+    /// GPUs of one model; `None` when the model is no name for a resource.
+    fn model(model: &str) -> Option<Self> {
+        let edge = |byte: Option<u8>| byte.is_some_and(|byte| byte.is_ascii_alphanumeric());
+        let good = model.len() <= MAX_NAME && edge(model.bytes().next()) && edge(model.bytes().last());
+        // Those that have a meaning of their own.
+        (good && !matches!(model, "pgpu" | "nvswitch")).then(|| Self(format!("{DOMAIN}/{model}")))
+    }
+
+    /// With the domain.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// Without the domain.
+    pub fn short(&self) -> &str {
+        self.0.split_once('/').map_or(&self.0, |(_, name)| name)
+    }
+}
+
+impl fmt::Display for ResourceName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// The id of a unit: `group-` and the number of its IOMMU group.
+///
+/// Not the number alone, which others use for an index or for the number of a `vfioN`, so that `1` could be three devices.
+/// Not `vfioN` either: it changes whenever a driver is bound, and the kubelet remembers ids longer than that.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct UnitId(u32);
+
+impl UnitId {
+    /// The id of a group.
+    pub const fn new(group: u32) -> Self {
+        Self(group)
+    }
+
+    /// Reads an id; `None` for one that we never gave.
+    pub fn parse(text: &str) -> Option<Self> {
+        let group = text.strip_prefix("group-")?.parse().ok()?;
+        let id = Self(group);
+        // One spelling each: no sign, no leading zero.
+        (id.to_string() == text).then_some(id)
+    }
+
+    /// The IOMMU group.
+    pub const fn group(self) -> u32 {
+        self.0
+    }
+}
+
+impl fmt::Display for UnitId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "group-{}", self.0)
+    }
+}
+
+impl Serialize for UnitId {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+/// Why pods may not get a unit now.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, thiserror::Error)]
+#[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum Unfit {
+    /// The agent says that the node's devices are not to be used.
+    #[error("{0}")]
+    NotReady(String),
+    /// A device of the group has a driver that keeps it for the host.
+    #[error("{address} is bound to {driver} and not to a driver of VFIO")]
+    Driver {
+        /// Which.
+        address: Address,
+        /// What it is bound to; `nothing`.
+        driver: String,
+    },
+    /// The kernel shows no node for it.
+    #[error("there is no {0}")]
+    NoNode(String),
+}
+
+/// What is given to a pod as a whole: the devices of one IOMMU group.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+pub struct Unit {
+    /// Its id.
+    pub id: UnitId,
+    /// Its devices.
+    pub members: Vec<Address>,
+    /// The nodes in `/dev` that stand for it, without those that all units share.
+    pub nodes: Vec<String>,
+    /// NUMA nodes that it is near to; none where the kernel does not say.
+    pub numa: BTreeSet<u32>,
+    /// Why pods may not get it; `None` when they may.
+    pub unfit: Option<Unfit>,
+}
+
+/// How many units of a resource a container may have.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum SetRule {
+    /// Any number: cards that know nothing of each other.
+    #[default]
+    Any,
+    /// One or all: GPUs behind switches are isolated each by itself or all together, and a part of them is neither.
+    OneOrAll,
+    /// All: the switches, and GPUs in protected PCIe mode.
+    All,
+}
+
+impl SetRule {
+    /// Whether it allows so many out of so many.
+    pub const fn allows(self, wanted: usize, all: usize) -> bool {
+        match self {
+            Self::Any => true,
+            Self::OneOrAll => wanted == 1 || wanted == all,
+            Self::All => wanted == all,
+        }
+    }
+}
+
+/// One resource.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize)]
+pub struct Offer {
+    /// In the order of their ids.
+    pub units: Vec<Unit>,
+    /// How many a container may have.
+    pub rule: SetRule,
+}
+
+impl Offer {
+    /// A unit by its id.
+    pub fn unit(&self, id: UnitId) -> Option<&Unit> {
+        self.units.iter().find(|unit| unit.id == id)
+    }
+}
+
+/// Something that is on the bus and not offered.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, thiserror::Error)]
+#[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum NotOffered {
+    /// There is no IOMMU, or it is off.
+    #[error("{0} is in no IOMMU group")]
+    NoGroup(Address),
+    /// GPUs and switches, or GPUs of several models where models are resources.
+    #[error("IOMMU group {group} holds {} and so belongs to no one resource", resources.join(" and "))]
+    Mixed {
+        /// Which group.
+        group: u32,
+        /// What its devices would be.
+        resources: Vec<String>,
+    },
+    /// The model is not in the list of PCI ids, or no name for a resource.
+    #[error("{0} has no model name that could be a resource")]
+    NoModel(Address),
+}
+
+/// Everything that a node offers.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize)]
+pub struct Inventory {
+    /// By resource.
+    pub offers: BTreeMap<ResourceName, Offer>,
+    /// Nodes in `/dev` that every container with a unit needs as well.
+    pub shared_nodes: Vec<String>,
+    /// What is not offered, and why.
+    pub not_offered: Vec<NotOffered>,
+    /// The how-manieth word about readiness this takes into account.
+    #[serde(skip)]
+    pub generation: u64,
+}
+
+/// What resources are called.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Naming {
+    /// All GPUs are `nvidia.com/pgpu`.
+    #[default]
+    Pgpu,
+    /// Each model is a resource, such as `nvidia.com/GH100_H100_SXM5_80GB`.
+    Model,
+}
+
+/// What the node agent says of the node's devices as a whole.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub enum Readiness {
+    /// They are at the wished mode.
+    #[default]
+    Ready,
+    /// The same, and the mode is protected PCIe: only all of them together.
+    ReadyAsOne,
+    /// They are not, or are about to be changed, or that failed: why.
+    NotReady(String),
+}
+
+/// What there is to know about how VFIO shows itself.
+#[derive(Clone, Debug)]
+pub struct Vfio {
+    /// Whether there is `/dev/iommu`, and devices have nodes of their own.
+    pub iommufd: bool,
+    /// Nodes that exist, of those that [`node_candidates`] names.
+    pub nodes: BTreeSet<String>,
+}
+
+/// Whether a driver gives its devices to virtual machines: `vfio-pci`, and variants such as `nvgrace_gpu_vfio_pci`.
+pub fn is_vfio(driver: &str) -> bool {
+    driver.replace('_', "-").ends_with("vfio-pci")
+}
+
+/// Looks at a machine.
+pub fn look(machine: &Machine, naming: Naming, readiness: &Readiness) -> Result<Inventory, ReadError> {
+    let scan = gpu::pci::scan(machine)?;
+    let iommufd = machine.exists("/dev/iommu");
+    let mut nodes = BTreeSet::new();
+    for device in &scan.devices {
+        nodes.extend(node_candidates(device, iommufd).filter(|node| machine.exists(node)));
+    }
+    Ok(inventory(&scan.devices, naming, readiness, &Vfio { iommufd, nodes }))
+}
+
+/// The node of a device's group, or of the device itself.
+fn node_candidates(device: &Device, iommufd: bool) -> impl Iterator<Item = String> {
+    let node = if iommufd {
+        device.vfio_device.as_ref().map(|name| format!("/dev/vfio/devices/{name}"))
+    } else {
+        device.iommu_group.as_ref().map(|group| format!("/dev/vfio/{group}"))
+    };
+    node.into_iter()
+}
+
+/// Works out what is offered.
+///
+/// A device that the host keeps for itself is not offered, unless it is being changed: then it is offered and unfit, so
+/// that the kubelet sees it come back and not a smaller node.
+pub fn inventory(devices: &[Device], naming: Naming, readiness: &Readiness, vfio: &Vfio) -> Inventory {
+    let mut groups: BTreeMap<u32, Vec<&Device>> = BTreeMap::new();
+    let mut not_offered = Vec::new();
+    for device in devices {
+        match device.iommu_group.as_deref().and_then(|group| group.parse().ok()) {
+            Some(group) => groups.entry(group).or_default().push(device),
+            None => not_offered.push(NotOffered::NoGroup(device.address)),
+        }
+    }
+    let has_switches = devices.iter().any(|device| device.kind == DeviceKind::NvSwitch);
+    let mut offers: BTreeMap<ResourceName, Offer> = BTreeMap::new();
+    for (group, members) in groups {
+        let changing = matches!(readiness, Readiness::NotReady(_));
+        let bound = members.iter().any(|device| device.driver.as_deref().is_some_and(is_vfio));
+        if !bound && !changing {
+            continue;
+        }
+        match resource(group, &members, naming) {
+            Ok(resource) => {
+                let offer = offers.entry(resource).or_default();
+                offer.rule = match (members.first().map(|device| device.kind), readiness) {
+                    (Some(DeviceKind::NvSwitch), _) | (_, Readiness::ReadyAsOne) => SetRule::All,
+                    _ if has_switches => SetRule::OneOrAll,
+                    _ => SetRule::Any,
+                };
+                offer.units.push(unit(group, &members, readiness, vfio));
+            }
+            Err(problem) => not_offered.push(problem),
+        }
+    }
+    let shared_nodes = if vfio.iommufd || offers.is_empty() { Vec::new() } else { vec![VFIO_NODE.to_owned()] };
+    Inventory { offers, shared_nodes, not_offered, generation: 0 }
+}
+
+/// The node of the VFIO driver itself, which is needed beside those of groups.
+const VFIO_NODE: &str = "/dev/vfio/vfio";
+
+fn resource(group: u32, members: &[&Device], naming: Naming) -> Result<ResourceName, NotOffered> {
+    let mut names = BTreeSet::new();
+    for device in members {
+        names.insert(match (device.kind, naming) {
+            (DeviceKind::NvSwitch, _) => ResourceName::nvswitch(),
+            (DeviceKind::Gpu, Naming::Pgpu) => ResourceName::pgpu(),
+            (DeviceKind::Gpu, Naming::Model) => {
+                let model = device.model_resource();
+                model.as_deref().and_then(ResourceName::model).ok_or(NotOffered::NoModel(device.address))?
+            }
+        });
+    }
+    let mixed = |names: BTreeSet<ResourceName>| NotOffered::Mixed {
+        group,
+        resources: names.into_iter().map(|name| name.0).collect(),
+    };
+    if names.len() == 1 { names.pop_first().ok_or_else(|| mixed(names)) } else { Err(mixed(names)) }
+}
+
+fn unit(group: u32, members: &[&Device], readiness: &Readiness, vfio: &Vfio) -> Unit {
+    let id = UnitId(group);
+    let nodes: BTreeSet<String> = members.iter().flat_map(|device| node_candidates(device, vfio.iommufd)).collect();
+    let kept = members.iter().find(|device| !device.driver.as_deref().is_some_and(is_vfio));
+    let missing = if vfio.iommufd && nodes.len() < members.len() {
+        Some(format!("node in /dev/vfio/devices for each device of {id}"))
+    } else {
+        nodes.iter().find(|node| !vfio.nodes.contains(*node)).cloned()
+    };
+    let unfit = match (readiness, kept, missing) {
+        (Readiness::NotReady(why), ..) => Some(Unfit::NotReady(why.clone())),
+        (_, Some(device), _) => Some(Unfit::Driver {
+            address: device.address,
+            driver: device.driver.clone().unwrap_or_else(|| "nothing".to_owned()),
+        }),
+        (.., Some(node)) => Some(Unfit::NoNode(node)),
+        _ => None,
+    };
+    Unit {
+        id,
+        members: members.iter().map(|device| device.address).collect(),
+        nodes: nodes.into_iter().collect(),
+        numa: members.iter().filter_map(|device| device.numa_node).collect(),
+        unfit,
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests;
