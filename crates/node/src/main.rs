@@ -11,6 +11,10 @@ use anyhow::{Context, Result};
 use clap::{Parser, Subcommand};
 use node::{Machine, features};
 
+mod commands {
+    pub(crate) mod agent;
+}
+
 /// What this node can do for confidential pods
 #[derive(Parser)]
 #[command(name = "casemate-node", version, about, arg_required_else_help = true)]
@@ -30,6 +34,10 @@ enum Command {
         #[arg(long, value_name = "DIR", default_value = "/")]
         root: PathBuf,
     },
+    /// Make this machine what the cluster wants it to be, and say on its node what it is, until told to end
+    Agent(commands::agent::Agent),
+    /// Print the definition of `NodeConfiguration` for the API server
+    Crd,
 }
 
 fn main() -> ExitCode {
@@ -46,7 +54,17 @@ fn main() -> ExitCode {
 }
 
 fn run(command: Command) -> Result<()> {
-    let Command::Features { json, root } = command;
+    match command {
+        Command::Features { json, root } => show_features(json, root),
+        Command::Agent(args) => commands::agent::run(args),
+        Command::Crd => {
+            print!("{}", commands::agent::definition());
+            Ok(())
+        }
+    }
+}
+
+fn show_features(json: bool, root: PathBuf) -> Result<()> {
     if !root.is_dir() {
         anyhow::bail!("`{}` is no folder", root.display());
     }
