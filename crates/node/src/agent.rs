@@ -18,6 +18,7 @@ pub mod conditions;
 pub mod crd;
 pub mod device;
 pub mod events;
+pub mod gpus;
 pub mod hands;
 pub mod labels;
 pub mod metrics;

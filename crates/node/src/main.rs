@@ -12,6 +12,7 @@ use clap::{Parser, Subcommand};
 use node::{Machine, features};
 
 mod commands {
+    pub(crate) mod agent;
     pub(crate) mod plugin;
     pub(crate) mod runtime;
 }
@@ -42,6 +43,10 @@ enum Command {
     Inventory(commands::plugin::Show),
     /// Offer GPUs and switches to the kubelet until told to end
     DevicePlugin(commands::plugin::Serve),
+    /// Make this machine what the cluster wants it to be, and say on its node what it is, until told to end
+    Agent(commands::agent::Agent),
+    /// Print the definition of `NodeConfiguration` for the API server
+    Crd,
 }
 
 fn main() -> ExitCode {
@@ -63,6 +68,8 @@ fn run(command: Command) -> Result<ExitCode> {
         Command::Runtime(command) => return commands::runtime::run(command),
         Command::Inventory(show) => return commands::plugin::show(show),
         Command::DevicePlugin(serve) => return commands::plugin::serve(serve),
+        Command::Agent(args) => commands::agent::run(args)?,
+        Command::Crd => print!("{}", commands::agent::definition()),
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -44,6 +44,28 @@ impl CcMode {
     }
 }
 
+impl From<gpu::Mode> for CcMode {
+    fn from(mode: gpu::Mode) -> Self {
+        match mode {
+            gpu::Mode::On => Self::On,
+            gpu::Mode::Off => Self::Off,
+            gpu::Mode::Devtools => Self::Devtools,
+            gpu::Mode::Ppcie => Self::Ppcie,
+        }
+    }
+}
+
+impl From<CcMode> for gpu::Mode {
+    fn from(mode: CcMode) -> Self {
+        match mode {
+            CcMode::On => Self::On,
+            CcMode::Off => Self::Off,
+            CcMode::Devtools => Self::Devtools,
+            CcMode::Ppcie => Self::Ppcie,
+        }
+    }
+}
+
 impl fmt::Display for CcMode {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.name())

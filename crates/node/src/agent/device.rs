@@ -1,7 +1,10 @@
-//! The boundary to the devices: what the agent asks of them, and what they ask of the cluster.
+//! The boundary to the devices: what the agent asks of them.
 //!
-//! A change of modes is a journaled state machine of its own that knows no cluster. It calls [`Hands`] where the
-//! cluster has a part in it, from a thread that may block. The agent decides when a change begins, and tells the world.
+//! A change of modes is a journaled state machine of its own, [`gpu::transition`], which knows no cluster. It calls
+//! [`Hands`] where the cluster has a part in it, from a thread that may block. The agent decides when a change begins,
+//! and tells the world. [`Gpus`](super::gpus::Gpus) is the real thing.
+
+use gpu::transition::Hands;
 
 use super::crd::CcMode;
 use super::labels::ModeState;
@@ -52,49 +55,52 @@ pub trait Devices: Send + Sync + 'static {
     fn observe(&self) -> Result<Observed, String>;
 
     /// Ends what an agent before this one began and did not end: goes on with it, or takes it back. Does nothing where
-    /// there is nothing to end. Called once, before anything else is changed. May block for minutes.
+    /// there is nothing to end. Called once, before anything else is changed, and again after [`Kind::Interrupted`] and
+    /// [`Kind::Waiting`]. May block for minutes.
     ///
     /// # Errors
-    /// [`Failure`]; the devices are then in a mode, but not in the one that was wanted.
-    fn recover(&self, hands: &dyn Hands) -> Result<(), Failure>;
+    /// [`Failure`].
+    fn recover(&self, hands: &mut dyn Hands) -> Result<(), Failure>;
 
     /// Brings all devices into a mode. `Ok` proves that every one of them was read back in that mode and that the
     /// components go on; it does not prove that they will stay in it. May block for minutes.
     ///
     /// # Errors
-    /// [`Failure`]; the devices were brought back to the mode that they had, as far as that was possible.
-    fn change(&self, to: CcMode, hands: &dyn Hands) -> Result<(), Failure>;
+    /// [`Failure`]; its kind says what the node is then.
+    fn change(&self, to: CcMode, hands: &mut dyn Hands) -> Result<(), Failure>;
+}
+
+/// What a change that did not succeed left behind.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Kind {
+    /// The devices cannot be in that mode. Nothing was touched, and trying again would not help.
+    Impossible,
+    /// Given up before a device was touched, because somebody holds one. The node is what it was.
+    GivenUp,
+    /// Somebody holds a device, and the end of that is waited for. The node is out of service until then.
+    Waiting,
+    /// The cluster did not take a step. The node is out of service; the journal knows how to go on.
+    Interrupted,
+    /// Devices did not do it, and the node says so.
+    Failed,
 }
 
 /// A change that did not succeed.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 #[error("{message}")]
 pub struct Failure {
+    /// What it left behind.
+    pub kind: Kind,
     /// Which device and why.
     pub message: String,
     /// What to do about it.
     pub hint: Option<String>,
-    /// Whether trying again could help: not where a knob is locked or a device cannot do it.
-    pub retry: bool,
 }
 
-/// What a change asks of the cluster, in this order. Every call is idempotent, so that a change that goes on after a
-/// crash repeats what it is not sure of. Every call returns only once the API server has it.
-pub trait Hands {
-    /// Says on the node that no pod with a GPU may come. Nothing is touched before this has returned.
-    fn not_ready(&self) -> Result<(), HandsError>;
-    /// Pauses the components that hold devices, and waits until their pods are gone.
-    fn pause(&self) -> Result<(), HandsError>;
-    /// Lets the paused components go on.
-    fn resume(&self) -> Result<(), HandsError>;
-    /// Says what the devices are now, readiness included. Nothing is being changed any more.
-    fn state(&self, state: ModeState) -> Result<(), HandsError>;
-}
-
-/// The cluster did not do its part.
+/// The cluster did not do its part of a change.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 #[non_exhaustive]
-pub enum HandsError {
+pub enum HandsFailure {
     /// The API server did not take a write in time.
     #[error("the API server did not take `{what}` within {seconds} s: {last}")]
     ApiServer {
@@ -112,14 +118,6 @@ pub enum HandsError {
         what: &'static str,
         /// Its words.
         why: String,
-    },
-    /// Pods of paused components are still there.
-    #[error("paused components still run after {seconds} s: {}", .pods.join(", "))]
-    StillRunning {
-        /// How long was waited.
-        seconds: u64,
-        /// Namespace and name.
-        pods: Vec<String>,
     },
     /// A component cannot be paused.
     #[error(transparent)]
@@ -142,12 +140,12 @@ impl Devices for FeaturesOnly {
         Ok(Observed { features: report.labels, host_is_confidential, ..Observed::default() })
     }
 
-    fn recover(&self, _: &dyn Hands) -> Result<(), Failure> {
+    fn recover(&self, _: &mut dyn Hands) -> Result<(), Failure> {
         Ok(())
     }
 
-    fn change(&self, _: CcMode, _: &dyn Hands) -> Result<(), Failure> {
-        Err(Failure { message: "no device of this machine has a mode".into(), hint: None, retry: false })
+    fn change(&self, _: CcMode, _: &mut dyn Hands) -> Result<(), Failure> {
+        Err(Failure { kind: Kind::Impossible, message: "no device of this machine has a mode".into(), hint: None })
     }
 }
 

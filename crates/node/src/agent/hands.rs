@@ -8,6 +8,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::{StreamExt as _, pin_mut};
+use gpu::Mode;
+use gpu::transition::{Hands, HandsError, Paused, Record, State};
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::Api;
 use kube::runtime::watcher::{self, Event, watcher};
@@ -18,7 +20,7 @@ use tokio::time::Instant;
 
 use super::backoff::Backoff;
 use super::client::CallError;
-use super::device::{Hands, HandsError};
+use super::device::HandsFailure;
 use super::events::{Events, Reason};
 use super::labels::{self, ModeState, NEITHER, Phase};
 use super::metrics::Metrics;
@@ -54,26 +56,36 @@ pub struct ClusterHands {
     ending: watch::Receiver<bool>,
 }
 
-/// Where a change of modes is carried on: not on the runtime's own threads, since every call blocks.
+/// Called where a change of modes is carried on: not on the runtime's own threads, since every call blocks.
 impl Hands for ClusterHands {
-    fn not_ready(&self) -> Result<(), HandsError> {
-        self.runtime.block_on(self.say_not_ready())
+    fn not_ready(&mut self, _wish: Mode) -> Result<(), HandsError> {
+        Ok(self.runtime.block_on(self.say_not_ready())?)
     }
 
-    fn pause(&self) -> Result<(), HandsError> {
-        self.runtime.block_on(async {
-            self.rewrite("the pause of components", |node| pause::pause(node)).await?;
+    fn pause(&mut self) -> Result<Paused, HandsError> {
+        let gone = self.runtime.block_on(async {
+            self.rewrite("the pause of components", pause::pause).await?;
             self.wait_for_pods().await
-        })
+        });
+        Ok(gone?)
     }
 
-    fn resume(&self) -> Result<(), HandsError> {
-        self.runtime.block_on(self.resume_components()).map(|_| ())
+    fn restore(&mut self) -> Result<(), HandsError> {
+        self.runtime.block_on(self.resume_components())?;
+        Ok(())
     }
 
-    fn state(&self, state: ModeState) -> Result<(), HandsError> {
-        let phase = if state == ModeState::Failed { Phase::Failed } else { Phase::Settled };
-        self.runtime.block_on(self.say(&labels::of_modes(phase, Some(state)))).map(|_| ())
+    fn publish(&mut self, state: &State) -> Result<(), HandsError> {
+        let (phase, state) = match state.mode() {
+            Some(mode) => (Phase::Settled, ModeState::Mode(mode.into())),
+            None => (Phase::Failed, ModeState::Failed),
+        };
+        self.runtime.block_on(self.say(&labels::of_modes(phase, Some(state))))?;
+        Ok(())
+    }
+
+    fn progress(&mut self, record: &Record) {
+        tracing::info!(step = %record.step, wish = %record.wish, heading = ?record.heading, "a change goes on");
     }
 }
 
@@ -100,7 +112,7 @@ impl ClusterHands {
 
     /// Writes the labels of modes, and takes them from whoever else holds them: two who write about readiness cannot
     /// both be right, and ours is read from the devices.
-    pub async fn say(&self, wanted: &Labels) -> Result<Labels, HandsError> {
+    pub async fn say(&self, wanted: &Labels) -> Result<Labels, HandsFailure> {
         let applied: Applied = self
             .until_taken("the labels of the mode", || async {
                 let read = self.labels.read().await?;
@@ -129,7 +141,7 @@ impl ClusterHands {
         }
     }
 
-    async fn say_not_ready(&self) -> Result<(), HandsError> {
+    async fn say_not_ready(&self) -> Result<(), HandsFailure> {
         let read = self.until_taken("reading the node", || self.labels.read()).await?;
         let node = read.metadata.labels.unwrap_or_default();
         let state = ModeState::read(node.get(labels::MODE_STATE).map(String::as_str), None);
@@ -139,7 +151,7 @@ impl ClusterHands {
         let said = self.say(&wanted).await?;
         match said.get(labels::READY_STATE).map(String::as_str) {
             Some(NEITHER) => Ok(()),
-            other => Err(HandsError::Refused {
+            other => Err(HandsFailure::Refused {
                 what: "not ready",
                 why: format!("the node says `{}={}` all the same", labels::READY_STATE, other.unwrap_or("(nothing)")),
             }),
@@ -147,7 +159,7 @@ impl ClusterHands {
     }
 
     /// Lets paused components go on; says how many.
-    pub async fn resume_components(&self) -> Result<usize, HandsError> {
+    pub async fn resume_components(&self) -> Result<usize, HandsFailure> {
         self.rewrite("the resumption of components", |node| Ok(pause::restore(node))).await
     }
 
@@ -155,7 +167,7 @@ impl ClusterHands {
         &self,
         what: &'static str,
         changes: impl Fn(&Labels) -> Result<Vec<pause::Change>, pause::NoRoom>,
-    ) -> Result<usize, HandsError> {
+    ) -> Result<usize, HandsFailure> {
         let done = self
             .until_taken(what, || async {
                 let read = self.labels.read().await?;
@@ -170,11 +182,11 @@ impl ClusterHands {
 
     /// Waits until no pod of a paused component is on the node. Which pods those are is asked of the pods: a
     /// DaemonSet's pods carry its node selector, whatever else they are labelled with.
-    async fn wait_for_pods(&self) -> Result<(), HandsError> {
+    async fn wait_for_pods(&self) -> Result<Paused, HandsFailure> {
         let read = self.until_taken("reading the node", || self.labels.read()).await?;
         let paused = pause::paused(&read.metadata.labels.unwrap_or_default());
         if paused.is_empty() {
-            return Ok(());
+            return Ok(Paused::Gone);
         }
         let api: Api<Pod> = Api::all(self.client.clone());
         let config = watcher::Config::default().fields(&format!("spec.nodeName={}", self.node));
@@ -187,12 +199,12 @@ impl ClusterHands {
         let mut ending = self.ending.clone();
         loop {
             if listed && running.is_empty() {
-                return Ok(());
+                return Ok(Paused::Gone);
             }
             let event = tokio::select! {
                 event = events.next() => event,
                 () = tokio::time::sleep_until(deadline) => break,
-                _ = ending.wait_for(|ending| *ending) => return Err(HandsError::Ending),
+                _ = ending.wait_for(|ending| *ending) => return Err(HandsFailure::Ending),
             };
             match event {
                 Some(Ok(Event::Init)) => (listed, running) = (false, BTreeSet::new()),
@@ -214,8 +226,7 @@ impl ClusterHands {
         if !listed {
             running.insert("(the pods of this node could not be listed)".to_owned());
         }
-        let seconds = self.patience.pods.as_secs();
-        Err(HandsError::StillRunning { seconds, pods: running.into_iter().collect() })
+        Ok(Paused::StillThere(running.into_iter().collect()))
     }
 
     /// Tries until the API server takes it, or refuses, or patience ends.
@@ -223,24 +234,24 @@ impl ClusterHands {
         &self,
         what: &'static str,
         mut attempt: impl FnMut() -> F,
-    ) -> Result<T, HandsError> {
+    ) -> Result<T, HandsFailure> {
         let deadline = Instant::now() + self.patience.write;
         let mut backoff = Backoff::new(Duration::from_millis(200), Duration::from_secs(10));
         let mut ending = self.ending.clone();
         loop {
             let last = match attempt().await {
                 Ok(value) => return Ok(value),
-                Err(CallError::Never(why)) => return Err(HandsError::Refused { what, why }),
+                Err(CallError::Never(why)) => return Err(HandsFailure::Refused { what, why }),
                 Err(CallError::Later(last)) => last,
             };
             let next = Instant::now() + backoff.next();
             if next >= deadline {
-                return Err(HandsError::ApiServer { what, seconds: self.patience.write.as_secs(), last });
+                return Err(HandsFailure::ApiServer { what, seconds: self.patience.write.as_secs(), last });
             }
             tracing::debug!(what, error = last, "tried again");
             tokio::select! {
                 () = tokio::time::sleep_until(next) => {}
-                _ = ending.wait_for(|ending| *ending) => return Err(HandsError::Ending),
+                _ = ending.wait_for(|ending| *ending) => return Err(HandsFailure::Ending),
             }
         }
     }

@@ -72,7 +72,8 @@ pub enum Phase {
     Settled,
     /// They are being changed.
     Changing,
-    /// A change failed and will be tried again.
+    /// A change did not succeed. Whether the devices are in a mode all the same is another matter: one that was given
+    /// up because a pod holds a device leaves the node as it was.
     Failed,
     /// What they are to be makes no sense.
     Refused,
@@ -96,10 +97,7 @@ impl Phase {
 /// The labels about modes. `state` is `None` where there is no device with a mode; then only the phase is said.
 pub fn of_modes(phase: Phase, state: Option<ModeState>) -> Labels {
     let mut labels = Labels::from([(NODE_STATE.to_owned(), phase.name().to_owned())]);
-    let Some(mut state) = state else { return labels };
-    if phase == Phase::Failed {
-        state = ModeState::Failed;
-    }
+    let Some(state) = state else { return labels };
     // During a change the state keeps saying what was, as there is no word for it that others know; what tells them
     // that it goes on is that the state is not the mode wanted, and that neither kind of pod may come.
     let ready = if phase == Phase::Changing { NEITHER } else { state.ready() };
@@ -150,8 +148,8 @@ mod tests {
             (Phase::Changing, Mode(Ppcie), "ppcie", ""),
             (Phase::Changing, Mode(Off), "off", ""),
             (Phase::Changing, Failed, "failed", ""),
-            (Phase::Failed, Mode(On), "failed", ""),
-            (Phase::Failed, Mode(Off), "failed", ""),
+            (Phase::Failed, Failed, "failed", ""),
+            (Phase::Failed, Mode(Off), "off", "false"),
         ];
         for (phase, state, said, ready) in cases {
             let labels = of_modes(phase, Some(state));
@@ -167,10 +165,11 @@ mod tests {
 
     #[test]
     fn ready_is_never_said_during_a_change_or_after_a_failure() {
-        for phase in [Phase::Changing, Phase::Failed] {
-            for state in CcMode::ALL.map(ModeState::Mode).into_iter().chain([ModeState::Failed]) {
-                assert_eq!(of_modes(phase, Some(state))[READY_STATE], NEITHER);
-            }
+        for state in CcMode::ALL.map(ModeState::Mode).into_iter().chain([ModeState::Failed]) {
+            assert_eq!(of_modes(Phase::Changing, Some(state))[READY_STATE], NEITHER);
+        }
+        for phase in Phase::ALL {
+            assert_eq!(of_modes(phase, Some(ModeState::Failed))[READY_STATE], NEITHER);
         }
     }
 

@@ -17,7 +17,7 @@ use super::backoff::{Backoff, somewhere_in};
 use super::client::CallError;
 use super::conditions;
 use super::crd::CcMode;
-use super::device::{Devices, Failure, Observed};
+use super::device::{Devices, Failure, Kind, Observed};
 use super::events::{Events, Reason};
 use super::hands::{ClusterHands, Patience};
 use super::labels::{self, Phase};
@@ -100,6 +100,7 @@ pub async fn run(
 /// A change that did not succeed, and which.
 struct Failed {
     mode: Option<CcMode>,
+    kind: Kind,
     again_at: Option<Instant>,
 }
 
@@ -152,7 +153,8 @@ async fn at(moment: Option<Instant>) {
 async fn done(work: &mut Option<Work>) -> Result<(), Failure> {
     match work {
         Some(work) => (&mut work.task).await.unwrap_or_else(|error| {
-            Err(Failure { message: format!("the change ended in a panic: {error}"), hint: None, retry: true })
+            let message = format!("the change ended in a panic: {error}");
+            Err(Failure { kind: Kind::Interrupted, message, hint: None })
         }),
         None => std::future::pending().await,
     }
@@ -207,6 +209,9 @@ impl Agent {
             return Ok(());
         }
         if !self.recovered {
+            if self.failed.is_some() {
+                return Ok(()); // until it is tried again
+            }
             self.begin(None, &node, "ending what an earlier agent began");
             return Ok(());
         }
@@ -236,8 +241,12 @@ impl Agent {
                     self.failed = None;
                     self.wanted_since = None;
                     Phase::Settled
-                } else if self.failed.is_some() {
-                    Phase::Failed
+                } else if let Some(failed) = &self.failed {
+                    match failed.kind {
+                        Kind::Impossible => Phase::Refused,
+                        Kind::GivenUp | Kind::Failed => Phase::Failed,
+                        Kind::Waiting | Kind::Interrupted => Phase::Changing,
+                    }
                 } else {
                     let seen = self.wanted_since.filter(|(wanted, _)| wanted == mode).map(|(_, since)| since);
                     let since = seen.unwrap_or_else(Instant::now);
@@ -250,9 +259,11 @@ impl Agent {
             }
         };
         self.metrics.phase(phase);
+        let broken = self.failed.as_ref().is_some_and(|failed| failed.kind == Kind::Failed);
         if phase != Phase::Changing {
-            self.label_modes(&node, &labels::of_modes(phase, state)).await?;
-            // What a crash, or another manager, left paused. Not after a failure that will be tried again at once.
+            let said = if broken { state.map(|_| labels::ModeState::Failed) } else { state };
+            self.label_modes(&node, &labels::of_modes(phase, said)).await?;
+            // What a crash, or another manager, left paused.
             if !pause::paused(&node.labels).is_empty() {
                 let resumed =
                     self.hands.resume_components().await.map_err(|error| CallError::Later(error.to_string()))?;
@@ -318,7 +329,7 @@ impl Agent {
 
     /// Begins a change, or with no mode the recovery.
     fn begin(&mut self, mode: Option<CcMode>, node: &NodeView, why: &str) {
-        let (devices, hands) = (Arc::clone(&self.devices), self.hands.clone());
+        let (devices, mut hands) = (Arc::clone(&self.devices), self.hands.clone());
         if let Some(mode) = mode {
             tracing::info!(%mode, why, "a change of mode begins");
             self.metrics.phase(Phase::Changing);
@@ -326,8 +337,8 @@ impl Agent {
         }
         self.applied_modes = None;
         let task = spawn_blocking(move || match mode {
-            Some(mode) => devices.change(mode, &hands),
-            None => devices.recover(&hands),
+            Some(mode) => devices.change(mode, &mut hands),
+            None => devices.recover(&mut hands),
         });
         self.work = Some(Work { mode, begun: Instant::now(), task });
     }
@@ -336,7 +347,6 @@ impl Agent {
         let Some(work) = self.work.take() else { return };
         let node = self.picture.borrow().node.clone().unwrap_or_default();
         let took = work.begun.elapsed();
-        self.recovered = true;
         // What is said next is read from the devices, not from the result.
         self.observe().await;
         if let Some(mode) = work.mode {
@@ -345,24 +355,28 @@ impl Agent {
         match (result, work.mode) {
             (Ok(()), Some(mode)) => {
                 self.retry.reset();
+                self.wanted_since = None;
                 self.tell(
                     &node,
                     Reason::CcModeChanged,
                     format!("all devices are in mode `{mode}` ({:.1} s)", took.as_secs_f64()),
                 );
             }
-            (Ok(()), None) => {}
+            (Ok(()), None) => self.recovered = true,
             (Err(failure), mode) => {
-                let again_at = failure.retry.then(|| Instant::now() + self.retry.next());
+                // Recovery is tried again before anything else is done.
+                let unfinished = matches!(failure.kind, Kind::Waiting | Kind::Interrupted);
+                self.recovered = mode.is_some() || !unfinished;
+                let again_at = (failure.kind != Kind::Impossible).then(|| Instant::now() + self.retry.next());
                 let again = again_at.map_or("not tried again until something else is wanted".to_owned(), |moment| {
                     format!("tried again in {} s", moment.saturating_duration_since(Instant::now()).as_secs())
                 });
-                let what = mode.map_or("recovery".to_owned(), |mode| format!("mode `{mode}`"));
+                let what = mode.map_or("what an earlier agent began".to_owned(), |mode| format!("mode `{mode}`"));
                 let hint = failure.hint.as_ref().map(|hint| format!("; {hint}")).unwrap_or_default();
-                let note = format!("{what} failed: {failure}; {again}{hint}");
+                let note = format!("{what}: {failure}; {again}{hint}");
                 tracing::error!("{note}");
                 self.tell(&node, Reason::CcModeFailed, note);
-                self.failed = Some(Failed { mode, again_at });
+                self.failed = Some(Failed { mode, kind: failure.kind, again_at });
             }
         }
     }

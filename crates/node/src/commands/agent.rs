@@ -1,0 +1,75 @@
+//! `casemate-node agent` and `casemate-node crd`.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use anyhow::{Context, Result};
+use clap::Args;
+use kube::Config;
+use node::Machine;
+use node::agent::gpus::{Gpus, JOURNAL};
+use node::agent::metrics::{self, Metrics};
+use node::agent::run::{self, Options};
+use node::agent::{client, crd};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+
+/// Options of `casemate-node agent`.
+#[derive(Args, Debug)]
+pub(crate) struct Agent {
+    /// The name of this machine's node
+    #[arg(long, env = "NODE_NAME")]
+    node_name: String,
+    /// Where the node's file system is; in a container, where it is mounted
+    #[arg(long, value_name = "DIR", default_value = "/")]
+    root: PathBuf,
+    /// Where metrics are served; a pod's own address, never all of the host's
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:9102")]
+    metrics: SocketAddr,
+}
+
+/// Runs the agent until it is told to end.
+pub(crate) fn run(args: Agent) -> Result<()> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        // The agent waits nearly always; more threads would only be memory.
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .context("start the executor")?;
+    runtime.block_on(serve(args))
+}
+
+async fn serve(args: Agent) -> Result<()> {
+    let machine = Machine::new(args.root.clone());
+    let journal = args.root.join(JOURNAL.trim_start_matches('/'));
+    let folder = journal.parent().unwrap_or(&args.root);
+    std::fs::create_dir_all(folder).with_context(|| format!("create `{}`", folder.display()))?;
+    let config = Config::infer().await.context("find the API server (in a pod, or by KUBECONFIG)")?;
+    let counted = Arc::new(Metrics::default());
+    let client = client::client(&config, Arc::clone(&counted)).context("prepare the client of the API server")?;
+    let served = tokio::spawn(metrics::serve(args.metrics, Arc::clone(&counted)));
+
+    let (end, ending) = watch::channel(false);
+    let mut terminate = signal(SignalKind::terminate()).context("listen for SIGTERM")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("listen for SIGINT")?;
+    tokio::spawn(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        let _ = end.send(true);
+    });
+    let bus = Arc::new(gpu::Sysfs::new(machine.clone()));
+    let devices = Arc::new(Gpus::new(machine, bus, Arc::new(gpu::Monotonic::start()), journal));
+    let agent = run::run(client, devices, Options::new(args.node_name), counted, ending);
+    tokio::select! {
+        () = agent => Ok(()),
+        ended = served => ended.context("serve metrics")?.with_context(|| format!("serve metrics on {}", args.metrics)),
+    }
+}
+
+/// The definition of `NodeConfiguration`, as YAML.
+pub(crate) fn definition() -> String {
+    crd::definition()
+}
