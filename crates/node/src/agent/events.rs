@@ -38,6 +38,12 @@ pub enum Reason {
     LabelConflict,
     /// Components that were left paused go on.
     ComponentsResumed,
+    /// Devices could not be bound to VFIO, or given back.
+    DriversFailed,
+    /// The Kata runtime was installed or upgraded.
+    RuntimeInstalled,
+    /// It could not be.
+    RuntimeFailed,
 }
 
 impl Reason {
@@ -50,17 +56,25 @@ impl Reason {
             Self::CcModeRecovered => "CcModeRecovered",
             Self::LabelConflict => "LabelConflict",
             Self::ComponentsResumed => "ComponentsResumed",
+            Self::DriversFailed => "DriversFailed",
+            Self::RuntimeInstalled => "RuntimeInstalled",
+            Self::RuntimeFailed => "RuntimeFailed",
         }
     }
 
     const fn is_warning(self) -> bool {
-        matches!(self, Self::CcModeFailed | Self::CcModeRefused | Self::LabelConflict)
+        matches!(
+            self,
+            Self::CcModeFailed | Self::CcModeRefused | Self::LabelConflict | Self::DriversFailed | Self::RuntimeFailed
+        )
     }
 
     const fn action(self) -> &'static str {
         match self {
             Self::LabelConflict => "LabelNode",
             Self::ComponentsResumed => "ResumeComponents",
+            Self::DriversFailed => "BindDrivers",
+            Self::RuntimeInstalled | Self::RuntimeFailed => "InstallRuntime",
             _ => "ChangeCcMode",
         }
     }

@@ -3,15 +3,20 @@
 //! Registers are read when the agent starts, when a device came or went, and after a change; at rest no device is
 //! touched, since one may be in a guest's hands.
 
-use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use gpu::pci::DeviceKind;
+use gpu::registers::Access;
 use gpu::transition::{FileJournal, Hands, Interrupted, Limits, Outcome, Refusal, Transition};
 use gpu::users::Processes;
+use gpu::vfio::{Binder, Bound, Host, Kernel, Memory};
 use gpu::{Address, Bus, Card, Clock, Machine, Mode};
 
-use super::crd::CcMode;
+use super::crd::{CcMode, Vfio};
 use super::device::{Devices, Failure, Kind, Modes, Observed, chain};
+use super::offer::{Guarded, Offer, as_found};
+use super::wish::Labels;
 use crate::features::{Feature, detect};
 
 /// Where the journal of changes is, on the machine. It must survive a restart.
@@ -24,9 +29,19 @@ pub struct Gpus {
     clock: Arc<dyn Clock>,
     journal: FileJournal,
     limits: Limits,
+    kernel: Arc<dyn Kernel>,
+    memory: Memory,
+    /// One at a time: a change of modes, or of drivers.
+    busy: Mutex<()>,
+    offer: Arc<Offer>,
+    /// Labels about the machine that others found out.
+    said: Mutex<Labels>,
     /// What was read of the devices' registers, and which devices those were.
     read: Mutex<Option<Read>>,
 }
+
+/// Beside the journal: which driver each device had before it was bound to VFIO.
+const DRIVERS: &str = "drivers.json";
 
 struct Read {
     addresses: Vec<Address>,
@@ -37,8 +52,76 @@ struct Read {
 impl Gpus {
     /// Those of this machine. The journal's folder must be there.
     pub fn new(machine: Machine, bus: Arc<dyn Bus>, clock: Arc<dyn Clock>, journal: impl Into<PathBuf>) -> Self {
+        let journal: PathBuf = journal.into();
+        let memory = Memory::new(journal.parent().unwrap_or(Path::new(".")).join(DRIVERS));
+        let kernel = Arc::new(Host::new(machine.clone()));
         let (journal, limits) = (FileJournal::new(journal), Limits::default());
-        Self { machine, bus, clock, journal, limits, read: Mutex::default() }
+        Self {
+            machine,
+            bus,
+            clock,
+            journal,
+            limits,
+            kernel,
+            memory,
+            busy: Mutex::default(),
+            offer: Arc::default(),
+            said: Mutex::default(),
+            read: Mutex::default(),
+        }
+    }
+
+    /// With another kernel to bind drivers.
+    #[must_use]
+    pub fn with_kernel(mut self, kernel: Arc<dyn Kernel>) -> Self {
+        self.kernel = kernel;
+        self
+    }
+
+    /// Whether pods may have the devices; the device plugin goes by it.
+    pub fn offer(&self) -> Arc<Offer> {
+        Arc::clone(&self.offer)
+    }
+
+    /// Says something of the machine in a label, or with `None` no longer. It is on the node after the next look.
+    pub fn say(&self, label: &str, value: Option<&str>) {
+        let mut said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
+        match value {
+            Some(value) => said.insert(label.to_owned(), value.to_owned()),
+            None => said.remove(label),
+        };
+    }
+
+    /// Binds GPUs, and switches where they are wanted too, to VFIO, and gives the others the drivers that they had. May
+    /// block for as long as a change of modes takes.
+    ///
+    /// # Errors
+    /// A sentence for each device that was not bound or given back.
+    pub fn drive(&self, vfio: Vfio) -> Result<Vec<Bound>, Vec<String>> {
+        let _busy = self.alone();
+        let devices = self.scan().map_err(|error| vec![chain(&error)])?;
+        let wanted = |device: &gpu::pci::Device| match device.kind {
+            DeviceKind::Gpu => vfio.enabled,
+            DeviceKind::NvSwitch => vfio.enabled && vfio.switches,
+        };
+        let (bind, restore): (Vec<_>, Vec<_>) = devices.into_iter().partition(wanted);
+        let look = Processes::new(self.machine.clone());
+        let binder = Binder::new(self.machine.clone(), self.kernel.as_ref(), &look, self.memory.clone());
+        let (mut bound, mut problems) = (Vec::new(), Vec::new());
+        for result in [binder.bind(&bind), binder.restore(&restore)] {
+            match result {
+                Ok(done) => bound.extend(done),
+                Err(failures) => problems.extend(failures.iter().map(|failure| {
+                    let hint = failure.error.hint().map(|hint| format!("; {hint}")).unwrap_or_default();
+                    format!("{}: {}{hint}", failure.device, chain(&failure.error))
+                })),
+            }
+        }
+        if problems.is_empty() { Ok(bound) } else { Err(problems) }
+    }
+
+    fn alone(&self) -> MutexGuard<'_, ()> {
+        self.busy.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn scan(&self) -> Result<Vec<gpu::pci::Device>, gpu::ReadError> {
@@ -46,6 +129,7 @@ impl Gpus {
     }
 
     fn with_transition<T>(&self, run: impl FnOnce(Transition<'_>) -> Result<T, Failure>) -> Result<T, Failure> {
+        let _busy = self.alone();
         let devices = self.scan().map_err(|error| interrupted(&error))?;
         let look = Processes::new(self.machine.clone());
         let (bus, clock) = (Arc::clone(&self.bus), Arc::clone(&self.clock));
@@ -56,7 +140,8 @@ impl Gpus {
 
     /// Asks the registers of all devices.
     fn modes(&self, devices: &[gpu::pci::Device]) -> (bool, Modes) {
-        let open = |device| Card::open(&self.bus, &self.clock, device);
+        // A guest may have the device; it is looked at and not spoken to.
+        let open = |device| Card::open_for(Access::Look, &self.bus, &self.clock, device);
         let known = |card: &Card| card.chip().is_ok();
         let is_gpu = |device: &&gpu::pci::Device| device.kind == gpu::pci::DeviceKind::Gpu;
         let capable = devices.iter().filter(is_gpu).filter_map(|device| open(device).ok()).any(|card| known(&card));
@@ -98,21 +183,34 @@ impl Devices for Gpus {
             }
         };
         let (cc_capable, modes) = (read.cc_capable, read.modes.clone());
-        Ok(Observed { features: report.labels, cc_capable, host_is_confidential, modes })
+        let mut features = report.labels;
+        features.extend(self.said.lock().unwrap_or_else(PoisonError::into_inner).clone());
+        Ok(Observed { features, cc_capable, host_is_confidential, modes })
     }
 
     fn recover(&self, hands: &mut dyn Hands) -> Result<(), Failure> {
-        self.with_transition(|transition| match transition.resume(hands) {
-            Ok(None) => Ok(()),
+        let offer = Arc::clone(&self.offer);
+        let mut hands = Guarded { offer: &offer, cluster: hands };
+        let ended = self.with_transition(|transition| match transition.resume(&mut hands) {
+            Ok(None) => Ok(false),
             // Whatever it came to, it ended; what is wanted now is decided next.
             Ok(Some(outcome @ Outcome::Waiting(_))) => Err(failure(&outcome)),
-            Ok(Some(_)) => Ok(()),
+            Ok(Some(_)) => Ok(true),
             Err(error) => Err(stopped(&error)),
-        })
+        })?;
+        if !ended {
+            // Nothing was under way, so nothing was said of the devices yet.
+            let observed =
+                self.observe().map_err(|message| Failure { kind: Kind::Interrupted, message, hint: None })?;
+            offer.open(as_found(&observed.modes));
+        }
+        Ok(())
     }
 
     fn change(&self, to: CcMode, hands: &mut dyn Hands) -> Result<(), Failure> {
-        self.with_transition(|transition| match transition.bring_to(to.into(), hands) {
+        let offer = Arc::clone(&self.offer);
+        let mut hands = Guarded { offer: &offer, cluster: hands };
+        self.with_transition(|transition| match transition.bring_to(to.into(), &mut hands) {
             Ok(Outcome::Ready(_)) => Ok(()),
             Ok(outcome) => Err(failure(&outcome)),
             Err(error) => Err(stopped(&error)),

@@ -41,6 +41,8 @@ pub struct Options {
     /// Within which time after a change of the own node the status of configurations is counted anew. Spread, so that a
     /// thousand nodes that change at once do not count at once.
     pub settle: Duration,
+    /// Where what the machine is to be is told to those who see to drivers, the device plugin and the runtime.
+    pub told: watch::Sender<Option<wish::Settings>>,
 }
 
 impl Options {
@@ -52,6 +54,7 @@ impl Options {
             patience: Patience::default(),
             retry: (Duration::from_secs(30), Duration::from_secs(600)),
             settle: Duration::from_secs(5),
+            told: watch::Sender::new(None),
         }
     }
 }
@@ -215,13 +218,20 @@ impl Agent {
             self.begin(None, &node, "ending what an earlier agent began");
             return Ok(());
         }
-        let wish = wish::decide(
+        let settings = wish::decide(
             &node.labels,
             picture.configurations.values(),
             picture.policy(),
             observed.host_is_confidential,
-        )
-        .mode;
+        );
+        self.options.told.send_if_modified(|told| {
+            let differs = told.as_ref() != Some(&settings);
+            if differs {
+                *told = Some(settings.clone());
+            }
+            differs
+        });
+        let wish = settings.mode;
         self.metrics.mode(match observed.modes.state() {
             Some(labels::ModeState::Mode(mode)) => Some(mode),
             _ => None,

@@ -8,10 +8,13 @@ use anyhow::{Context, Result};
 use clap::Args;
 use kube::Config;
 use node::Machine;
+use node::agent::events::Events;
 use node::agent::gpus::{Gpus, JOURNAL};
 use node::agent::metrics::{self, Metrics};
+use node::agent::offer::{self, Places};
 use node::agent::run::{self, Options};
-use node::agent::{client, crd};
+use node::agent::{client, crd, drivers, runtimes};
+use node::plugin::serve::KUBELET_FOLDER;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
@@ -24,6 +27,9 @@ pub(crate) struct Agent {
     /// Where the node's file system is; in a container, where it is mounted
     #[arg(long, value_name = "DIR", default_value = "/")]
     root: PathBuf,
+    /// The kubelet's folder for sockets of device plugins, as this process sees it
+    #[arg(long, value_name = "DIR", default_value = KUBELET_FOLDER)]
+    kubelet: PathBuf,
     /// Where metrics are served; a pod's own address, never all of the host's
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:9102")]
     metrics: SocketAddr,
@@ -62,9 +68,25 @@ async fn serve(args: Agent) -> Result<()> {
     });
     let bus = Arc::new(gpu::Sysfs::new(machine.clone()));
     let devices = Arc::new(Gpus::new(machine, bus, Arc::new(gpu::Monotonic::start()), journal));
-    let agent = run::run(client, devices, Options::new(args.node_name), counted, ending);
+    let options = Options::new(args.node_name.clone());
+    let told = || options.told.subscribe();
+    let events = Events::new(client.clone(), &args.node_name, Arc::clone(&counted));
+    let places = Places { root: args.root.clone(), kubelet: args.kubelet };
+    // Each sees to one thing that the agent says the machine is to be.
+    let workers = [
+        tokio::spawn(offer::serve(devices.offer(), places, told(), ending.clone())),
+        tokio::spawn(drivers::keep(Arc::clone(&devices), events.clone(), told(), ending.clone())),
+        tokio::spawn(runtimes::keep(Arc::clone(&devices), args.root, events, told(), ending.clone())),
+    ];
+    let agent = async {
+        run::run(client, devices, options, counted, ending).await;
+        for worker in workers {
+            worker.await.context("end a part of the agent")?;
+        }
+        Ok(())
+    };
     tokio::select! {
-        () = agent => Ok(()),
+        ended = agent => ended,
         ended = served => ended.context("serve metrics")?.with_context(|| format!("serve metrics on {}", args.metrics)),
     }
 }
