@@ -340,6 +340,10 @@ impl Bus for Way {
         config.ok_or(BusError::NoDevice(device))
     }
 
+    fn driver(&self, device: Address) -> Result<Option<String>, BusError> {
+        Ok(self.host.machine().link_name(&format!("{}/driver", crate::pci::folder(device)))?)
+    }
+
     fn reset(&self, device: Address) -> Result<(), BusError> {
         let refused = |kind: std::io::ErrorKind| {
             let path = self.host.root.join(format!("sys/bus/pci/devices/{device}/reset"));

@@ -21,6 +21,7 @@
 mod hands;
 mod journal;
 mod run;
+mod survey;
 
 use std::fmt;
 use std::sync::Arc;
@@ -29,6 +30,8 @@ use std::time::Duration;
 pub use hands::{AtMode, Hands, HandsError, Paused, State};
 pub(crate) use journal::replace;
 pub use journal::{Failure, FileJournal, Heading, Journal, JournalError, Part, Record, Step};
+
+pub use survey::{Survey, Surveyed};
 
 use crate::address::Address;
 use crate::bus::Bus;

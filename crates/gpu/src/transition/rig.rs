@@ -115,6 +115,10 @@ impl Process {
         self.with(|transition, hands| transition.bring_to(wish, hands))
     }
 
+    pub(super) fn survey(&self) -> Survey {
+        self.with(|transition, _| transition.survey()).unwrap()
+    }
+
     pub(super) fn resume(&self) -> Result<Option<Outcome>, Interrupted> {
         self.with(|transition, hands| transition.resume(hands))
     }
@@ -160,6 +164,10 @@ impl Bus for Watched {
 
     fn config(&self, device: Address) -> Result<ConfigSpace, BusError> {
         self.bus.config(device)
+    }
+
+    fn driver(&self, device: Address) -> Result<Option<String>, BusError> {
+        self.bus.driver(device)
     }
 
     fn reset(&self, device: Address) -> Result<(), BusError> {

@@ -115,7 +115,13 @@ impl Transition<'_> {
         }
         let record = Record::new(wish, parts);
         let there = record.devices.iter().all(|part| part.before == Observed::Mode(part.share_of(wish)));
-        Ok(Ok(if there && !changes { Plan::Stay(AtMode { mode: wish }) } else { Plan::Move(record) }))
+        if there && !changes {
+            return Ok(Ok(Plan::Stay(AtMode { mode: wish })));
+        }
+        let devices = self.devices_of(&record);
+        let answers = self.each(&devices, &held, Step::Validate, Card::is_free);
+        let failures: Vec<Failure> = answers.into_iter().filter_map(|(_, answer)| answer.err()).collect();
+        Ok(if failures.is_empty() { Ok(Plan::Move(record)) } else { Err(Refusal::Devices(failures)) })
     }
 
     /// Executes a record to its end.
@@ -178,9 +184,12 @@ impl Transition<'_> {
             Paused::Gone => match self.unheld(record)? {
                 // Now that nobody holds them, those are asked that could not be asked before.
                 Ok(Unheld(())) => {
-                    let ask = |card: &Card| match card.changes(record.wish) {
-                        Err(error) if error.wants_reset() => Ok(()),
-                        answer => answer.map(|_| ()),
+                    let ask = |card: &Card| {
+                        card.is_free()?;
+                        match card.changes(record.wish) {
+                            Err(error) if error.wants_reset() => Ok(()),
+                            answer => answer.map(|_| ()),
+                        }
                     };
                     let devices = self.devices_of(record);
                     let mut failures = self.missing(record, &[]);
@@ -361,7 +370,7 @@ impl Transition<'_> {
     }
 
     /// Does something with all devices at once; those that are held are only looked at.
-    fn each<'d, T: Send>(
+    pub(super) fn each<'d, T: Send>(
         &self,
         devices: &'d [Device],
         held: &[Address],
