@@ -253,6 +253,14 @@ impl Host {
         }
     }
 
+    /// The machine is switched off and on: every device starts with the knobs that it has.
+    pub fn power_cycle(&self) {
+        let now = self.clock.now();
+        for (_, slot) in self.slots() {
+            lock(&slot).device.reset(now, false);
+        }
+    }
+
     /// Lets hanging resets come back.
     pub fn release(&self) {
         *self.hanging.released.lock().unwrap_or_else(PoisonError::into_inner) = true;
