@@ -78,7 +78,7 @@ fn one_gpu_survives_every_crash_of_every_transition() {
 
 #[test]
 fn a_board_survives_every_crash_of_every_transition() {
-    let node = Node::new(Host::hgx).without_processes();
+    let node = Node::new(Host::hgx).without_processes().one_by_one();
     for (from, to) in pairs(&Mode::ALL) {
         let effects = kill_everywhere(&node, (from, to), Count::KnobWrites, &BOTH, |_| {}, |_| {}, arrives(to));
         // Twelve resets, at least one knob of each GPU, and a dozen of the journal and the cluster.
@@ -87,9 +87,17 @@ fn a_board_survives_every_crash_of_every_transition() {
 }
 
 #[test]
+fn a_board_survives_every_crash_with_all_devices_at_once() {
+    let node = Node::new(Host::hgx).without_processes();
+    let way = (Mode::Off, Mode::Ppcie);
+    let effects = kill_everywhere(&node, way, Count::KnobWrites, &BOTH, |_| {}, |_| {}, arrives(way.1));
+    assert!(effects > 30, "{effects}");
+}
+
+#[test]
 fn a_board_survives_a_power_failure_at_every_point() {
     // Devices then start with knobs of which some were written and some were not.
-    let node = Node::new(Host::hgx).without_processes();
+    let node = Node::new(Host::hgx).without_processes().one_by_one();
     for (from, to) in [(Mode::Off, Mode::On), (Mode::Devtools, Mode::Ppcie), (Mode::Ppcie, Mode::Off)] {
         let cycle = |node: &Node| node.host.power_cycle();
         kill_everywhere(&node, (from, to), Count::KnobWrites, &[Death::After], |_| {}, cycle, arrives(to));
@@ -98,7 +106,7 @@ fn a_board_survives_a_power_failure_at_every_point() {
 
 #[test]
 fn a_transition_that_fails_survives_every_crash_of_its_way_back() {
-    let node = Node::new(Host::hgx).without_processes();
+    let node = Node::new(Host::hgx).without_processes().one_by_one();
     for (from, to, fault) in [
         (Mode::Off, Mode::On, Fault::KeepsMode),
         (Mode::On, Mode::Ppcie, Fault::FspRefusesWrites(0x77)),
@@ -130,7 +138,7 @@ fn a_transition_that_fails_survives_every_crash_of_its_way_back() {
 
 #[test]
 fn a_process_that_is_killed_again_and_again_still_arrives() {
-    let node = Node::new(Host::hgx).without_processes();
+    let node = Node::new(Host::hgx).without_processes().one_by_one();
     for stride in [1, 3, 7, 11] {
         node.settled(Mode::Off);
         let mut lives = 0;

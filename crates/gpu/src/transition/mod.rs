@@ -47,13 +47,15 @@ pub struct Limits {
     /// LIMIT: how long a reset may take until it counts as hanging. The kernel itself gives a device 60 seconds to
     /// answer again (`PCIE_RESET_READY_POLL_MS`), and may try a second way.
     pub reset: Duration,
+    /// LIMIT: how many devices are spoken to at once, each from a thread; a board has eight GPUs and four switches.
+    pub at_once: usize,
     /// Whether to wait for those who hold a device, not ready meanwhile, or to give up at once.
     pub wait_for_users: bool,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { reset: Duration::from_secs(150), wait_for_users: false }
+        Self { reset: Duration::from_secs(150), at_once: 32, wait_for_users: false }
     }
 }
 

@@ -53,6 +53,12 @@ impl Node {
         self
     }
 
+    /// Devices are spoken to one after the other: a thread for each costs more than what it does.
+    pub(super) fn one_by_one(mut self) -> Self {
+        self.limits.at_once = 1;
+        self
+    }
+
     /// Ready at a mode, as after a transition that went well.
     pub(super) fn settled(&self, mode: Mode) {
         self.host.put_at(mode);

@@ -382,17 +382,23 @@ impl Transition<'_> {
             let result = Card::open_for(access, &self.bus, &self.clock, device).and_then(|card| act(&card));
             result.map_err(|error| Failure::of(device.address, step, &error))
         };
-        if let [device] = devices {
-            return vec![(device, one(device))];
+        let mut results = Vec::with_capacity(devices.len());
+        for some in devices.chunks(self.limits.at_once.max(1)) {
+            if let [device] = some {
+                results.push((device, one(device)));
+                continue;
+            }
+            thread::scope(|scope| {
+                let threads: Vec<_> = some.iter().map(|device| (device, scope.spawn(|| one(device)))).collect();
+                for (device, thread) in threads {
+                    match thread.join() {
+                        Ok(result) => results.push((device, result)),
+                        Err(panic) => std::panic::resume_unwind(panic),
+                    }
+                }
+            });
         }
-        thread::scope(|scope| {
-            let threads: Vec<_> = devices.iter().map(|device| (device, scope.spawn(|| one(device)))).collect();
-            let join = |(device, thread): (&'d Device, thread::ScopedJoinHandle<'_, _>)| match thread.join() {
-                Ok(result) => (device, result),
-                Err(panic) => std::panic::resume_unwind(panic),
-            };
-            threads.into_iter().map(join).collect()
-        })
+        results
     }
 }
 
