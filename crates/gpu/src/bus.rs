@@ -13,6 +13,8 @@ pub trait Bus: Send + Sync {
     fn open(&self, device: Address, access: Access) -> Result<Box<dyn Registers>, BusError>;
     /// Reads a device's configuration space.
     fn config(&self, device: Address) -> Result<ConfigSpace, BusError>;
+    /// The kernel driver that a device is bound to.
+    fn driver(&self, device: Address) -> Result<Option<String>, BusError>;
     /// Resets a device. The kernel saves and restores its configuration around it, and holds the caller until it is
     /// through, which can be for ever. `Ok` does not mean that its firmware has started again.
     fn reset(&self, device: Address) -> Result<(), BusError>;
@@ -57,6 +59,10 @@ impl Bus for Sysfs {
     fn config(&self, device: Address) -> Result<ConfigSpace, BusError> {
         let bytes = self.machine.bytes(&format!("{}/config", pci::folder(device)), MAX_CONFIG)?;
         bytes.map(ConfigSpace).ok_or(BusError::NoDevice(device))
+    }
+
+    fn driver(&self, device: Address) -> Result<Option<String>, BusError> {
+        Ok(self.machine.link_name(&format!("{}/driver", pci::folder(device)))?)
     }
 
     fn reset(&self, device: Address) -> Result<(), BusError> {

@@ -120,6 +120,9 @@ pub enum CardError {
     /// The security processor.
     #[error(transparent)]
     Fsp(#[from] FspError),
+    /// A driver uses the device that would not survive a reset.
+    #[error("driver `{0}` uses the device and would not survive a reset of it")]
+    Driver(String),
     /// A reset that does not come back.
     #[error("the reset has not come back after {} s; the kernel still waits for it", waited.as_secs())]
     ResetHangs {
@@ -147,6 +150,7 @@ impl CardError {
             Self::Fsp(FspError::Timeout { .. }) => "fsp-timeout",
             Self::Fsp(FspError::Refused { .. }) => "fsp-refused",
             Self::Fsp(_) => "fsp",
+            Self::Driver(_) => "driver",
             Self::ResetHangs { .. } => "reset-hangs",
         }
     }
@@ -163,6 +167,7 @@ impl CardError {
             Self::NotStarted { .. } | Self::Fsp(FspError::Timeout { .. }) => {
                 "a reset may help; if it does not, power the machine off and on"
             }
+            Self::Driver(_) => "bind the device to VFIO, or to no driver",
             Self::UnknownChip { .. } => "Hopper, Blackwell and the third NVSwitch are known here",
             _ => return None,
         })
@@ -310,6 +315,14 @@ impl Card {
         match self.mode()? {
             Observed::Mode(shown) if shown == wanted => Ok(()),
             shown => Err(CardError::WrongMode { shown, wanted }),
+        }
+    }
+
+    /// Checks that it may be reset: the kernel does that behind its driver's back, and VFIO's drivers alone know of it.
+    pub fn is_free(&self) -> Result<(), CardError> {
+        match self.bus.driver(self.address)? {
+            Some(driver) if !driver.contains("vfio") => Err(CardError::Driver(driver)),
+            _ => Ok(()),
         }
     }
 

@@ -253,6 +253,14 @@ impl Host {
         }
     }
 
+    /// The machine is switched off and on: every device starts with the knobs that it has.
+    pub fn power_cycle(&self) {
+        let now = self.clock.now();
+        for (_, slot) in self.slots() {
+            lock(&slot).device.reset(now, false);
+        }
+    }
+
     /// Lets hanging resets come back.
     pub fn release(&self) {
         *self.hanging.released.lock().unwrap_or_else(PoisonError::into_inner) = true;
@@ -338,6 +346,10 @@ impl Bus for Way {
             if gone { ConfigSpace(vec![0xff; 4096]) } else { slot.device.config(now) }
         });
         config.ok_or(BusError::NoDevice(device))
+    }
+
+    fn driver(&self, device: Address) -> Result<Option<String>, BusError> {
+        Ok(self.host.machine().link_name(&format!("{}/driver", crate::pci::folder(device)))?)
     }
 
     fn reset(&self, device: Address) -> Result<(), BusError> {

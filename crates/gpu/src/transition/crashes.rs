@@ -13,14 +13,15 @@ fn one(model: Model) -> impl Fn(&Host) {
 /// Kills a process that brings a node from one mode to another, at each effect; returns how many there were.
 fn kill_everywhere(
     node: &Node,
-    from: Mode,
-    to: Mode,
+    (from, to): (Mode, Mode),
     count: Count,
+    deaths: &[Death],
     before: impl Fn(&Node),
+    meanwhile: impl Fn(&Node),
     check: impl Fn(&Node, &str),
 ) -> u64 {
     let mut effects = 0;
-    for death in [Death::Before, Death::After] {
+    for &death in deaths {
         for end in 0.. {
             assert!(end < 10_000, "it never ends");
             node.settled(from);
@@ -34,6 +35,7 @@ fn kill_everywhere(
                 effects = end;
                 break;
             }
+            meanwhile(node);
             // The next process begins with what was written down.
             node.resume();
             node.assert_consistent(&what);
@@ -44,6 +46,8 @@ fn kill_everywhere(
     }
     effects
 }
+
+const BOTH: [Death; 2] = [Death::Before, Death::After];
 
 fn arrives(to: Mode) -> impl Fn(&Node, &str) {
     move |node, what| {
@@ -65,7 +69,7 @@ fn one_gpu_survives_every_crash_of_every_transition() {
     for (model, modes) in models {
         let node = Node::new(one(model)).without_processes();
         for (from, to) in pairs(modes) {
-            let effects = kill_everywhere(&node, from, to, Count::RegisterWrites, |_| {}, arrives(to));
+            let effects = kill_everywhere(&node, (from, to), Count::RegisterWrites, &BOTH, |_| {}, |_| {}, arrives(to));
             // Each word of each request is an effect.
             assert!(effects > 40, "{model:?} {from} to {to}: {effects}");
         }
@@ -74,17 +78,35 @@ fn one_gpu_survives_every_crash_of_every_transition() {
 
 #[test]
 fn a_board_survives_every_crash_of_every_transition() {
-    let node = Node::new(Host::hgx).without_processes();
+    let node = Node::new(Host::hgx).without_processes().one_by_one();
     for (from, to) in pairs(&Mode::ALL) {
-        let effects = kill_everywhere(&node, from, to, Count::KnobWrites, |_| {}, arrives(to));
+        let effects = kill_everywhere(&node, (from, to), Count::KnobWrites, &BOTH, |_| {}, |_| {}, arrives(to));
         // Twelve resets, at least one knob of each GPU, and a dozen of the journal and the cluster.
         assert!(effects > 30, "{from} to {to}: {effects}");
     }
 }
 
 #[test]
-fn a_transition_that_fails_survives_every_crash_of_its_way_back() {
+fn a_board_survives_every_crash_with_all_devices_at_once() {
     let node = Node::new(Host::hgx).without_processes();
+    let way = (Mode::Off, Mode::Ppcie);
+    let effects = kill_everywhere(&node, way, Count::KnobWrites, &BOTH, |_| {}, |_| {}, arrives(way.1));
+    assert!(effects > 30, "{effects}");
+}
+
+#[test]
+fn a_board_survives_a_power_failure_at_every_point() {
+    // Devices then start with knobs of which some were written and some were not.
+    let node = Node::new(Host::hgx).without_processes().one_by_one();
+    for (from, to) in [(Mode::Off, Mode::On), (Mode::Devtools, Mode::Ppcie), (Mode::Ppcie, Mode::Off)] {
+        let cycle = |node: &Node| node.host.power_cycle();
+        kill_everywhere(&node, (from, to), Count::KnobWrites, &[Death::After], |_| {}, cycle, arrives(to));
+    }
+}
+
+#[test]
+fn a_transition_that_fails_survives_every_crash_of_its_way_back() {
+    let node = Node::new(Host::hgx).without_processes().one_by_one();
     for (from, to, fault) in [
         (Mode::Off, Mode::On, Fault::KeepsMode),
         (Mode::On, Mode::Ppcie, Fault::FspRefusesWrites(0x77)),
@@ -97,18 +119,26 @@ fn a_transition_that_fails_survives_every_crash_of_its_way_back() {
             node.host.fault(at(0x12), fault, u32::MAX);
             node.host.fault(at(0x15), fault, u32::MAX);
         };
-        kill_everywhere(&node, from, to, Count::KnobWrites, before, |node, what| {
-            node.assert_consistent(what);
-            let cluster = node.cluster.lock().unwrap();
-            assert!(cluster.ready.is_none() || cluster.ready == Some(from), "{what}: {:?}", cluster.ready);
-            assert_ne!(cluster.state, to.label(), "{what}");
-        });
+        kill_everywhere(
+            &node,
+            (from, to),
+            Count::KnobWrites,
+            &BOTH,
+            before,
+            |_| {},
+            |node, what| {
+                node.assert_consistent(what);
+                let cluster = node.cluster.lock().unwrap();
+                assert!(cluster.ready.is_none() || cluster.ready == Some(from), "{what}: {:?}", cluster.ready);
+                assert_ne!(cluster.state, to.label(), "{what}");
+            },
+        );
     }
 }
 
 #[test]
 fn a_process_that_is_killed_again_and_again_still_arrives() {
-    let node = Node::new(Host::hgx).without_processes();
+    let node = Node::new(Host::hgx).without_processes().one_by_one();
     for stride in [1, 3, 7, 11] {
         node.settled(Mode::Off);
         let mut lives = 0;

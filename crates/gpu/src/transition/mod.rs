@@ -21,6 +21,7 @@
 mod hands;
 mod journal;
 mod run;
+mod survey;
 
 use std::fmt;
 use std::sync::Arc;
@@ -29,6 +30,8 @@ use std::time::Duration;
 pub use hands::{AtMode, Hands, HandsError, Paused, State};
 pub(crate) use journal::replace;
 pub use journal::{Failure, FileJournal, Heading, Journal, JournalError, Part, Record, Step};
+
+pub use survey::{Survey, Surveyed};
 
 use crate::address::Address;
 use crate::bus::Bus;
@@ -44,13 +47,15 @@ pub struct Limits {
     /// LIMIT: how long a reset may take until it counts as hanging. The kernel itself gives a device 60 seconds to
     /// answer again (`PCIE_RESET_READY_POLL_MS`), and may try a second way.
     pub reset: Duration,
+    /// LIMIT: how many devices are spoken to at once, each from a thread; a board has eight GPUs and four switches.
+    pub at_once: usize,
     /// Whether to wait for those who hold a device, not ready meanwhile, or to give up at once.
     pub wait_for_users: bool,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { reset: Duration::from_secs(150), wait_for_users: false }
+        Self { reset: Duration::from_secs(150), at_once: 32, wait_for_users: false }
     }
 }
 

@@ -53,6 +53,12 @@ impl Node {
         self
     }
 
+    /// Devices are spoken to one after the other: a thread for each costs more than what it does.
+    pub(super) fn one_by_one(mut self) -> Self {
+        self.limits.at_once = 1;
+        self
+    }
+
     /// Ready at a mode, as after a transition that went well.
     pub(super) fn settled(&self, mode: Mode) {
         self.host.put_at(mode);
@@ -115,6 +121,10 @@ impl Process {
         self.with(|transition, hands| transition.bring_to(wish, hands))
     }
 
+    pub(super) fn survey(&self) -> Survey {
+        self.with(|transition, _| transition.survey()).unwrap()
+    }
+
     pub(super) fn resume(&self) -> Result<Option<Outcome>, Interrupted> {
         self.with(|transition, hands| transition.resume(hands))
     }
@@ -160,6 +170,10 @@ impl Bus for Watched {
 
     fn config(&self, device: Address) -> Result<ConfigSpace, BusError> {
         self.bus.config(device)
+    }
+
+    fn driver(&self, device: Address) -> Result<Option<String>, BusError> {
+        self.bus.driver(device)
     }
 
     fn reset(&self, device: Address) -> Result<(), BusError> {

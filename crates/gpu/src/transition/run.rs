@@ -115,7 +115,13 @@ impl Transition<'_> {
         }
         let record = Record::new(wish, parts);
         let there = record.devices.iter().all(|part| part.before == Observed::Mode(part.share_of(wish)));
-        Ok(Ok(if there && !changes { Plan::Stay(AtMode { mode: wish }) } else { Plan::Move(record) }))
+        if there && !changes {
+            return Ok(Ok(Plan::Stay(AtMode { mode: wish })));
+        }
+        let devices = self.devices_of(&record);
+        let answers = self.each(&devices, &held, Step::Validate, Card::is_free);
+        let failures: Vec<Failure> = answers.into_iter().filter_map(|(_, answer)| answer.err()).collect();
+        Ok(if failures.is_empty() { Ok(Plan::Move(record)) } else { Err(Refusal::Devices(failures)) })
     }
 
     /// Executes a record to its end.
@@ -178,9 +184,12 @@ impl Transition<'_> {
             Paused::Gone => match self.unheld(record)? {
                 // Now that nobody holds them, those are asked that could not be asked before.
                 Ok(Unheld(())) => {
-                    let ask = |card: &Card| match card.changes(record.wish) {
-                        Err(error) if error.wants_reset() => Ok(()),
-                        answer => answer.map(|_| ()),
+                    let ask = |card: &Card| {
+                        card.is_free()?;
+                        match card.changes(record.wish) {
+                            Err(error) if error.wants_reset() => Ok(()),
+                            answer => answer.map(|_| ()),
+                        }
                     };
                     let devices = self.devices_of(record);
                     let mut failures = self.missing(record, &[]);
@@ -361,7 +370,7 @@ impl Transition<'_> {
     }
 
     /// Does something with all devices at once; those that are held are only looked at.
-    fn each<'d, T: Send>(
+    pub(super) fn each<'d, T: Send>(
         &self,
         devices: &'d [Device],
         held: &[Address],
@@ -373,17 +382,23 @@ impl Transition<'_> {
             let result = Card::open_for(access, &self.bus, &self.clock, device).and_then(|card| act(&card));
             result.map_err(|error| Failure::of(device.address, step, &error))
         };
-        if let [device] = devices {
-            return vec![(device, one(device))];
+        let mut results = Vec::with_capacity(devices.len());
+        for some in devices.chunks(self.limits.at_once.max(1)) {
+            if let [device] = some {
+                results.push((device, one(device)));
+                continue;
+            }
+            thread::scope(|scope| {
+                let threads: Vec<_> = some.iter().map(|device| (device, scope.spawn(|| one(device)))).collect();
+                for (device, thread) in threads {
+                    match thread.join() {
+                        Ok(result) => results.push((device, result)),
+                        Err(panic) => std::panic::resume_unwind(panic),
+                    }
+                }
+            });
         }
-        thread::scope(|scope| {
-            let threads: Vec<_> = devices.iter().map(|device| (device, scope.spawn(|| one(device)))).collect();
-            let join = |(device, thread): (&'d Device, thread::ScopedJoinHandle<'_, _>)| match thread.join() {
-                Ok(result) => (device, result),
-                Err(panic) => std::panic::resume_unwind(panic),
-            };
-            threads.into_iter().map(join).collect()
-        })
+        results
     }
 }
 

@@ -116,6 +116,24 @@ fn what_cannot_be_done_is_refused_before_anything_moves() {
 }
 
 #[test]
+fn a_device_is_not_reset_behind_its_drivers_back() {
+    let node = board(Mode::Off);
+    node.host.attach(at(0x10), "vfio-pci");
+    node.host.attach(at(0x11), "nvgrace-gpu-vfio-pci");
+    node.host.attach(at(0x13), "nvidia");
+    let outcome = node.bring_to(Mode::On);
+    assert_eq!(
+        failures(&outcome),
+        ["0000:13:00.0: driver `nvidia` uses the device and would not survive a reset of it (validate)"]
+    );
+    assert!(node.log().is_empty());
+    // To stay needs no reset.
+    assert_eq!(node.bring_to(Mode::Off), Outcome::Ready(Mode::Off));
+    node.host.attach(at(0x13), "vfio-pci");
+    assert_eq!(node.bring_to(Mode::On), Outcome::Ready(Mode::On));
+}
+
+#[test]
 fn old_gpus_are_no_obstacle_to_off() {
     let node = Node::new(|host| {
         host.add(at(0x10), Model::H100);
@@ -341,6 +359,36 @@ fn a_device_that_vanished_between_two_lives_is_named() {
     assert_eq!(failures(&outcome), ["0000:99:00.0: the device is no longer on the PCI bus (reset)"]);
     assert!(matches!(outcome, Outcome::Failed { back_at: None, .. }));
     node.assert_consistent("after");
+}
+
+#[test]
+fn a_survey_says_what_devices_are_at_and_disturbs_nobody() {
+    let survey = |node: &Node| node.process(Arc::new(Life::long())).survey();
+    for mode in Mode::ALL {
+        assert_eq!(survey(&board(mode)).common(), Some(mode));
+    }
+    let node = board(Mode::Ppcie);
+    node.host.hold(4711, "qemu-system-x86", "/dev/vfio/18");
+    let found = survey(&node);
+    assert_eq!(found.common(), Some(Mode::Ppcie));
+    assert!(Mode::ALL.into_iter().all(|mode| found.can(mode)));
+    assert_eq!(found.devices.iter().filter(|device| device.held).count(), 1);
+    node.assert_consistent("while it is held");
+    node.host.end(4711);
+    node.host.fault(at(0x11), Fault::OffTheBus, u32::MAX);
+    let found = survey(&node);
+    assert_eq!(found.common(), None);
+    assert!(!found.can(Mode::On) && found.can(Mode::Off));
+    assert_eq!(found.devices[1].mode.as_ref().unwrap_err().code, "off-the-bus");
+    let old = Node::new(|host| {
+        host.add(at(0x10), Model::B200);
+        host.add(at(0x11), Model::A100);
+    });
+    assert_eq!(survey(&old).common(), Some(Mode::Off));
+    assert!(!survey(&old).can(Mode::On));
+    let none = survey(&Node::new(|_| {}));
+    assert_eq!(none.common(), Some(Mode::Off));
+    assert!(!none.can(Mode::On));
 }
 
 #[test]

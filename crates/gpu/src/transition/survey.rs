@@ -1,0 +1,76 @@
+//! What all devices of a node are at, without changing any.
+
+use super::journal::{Failure, Step};
+use super::{Interrupted, Transition};
+use crate::address::Address;
+use crate::card::{Card, CardError};
+use crate::chip::Chip;
+use crate::mode::{Mode, Observed};
+use crate::pci::DeviceKind;
+
+/// One device.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Surveyed {
+    /// Where it is.
+    pub address: Address,
+    /// What it is.
+    pub kind: DeviceKind,
+    /// Whether somebody has it open.
+    pub held: bool,
+    /// Its chip; `None` where its modes cannot be switched, or where it does not answer.
+    pub chip: Option<Chip>,
+    /// The mode that it shows, or why it shows none. A device of before confidential computing is off.
+    pub mode: Result<Observed, Failure>,
+}
+
+/// All devices.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Survey {
+    /// In the order in which they were given.
+    pub devices: Vec<Surveyed>,
+}
+
+impl Survey {
+    /// The mode that all devices are at; `None` when they are at several, or one does not say. Without devices it is
+    /// off.
+    pub fn common(&self) -> Option<Mode> {
+        let at = |mode: &Mode| {
+            self.devices.iter().all(|device| match (&device.mode, device.chip) {
+                (Ok(shown), Some(chip)) => *shown == Observed::Mode(chip.share_of(*mode)),
+                (Ok(shown), None) => *shown == Observed::Mode(Mode::Off) && *mode == Mode::Off,
+                (Err(_), _) => false,
+            })
+        };
+        Mode::ALL.into_iter().find(at)
+    }
+
+    /// Whether the node can be brought to a mode, as far as chips tell: it has a GPU, and every device has the mode.
+    pub fn can(&self, mode: Mode) -> bool {
+        let can = |device: &Surveyed| device.chip.is_some_and(|chip| chip.can(chip.share_of(mode)));
+        mode == Mode::Off
+            || self.devices.iter().any(|device| device.kind == DeviceKind::Gpu) && self.devices.iter().all(can)
+    }
+}
+
+impl Transition<'_> {
+    /// Reads chips and modes of all devices at once. Devices that somebody has open are only looked at.
+    pub fn survey(&self) -> Result<Survey, Interrupted> {
+        let addresses: Vec<Address> = self.devices.iter().map(|device| device.address).collect();
+        let holders = self.look.holders(&addresses).map_err(Interrupted::Look)?;
+        let held: Vec<Address> = holders.into_iter().flat_map(|holder| holder.devices).collect();
+        let ask = |card: &Card| match card.chip() {
+            Ok(chip) => {
+                Ok((Some(chip), card.mode().map_err(|error| Failure::of(card.address(), Step::Validate, &error))))
+            }
+            Err(CardError::UnknownChip { .. }) => Ok((None, Ok(Observed::Mode(Mode::Off)))),
+            Err(error) => Err(error),
+        };
+        let answers = self.each(&self.devices, &held, Step::Validate, ask);
+        let devices = answers.into_iter().map(|(device, answer)| {
+            let (chip, mode) = answer.unwrap_or_else(|failure| (None, Err(failure)));
+            let (address, kind) = (device.address, device.kind);
+            Surveyed { address, kind, held: held.contains(&address), chip, mode }
+        });
+        Ok(Survey { devices: devices.collect() })
+    }
+}
