@@ -4,13 +4,13 @@ use crate::address::Address;
 use crate::config_space::{ConfigSpace, MAX_CONFIG};
 use crate::machine::{Machine, ReadError, WriteError};
 use crate::pci;
-use crate::registers::{Bar0, OpenError, Registers};
+use crate::registers::{Access, Bar0, OpenError, Registers};
 
 /// The way to a device. A simulator implements it with the same files and its own registers.
 pub trait Bus: Send + Sync {
     /// Opens a device's registers. Its answers are not yet trustworthy: a device that is asleep, resetting or gone
     /// reads as all ones.
-    fn open(&self, device: Address) -> Result<Box<dyn Registers>, BusError>;
+    fn open(&self, device: Address, access: Access) -> Result<Box<dyn Registers>, BusError>;
     /// Reads a device's configuration space.
     fn config(&self, device: Address) -> Result<ConfigSpace, BusError>;
     /// Resets a device. The kernel saves and restores its configuration around it, and holds the caller until it is
@@ -50,8 +50,8 @@ impl Sysfs {
 }
 
 impl Bus for Sysfs {
-    fn open(&self, device: Address) -> Result<Box<dyn Registers>, BusError> {
-        Ok(Box::new(Bar0::open(&self.machine, &pci::folder(device))?))
+    fn open(&self, device: Address, access: Access) -> Result<Box<dyn Registers>, BusError> {
+        Ok(Box::new(Bar0::open(&self.machine, &pci::folder(device), access)?))
     }
 
     fn config(&self, device: Address) -> Result<ConfigSpace, BusError> {

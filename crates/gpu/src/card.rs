@@ -10,7 +10,7 @@ use crate::clock::{Clock, Patience, wait_for};
 use crate::fsp::{Fsp, FspError, Knob, Status};
 use crate::mode::{Mode, Observed, Setting, settings};
 use crate::pci::{Device, DeviceKind, NVIDIA};
-use crate::registers::{ALL_ONES, RegisterError, Registers};
+use crate::registers::{ALL_ONES, Access, RegisterError, Registers};
 
 /// What firmware shows when it has started.
 const STARTED: u32 = 0xff;
@@ -200,13 +200,24 @@ pub struct Card {
 }
 
 impl Card {
-    /// Opens a device. Nothing is asked of it yet.
+    /// Opens a device that nobody else uses. Nothing is asked of it yet.
     pub fn open(bus: &Arc<dyn Bus>, clock: &Arc<dyn Clock>, device: &Device) -> Result<Self, CardError> {
+        Self::open_for(Access::Full, bus, clock, device)
+    }
+
+    /// Opens a device. With [`Access::Look`], only its chip and its mode are to be asked: its security processor may be
+    /// in a conversation with whoever uses the device.
+    pub fn open_for(
+        access: Access,
+        bus: &Arc<dyn Bus>,
+        clock: &Arc<dyn Clock>,
+        device: &Device,
+    ) -> Result<Self, CardError> {
         Ok(Self {
             address: device.address,
             kind: device.kind,
             device_id: device.device_id.0,
-            registers: bus.open(device.address)?,
+            registers: bus.open(device.address, access)?,
             bus: Arc::clone(bus),
             clock: Arc::clone(clock),
         })
@@ -302,16 +313,20 @@ impl Card {
         }
     }
 
+    /// Checks that its chip has its share of a mode of the node. Its firmware may still not have it.
+    pub fn can(&self, mode: Mode) -> Result<Chip, CardError> {
+        let chip = self.started()?;
+        let mode = chip.share_of(mode);
+        if chip.can(mode) { Ok(chip) } else { Err(CardError::Unsupported { chip, mode, firmware: false }) }
+    }
+
     /// Which knobs must change for its share of a mode of the node. Writes nothing.
     ///
     /// Fails when the chip or its firmware does not have the mode, or when a knob must change that the host may not
     /// change: that is known before anything is tried.
     pub fn changes(&self, mode: Mode) -> Result<Vec<Change>, CardError> {
-        let chip = self.started()?;
+        let chip = self.can(mode)?;
         let mode = chip.share_of(mode);
-        if !chip.can(mode) {
-            return Err(CardError::Unsupported { chip, mode, firmware: false });
-        }
         let fsp = self.fsp(chip)?;
         let mut changes = Vec::new();
         for setting in settings(chip, mode) {

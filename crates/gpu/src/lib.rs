@@ -28,6 +28,10 @@ pub mod registers;
 )]
 pub mod simulated;
 
+pub mod transition;
+pub mod users;
+pub mod vfio;
+
 pub use address::{Address, NotAnAddress};
 pub use bus::{Bus, BusError, Sysfs};
 pub use card::{Card, CardError};

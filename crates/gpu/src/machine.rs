@@ -88,14 +88,20 @@ impl Machine {
         Ok(names)
     }
 
-    /// The last part of what a link points at, the name of a driver or a group; `None` when there is no such link.
-    pub fn link_name(&self, path: &str) -> Result<Option<String>, ReadError> {
+    /// What a link points at, as it is written; `None` when there is no such link.
+    pub fn link_target(&self, path: &str) -> Result<Option<String>, ReadError> {
         let path = self.path(path);
         match std::fs::read_link(&path) {
-            Ok(target) => Ok(target.file_name().map(|name| name.to_string_lossy().into_owned())),
+            Ok(target) => Ok(Some(target.to_string_lossy().into_owned())),
             Err(error) if is_absent(&error) => Ok(None),
             Err(source) => Err(ReadError { path, source }),
         }
+    }
+
+    /// The last part of what a link points at, the name of a driver or a group; `None` when there is no such link.
+    pub fn link_name(&self, path: &str) -> Result<Option<String>, ReadError> {
+        let target = self.link_target(path)?;
+        Ok(target.and_then(|target| target.rsplit('/').next().map(str::to_owned)))
     }
 
     /// The bytes of a file, up to a limit; `None` when there is no such file.
@@ -106,7 +112,11 @@ impl Machine {
     /// Writes to a file of the kernel's that is there; it is not created, so one that is missing is an error.
     pub fn write(&self, path: &str, text: &str) -> Result<(), WriteError> {
         let path = self.path(path);
-        let written = OpenOptions::new().write(true).truncate(true).open(&path).and_then(|mut file| file.write_all(text.as_bytes()));
+        let written = OpenOptions::new()
+            .write(true)
+            .truncate(true)
+            .open(&path)
+            .and_then(|mut file| file.write_all(text.as_bytes()));
         written.map_err(|source| WriteError { path, text: text.trim_end().to_owned(), source })
     }
 }

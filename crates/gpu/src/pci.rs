@@ -73,11 +73,6 @@ impl Device {
     pub fn model_resource(&self) -> Option<String> {
         names::resource_name(self.name.as_deref()?)
     }
-
-    /// Its folder in sysfs.
-    pub(crate) fn folder(&self) -> String {
-        folder(self.address)
-    }
 }
 
 /// The folder of a device in sysfs.

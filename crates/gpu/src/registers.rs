@@ -2,6 +2,7 @@
 
 use std::fs::OpenOptions;
 use std::io;
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -77,21 +78,38 @@ pub enum OpenError {
     Write(#[from] WriteError),
 }
 
+/// What may be done to a device for its registers to be read.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Access {
+    /// Nothing: somebody else uses it. What it shows may be all ones, if that somebody has it so.
+    Look,
+    /// It may be woken and told to answer.
+    Full,
+}
+
 /// The registers of a device of this machine.
 ///
-/// While they are open the device is kept awake (`power/control` is `on`), because a sleeping device's registers read
-/// as all ones; what was there is put back when they are closed.
+/// With [`Access::Full`], while they are open the device is kept awake (`power/control` is `on`), because a sleeping device's registers read
+/// as all ones; what was there is put back when they are closed. The device is also told to answer accesses to memory,
+/// as it does not while it has no driver; that stays, since a driver may have come meanwhile that needs it.
 #[derive(Debug)]
 pub struct Bar0 {
     region: MmapRegion,
     // Dropped after the mapping, since fields are dropped in order.
-    _awake: Awake,
+    _awake: Option<Awake>,
 }
 
 impl Bar0 {
     /// Maps the registers of the device whose folder in sysfs this is.
-    pub fn open(machine: &Machine, folder: &str) -> Result<Self, OpenError> {
-        let awake = Awake::keep(machine, folder)?;
+    pub fn open(machine: &Machine, folder: &str, access: Access) -> Result<Self, OpenError> {
+        let awake = match access {
+            Access::Look => None,
+            Access::Full => {
+                let awake = Awake::keep(machine, folder)?;
+                answer_memory(&machine.path(&format!("{folder}/config")))?;
+                Some(awake)
+            }
+        };
         let region = map(&machine.path(&format!("{folder}/resource0")))?;
         Ok(Self { region, _awake: awake })
     }
@@ -127,6 +145,22 @@ fn map(path: &Path) -> Result<MmapRegion, OpenError> {
         size,
         reason: error.to_string(),
     })
+}
+
+/// The command register in configuration space, and its bit for memory (PCI Local Bus Specification, 6.2.2).
+const COMMAND: u64 = 4;
+const COMMAND_MEMORY: u8 = 1 << 1;
+
+fn answer_memory(config: &Path) -> Result<(), OpenError> {
+    let fail = |source| OpenError::Open { path: config.to_owned(), source };
+    let file = OpenOptions::new().read(true).write(true).open(config).map_err(fail)?;
+    let mut command = [0];
+    file.read_exact_at(&mut command, COMMAND).map_err(fail)?;
+    if command[0] & COMMAND_MEMORY != 0 {
+        // Also where the device is gone and everything reads as ones.
+        return Ok(());
+    }
+    file.write_all_at(&[command[0] | COMMAND_MEMORY], COMMAND).map_err(fail)
 }
 
 /// Keeps a device out of its power saving states.
@@ -170,6 +204,7 @@ mod tests {
         let folder = dir.path().join(&FOLDER[1..]);
         fs::create_dir_all(folder.join("power")).unwrap();
         fs::write(folder.join("power/control"), power).unwrap();
+        fs::write(folder.join("config"), [0xde, 0x10, 0x30, 0x23, 0x04, 0x05, 0, 0]).unwrap();
         let mut bytes = vec![0; size];
         bytes[..4].copy_from_slice(&0x1800_00a1_u32.to_le_bytes());
         fs::write(folder.join("resource0"), bytes).unwrap();
@@ -180,7 +215,7 @@ mod tests {
     #[test]
     fn registers_are_read_and_written_in_the_file_that_the_kernel_offers() {
         let (dir, machine) = device(8192, "on\n");
-        let bar = Bar0::open(&machine, FOLDER).unwrap();
+        let bar = Bar0::open(&machine, FOLDER, Access::Full).unwrap();
         assert_eq!(bar.read32(0), Ok(0x1800_00a1));
         bar.write32(0x1004, 0xcafe_f00d).unwrap();
         assert_eq!(bar.read32(0x1004), Ok(0xcafe_f00d));
@@ -192,7 +227,7 @@ mod tests {
     #[test]
     fn registers_beyond_the_region_or_between_two_are_refused() {
         let (_dir, machine) = device(8192, "on\n");
-        let bar = Bar0::open(&machine, FOLDER).unwrap();
+        let bar = Bar0::open(&machine, FOLDER, Access::Full).unwrap();
         for offset in [2, 8190, 8192, u32::MAX - 3, u32::MAX] {
             assert_eq!(bar.read32(offset), Err(RegisterError::OutOfRange { offset, size: 8192 }));
             assert_eq!(bar.write32(offset, 0), Err(RegisterError::OutOfRange { offset, size: 8192 }));
@@ -203,10 +238,25 @@ mod tests {
     fn a_device_is_awake_while_it_is_open_and_sleeps_again_afterwards() {
         let (_dir, machine) = device(8192, "auto\n");
         let control = || machine.text(&format!("{FOLDER}/power/control")).unwrap().unwrap();
-        let bar = Bar0::open(&machine, FOLDER).unwrap();
+        let bar = Bar0::open(&machine, FOLDER, Access::Full).unwrap();
         assert_eq!(control(), "on");
         drop(bar);
         assert_eq!(control(), "auto");
+    }
+
+    #[test]
+    fn a_device_without_a_driver_is_told_to_answer() {
+        let (dir, machine) = device(8192, "on\n");
+        let config = dir.path().join(&FOLDER[1..]).join("config");
+        drop(Bar0::open(&machine, FOLDER, Access::Full).unwrap());
+        assert_eq!(fs::read(&config).unwrap(), [0xde, 0x10, 0x30, 0x23, 0x06, 0x05, 0, 0]);
+        fs::write(&config, [0; 8]).unwrap();
+        drop(Bar0::open(&machine, FOLDER, Access::Look).unwrap());
+        assert_eq!(fs::read(&config).unwrap(), [0; 8]);
+        fs::write(&config, [0xff; 2]).unwrap();
+        assert!(
+            matches!(Bar0::open(&machine, FOLDER, Access::Full), Err(OpenError::Open { path, .. }) if path == config)
+        );
     }
 
     #[test]
@@ -214,9 +264,11 @@ mod tests {
         let (dir, machine) = device(8192, "auto\n");
         let file = dir.path().join(&FOLDER[1..]).join("resource0");
         fs::write(&file, []).unwrap();
-        assert!(matches!(Bar0::open(&machine, FOLDER), Err(OpenError::Map { size: 0, .. })));
+        assert!(matches!(Bar0::open(&machine, FOLDER, Access::Full), Err(OpenError::Map { size: 0, .. })));
         fs::remove_file(&file).unwrap();
-        assert!(matches!(Bar0::open(&machine, FOLDER), Err(OpenError::Open { path, .. }) if path == file));
+        assert!(
+            matches!(Bar0::open(&machine, FOLDER, Access::Full), Err(OpenError::Open { path, .. }) if path == file)
+        );
         assert_eq!(machine.text(&format!("{FOLDER}/power/control")).unwrap().as_deref(), Some("auto"));
     }
 }

@@ -212,7 +212,8 @@ impl Simulated {
             for setting in settings(chip, mode) {
                 self.processor.knobs.insert(setting.knob.id(), setting.value);
             }
-            self.activate();
+            self.reset(Duration::ZERO, false);
+            (self.started, self.firewall, self.gone, self.resets) = (Duration::ZERO, Duration::ZERO, false, 0);
         }
     }
 

@@ -16,7 +16,7 @@ mod tree;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
 
 pub use clock::VirtualClock;
@@ -29,7 +29,7 @@ use crate::config_space::ConfigSpace;
 use crate::fsp::Knob;
 use crate::machine::{Machine, WriteError};
 use crate::mode::{Mode, Observed};
-use crate::registers::{RegisterError, Registers};
+use crate::registers::{Access, RegisterError, Registers};
 use device::Simulated;
 
 /// A model that can be simulated.
@@ -129,7 +129,8 @@ pub struct Host {
     root: PathBuf,
     clock: Arc<dyn Clock>,
     timing: Timing,
-    slots: Arc<Mutex<BTreeMap<Address, Slot>>>,
+    // A lock for each device: threads that poll different ones must not wait for each other.
+    slots: Arc<RwLock<BTreeMap<Address, Arc<Mutex<Slot>>>>>,
     hanging: Arc<Hanging>,
 }
 
@@ -154,7 +155,8 @@ impl Host {
     pub fn add(&self, address: Address, model: Model) {
         let device = Simulated::new(model, self.timing);
         tree::write(&self.root, address, &device);
-        self.lock().insert(address, Slot { device, faults: Vec::new() });
+        let slot = Arc::new(Mutex::new(Slot { device, faults: Vec::new() }));
+        self.slots.write().unwrap_or_else(PoisonError::into_inner).insert(address, slot);
     }
 
     /// An HGX board: eight H100 and four switches, off.
@@ -189,68 +191,66 @@ impl Host {
 
     /// Puts a fault into a device, to strike so many times.
     pub fn fault(&self, address: Address, fault: Fault, times: u32) {
-        if let Some(slot) = self.lock().get_mut(&address) {
-            slot.faults.push((fault, times));
-        }
+        self.with(address, |slot, _| slot.faults.push((fault, times)));
     }
 
     /// Takes all faults out of all devices.
     pub fn mend(&self) {
-        for slot in self.lock().values_mut() {
-            slot.faults.clear();
+        for (_, slot) in self.slots() {
+            lock(&slot).faults.clear();
         }
     }
 
     /// Sets a knob, as the board's management controller does.
     pub fn set_knob(&self, address: Address, knob: u8, value: u16) {
-        if let Some(slot) = self.lock().get_mut(&address) {
-            slot.device.processor.knobs.insert(knob, value);
-        }
+        self.with(address, |slot, _| slot.device.processor.knobs.insert(knob, value));
     }
 
     /// Takes a knob away, as older firmware lacks it.
     pub fn forget_knob(&self, address: Address, knob: u8) {
-        if let Some(slot) = self.lock().get_mut(&address) {
-            slot.device.processor.knobs.remove(&knob);
-        }
+        self.with(address, |slot, _| slot.device.processor.knobs.remove(&knob));
     }
 
     /// A knob's value.
     pub fn knob(&self, address: Address, knob: Knob) -> Option<u16> {
-        self.lock().get(&address)?.device.processor.knobs.get(&knob.id()).copied()
+        self.with(address, |slot, _| slot.device.processor.knobs.get(&knob.id()).copied())?
     }
 
     /// The mode that a device is at, whether or not anybody may read it now.
     pub fn mode(&self, address: Address) -> Option<Observed> {
-        Some(self.lock().get(&address)?.device.mode())
+        self.with(address, |slot, _| slot.device.mode())
     }
 
     /// How often a device was reset.
     pub fn resets(&self, address: Address) -> u32 {
-        self.lock().get(&address).map_or(0, |slot| slot.device.resets)
+        self.with(address, |slot, _| slot.device.resets).unwrap_or(0)
     }
 
     /// Every device.
     pub fn addresses(&self) -> Vec<Address> {
-        self.lock().keys().copied().collect()
+        self.slots().into_iter().map(|(address, _)| address).collect()
     }
 
     /// Whether every device is at its share of a mode.
     pub fn is_at(&self, mode: Mode) -> bool {
-        self.lock().values().all(|slot| match slot.device.chip() {
-            Some(chip) => slot.device.mode() == Observed::Mode(chip.share_of(mode)),
-            None => mode == Mode::Off,
-        })
+        let there = |slot: &Mutex<Slot>| {
+            let slot = lock(slot);
+            match slot.device.chip() {
+                Some(chip) => slot.device.mode() == Observed::Mode(chip.share_of(mode)),
+                None => mode == Mode::Off,
+            }
+        };
+        self.slots().iter().all(|(_, slot)| there(slot))
     }
 
-    /// Brings every device to a mode at once, knobs and all.
+    /// Brings every device to a mode at once, as if it had been started there. Those that cannot are left.
     pub fn put_at(&self, mode: Mode) {
-        for slot in self.lock().values_mut() {
+        for (_, slot) in self.slots() {
+            let mut slot = lock(&slot);
             if let Some(chip) = slot.device.chip() {
                 slot.device.put_at(chip, chip.share_of(mode));
             }
         }
-        self.write_registers();
     }
 
     /// Lets hanging resets come back.
@@ -261,8 +261,8 @@ impl Host {
 
     /// Puts what registers show now into the files that can be mapped.
     pub fn write_registers(&self) {
-        for (address, slot) in &*self.lock() {
-            tree::write_registers(&self.root, *address, &slot.device);
+        for (address, slot) in self.slots() {
+            tree::write_registers(&self.root, address, &lock(&slot).device);
         }
     }
 
@@ -276,14 +276,24 @@ impl Host {
         let _ = std::fs::remove_dir_all(self.root.join(format!("proc/{process}")));
     }
 
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<Address, Slot>> {
-        self.slots.lock().unwrap_or_else(PoisonError::into_inner)
+    fn slots(&self) -> Vec<(Address, Arc<Mutex<Slot>>)> {
+        let slots = self.slots.read().unwrap_or_else(PoisonError::into_inner);
+        slots.iter().map(|(address, slot)| (*address, Arc::clone(slot))).collect()
+    }
+
+    fn slot(&self, address: Address) -> Option<Arc<Mutex<Slot>>> {
+        self.slots.read().unwrap_or_else(PoisonError::into_inner).get(&address).cloned()
     }
 
     fn with<T>(&self, address: Address, act: impl FnOnce(&mut Slot, Duration) -> T) -> Option<T> {
+        let slot = self.slot(address)?;
         let now = self.clock.now();
-        self.lock().get_mut(&address).map(|slot| act(slot, now))
+        Some(act(&mut lock(&slot), now))
     }
+}
+
+fn lock(slot: &Mutex<Slot>) -> MutexGuard<'_, Slot> {
+    slot.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// The first function of a bus in the first domain.
@@ -304,17 +314,22 @@ struct Way {
 }
 
 struct Opened {
-    host: Host,
+    clock: Arc<dyn Clock>,
     life: Arc<Life>,
-    address: Address,
+    slot: Arc<Mutex<Slot>>,
+}
+
+impl Opened {
+    fn with<T>(&self, act: impl FnOnce(&mut Slot, Duration) -> T) -> T {
+        let now = self.clock.now();
+        act(&mut lock(&self.slot), now)
+    }
 }
 
 impl Bus for Way {
-    fn open(&self, device: Address) -> Result<Box<dyn Registers>, BusError> {
-        if self.host.with(device, |_, _| ()).is_none() {
-            return Err(BusError::NoDevice(device));
-        }
-        Ok(Box::new(Opened { host: self.host.clone(), life: Arc::clone(&self.life), address: device }))
+    fn open(&self, device: Address, _access: Access) -> Result<Box<dyn Registers>, BusError> {
+        let slot = self.host.slot(device).ok_or(BusError::NoDevice(device))?;
+        Ok(Box::new(Opened { clock: self.host.clock(), life: Arc::clone(&self.life), slot }))
     }
 
     fn config(&self, device: Address) -> Result<ConfigSpace, BusError> {
@@ -360,7 +375,7 @@ impl Registers for Opened {
         if self.life.is_over() {
             return Err(RegisterError::Gone { offset });
         }
-        let value = self.host.with(self.address, |slot, now| {
+        let value = self.with(|slot, now| {
             if slot.strikes(Fault::OffTheBus) {
                 return u32::MAX;
             }
@@ -369,12 +384,12 @@ impl Registers for Opened {
             }
             slot.device.read(offset, now)
         });
-        value.ok_or(RegisterError::Gone { offset })
+        Ok(value)
     }
 
     fn write32(&self, offset: u32, value: u32) -> Result<(), RegisterError> {
         let write = || {
-            let done = self.host.with(self.address, |slot, now| {
+            self.with(|slot, now| {
                 let troubles = device::Troubles {
                     silent: slot.device.is_request(offset) && slot.strikes(Fault::FspSilent),
                     nonsense: slot.device.is_request(offset) && slot.strikes(Fault::FspNonsense),
@@ -390,11 +405,11 @@ impl Registers for Opened {
                 };
                 slot.device.write(offset, value, now, troubles);
             });
-            done.ok_or(RegisterError::Gone { offset })
+            Ok(())
         };
         let counts = match self.life.count() {
             Count::RegisterWrites => true,
-            Count::KnobWrites => self.host.with(self.address, |slot, _| slot.device.writes_knob(offset)) == Some(true),
+            Count::KnobWrites => self.with(|slot, _| slot.device.writes_knob(offset)),
         };
         if !counts {
             return if self.life.is_over() { Err(RegisterError::Gone { offset }) } else { write() };

@@ -11,6 +11,7 @@ fn registers_are_also_a_file_that_can_be_mapped() {
     }
     for mode in [Mode::On, Mode::Off, Mode::Devtools] {
         host.put_at(mode);
+        host.write_registers();
         let bus: Arc<dyn Bus> = Arc::new(Sysfs::new(host.machine()));
         for device in scan(&host.machine()).unwrap().devices {
             let card = crate::Card::open(&bus, &host.clock(), &device).unwrap();

@@ -69,6 +69,8 @@ const BOUNDARIES: &[Boundary] = &[
         never: &["attester", "channel", "pki", "policy", "coordinator", "mesh", "engine", "cli"],
         why: "whoever fetches documents does not know who asks, nor what for",
     },
+    Boundary { crates: &["gpu"], never: IO, why: "devices are handled from threads, without executor or network" },
+    Boundary { crates: &["gpu"], never: KUBERNETES, why: "this crate knows nothing of a cluster" },
     Boundary { crates: &["coordinator"], never: &["mesh", "inference", "node", "engine", "policy"], why: SERVICES },
     Boundary { crates: &["mesh"], never: &["coordinator", "inference", "node", "engine", "policy"], why: SERVICES },
     Boundary { crates: &["inference"], never: &["coordinator", "mesh", "node", "engine", "policy"], why: SERVICES },
@@ -102,6 +104,12 @@ const BANNED: &[(&str, &str)] = &[
     ("yaml-rust", "unmaintained"),
     ("sharks", "Shamir sharing with a biased polynomial"),
     ("ear", "brings a second TLS stack into every build"),
+];
+
+/// Cargo features that may be declared, and why: each adds a module and changes no line of the others.
+const FEATURES: &[(&str, &str)] = &[
+    // A simulator of hardware implements what only its crate knows of registers; see decision 0012.
+    ("gpu", "simulated"),
 ];
 
 /// Packages of which there must be exactly one version, since two could not exchange their types or double what an
@@ -228,12 +236,17 @@ fn single(tree: &Tree) -> Vec<Finding> {
 /// No cargo feature changes behaviour, so that tests test what ships; a feature may only add a backend that is not Rust,
 /// and there is none yet.
 fn features(metadata: &Metadata) -> Vec<Finding> {
-    let with = metadata.members().filter(|package| !package.features.is_empty());
-    with.map(|package| {
-        let list = package.features.keys().cloned().collect::<Vec<_>>().join(", ");
-        Finding::error(&package.name, format!("declares cargo features ({list}); behaviour must not depend on any"))
-    })
-    .collect()
+    let mut findings = Vec::new();
+    for package in metadata.members() {
+        let unlisted = |feature: &&String| !FEATURES.contains(&(package.name.as_str(), feature.as_str()));
+        let list: Vec<&str> = package.features.keys().filter(unlisted).map(String::as_str).collect();
+        if !list.is_empty() {
+            let list = list.join(", ");
+            let problem = format!("declares cargo features ({list}); behaviour must not depend on any");
+            findings.push(Finding::error(&package.name, problem));
+        }
+    }
+    findings
 }
 
 #[cfg(test)]
@@ -316,16 +329,16 @@ mod tests {
 
     #[test]
     fn features_of_our_crates_are_refused_and_those_of_others_are_not() {
-        let package = |id: &str| crate::workspace::Package {
+        let package = |id: &str, feature: &str| crate::workspace::Package {
             id: id.to_owned(),
             name: id.to_owned(),
             version: "1.0.0".to_owned(),
-            features: BTreeMap::from([("fast".to_owned(), Vec::new())]),
+            features: BTreeMap::from([(feature.to_owned(), Vec::new())]),
             targets: Vec::new(),
         };
         let metadata = Metadata {
-            packages: vec![package("mesh"), package("serde")],
-            workspace_members: vec!["mesh".to_owned()],
+            packages: vec![package("mesh", "fast"), package("gpu", "simulated"), package("serde", "std")],
+            workspace_members: vec!["mesh".to_owned(), "gpu".to_owned()],
             target_directory: "/r/target".into(),
             workspace_root: "/r".into(),
         };

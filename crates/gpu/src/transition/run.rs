@@ -1,0 +1,404 @@
+//! The steps.
+
+use std::sync::mpsc;
+use std::thread;
+use std::time::Instant;
+
+use super::hands::{AtMode, Hands, Paused, State};
+use super::journal::{Failure, Heading, Part, Record, Step};
+use super::{Interrupted, Outcome, Refusal, Transition};
+use crate::address::Address;
+use crate::card::{Card, CardError};
+use crate::mode::{Mode, Observed};
+use crate::pci::{Device, DeviceKind};
+use crate::registers::Access;
+use crate::users::Holder;
+
+/// What comes out of validating.
+pub(super) enum Plan {
+    /// Everything is there already.
+    Stay(AtMode),
+    /// A transition that may begin.
+    Move(Record),
+}
+
+/// Proof that nobody held a device a moment ago. Staging and resetting take one.
+struct Unheld(());
+
+/// What follows a step.
+enum Next {
+    Step(Step),
+    /// Back, with what went wrong.
+    Back(Vec<Failure>),
+    End(Outcome),
+}
+
+impl Failure {
+    pub(super) fn of(device: Address, step: Step, error: &CardError) -> Self {
+        let mut reason = error.to_string();
+        let mut cause = std::error::Error::source(error);
+        while let Some(error) = cause {
+            reason.push_str(": ");
+            reason.push_str(&error.to_string());
+            cause = error.source();
+        }
+        Self {
+            device: Some(device),
+            step,
+            code: error.code().to_owned(),
+            reason,
+            hint: error.hint().map(str::to_owned),
+        }
+    }
+
+    fn held(step: Step, holder: &Holder) -> Self {
+        Self {
+            device: holder.devices.first().copied(),
+            step,
+            code: "in-use".to_owned(),
+            reason: holder.to_string(),
+            hint: Some("delete the pod that uses the device, or end the process".to_owned()),
+        }
+    }
+}
+
+/// What one device says when it is asked whether it can be brought to a mode.
+enum Answer {
+    /// It can: what it is at, and whether anything must change.
+    Can { before: Observed, changes: bool },
+    /// It is none whose modes are switched.
+    None,
+}
+
+impl Transition<'_> {
+    /// Asks every device, at once, whether it can be brought to a mode. Changes nothing.
+    ///
+    /// A device that somebody holds shows its mode and is asked nothing: knobs are asked for once nobody holds it.
+    pub(super) fn validate(&self, wish: Mode) -> Result<Result<Plan, Refusal>, Interrupted> {
+        if wish != Mode::Off && !self.devices.iter().any(|device| device.kind == DeviceKind::Gpu) {
+            return Ok(Err(Refusal::NoGpu(wish)));
+        }
+        let addresses: Vec<Address> = self.devices.iter().map(|device| device.address).collect();
+        let holders = self.look.holders(&addresses).map_err(Interrupted::Look)?;
+        let held: Vec<Address> = holders.iter().flat_map(|holder| holder.devices.clone()).collect();
+        let ask = |card: &Card| match card.mode() {
+            // What is too old to have modes is off.
+            Err(CardError::UnknownChip { .. }) if wish == Mode::Off => Ok(Answer::None),
+            Ok(before) if held.contains(&card.address()) => {
+                card.can(wish).map(|_| Answer::Can { before, changes: false })
+            }
+            // It cannot be asked. A reset may mend that, and is a step of the transition.
+            Err(error) if error.wants_reset() => Ok(Answer::Can { before: Observed::Invalid, changes: true }),
+            Err(error) => Err(error),
+            Ok(before) => match card.changes(wish) {
+                Ok(changes) => Ok(Answer::Can { before, changes: !changes.is_empty() }),
+                Err(error) if error.wants_reset() => Ok(Answer::Can { before, changes: true }),
+                Err(error) => Err(error),
+            },
+        };
+        let answers = self.each(&self.devices, &held, Step::Validate, ask);
+        let failures: Vec<Failure> = answers.iter().filter_map(|(_, answer)| answer.as_ref().err().cloned()).collect();
+        let of_held = |failure: &&Failure| failure.device.is_some_and(|device| held.contains(&device));
+        // Whoever holds a device may have switched it off for a moment; that it is of the wrong kind stays true.
+        match failures.iter().filter(of_held).find(|failure| failure.code != "unsupported") {
+            Some(Failure { device: Some(device), .. }) => return Ok(Err(Refusal::InUse(*device, holders))),
+            _ if !failures.is_empty() => return Ok(Err(Refusal::Devices(failures))),
+            _ => {}
+        }
+        let mut parts = Vec::new();
+        let mut changes = false;
+        for (device, answer) in answers {
+            if let Ok(Answer::Can { before, changes: this }) = answer {
+                parts.push(Part { address: device.address, kind: device.kind, before });
+                changes |= this;
+            }
+        }
+        let record = Record::new(wish, parts);
+        let there = record.devices.iter().all(|part| part.before == Observed::Mode(part.share_of(wish)));
+        Ok(Ok(if there && !changes { Plan::Stay(AtMode { mode: wish }) } else { Plan::Move(record) }))
+    }
+
+    /// Executes a record to its end.
+    pub(super) fn run(&self, mut record: Record, hands: &mut dyn Hands) -> Result<Outcome, Interrupted> {
+        loop {
+            self.journal.save(&record)?;
+            hands.progress(&record);
+            match self.step(&mut record, hands)? {
+                Next::Step(step) => record.step = step,
+                Next::Back(failures) => turn_back(&mut record, failures),
+                Next::End(outcome) => {
+                    if !matches!(outcome, Outcome::Waiting(_)) {
+                        self.journal.clear()?;
+                    }
+                    return Ok(outcome);
+                }
+            }
+        }
+    }
+
+    fn step(&self, record: &mut Record, hands: &mut dyn Hands) -> Result<Next, Interrupted> {
+        let step = record.step;
+        let cluster = |source| Interrupted::Hands { step, source };
+        Ok(match step {
+            Step::Validate | Step::NotReady => {
+                hands.not_ready(record.wish).map_err(cluster)?;
+                Next::Step(Step::Users)
+            }
+            Step::Users => match self.unheld(record)? {
+                Ok(Unheld(())) => Next::Step(Step::Pause),
+                Err(holders) if self.limits.wait_for_users => Next::End(Outcome::Waiting(holders)),
+                Err(holders) => Next::Back(holders.iter().map(|holder| Failure::held(step, holder)).collect()),
+            },
+            Step::Pause => self.pause(record, hands)?,
+            Step::Stage | Step::Reset | Step::Boot | Step::ReadBack => self.devices_step(record)?,
+            Step::Restore => {
+                hands.restore().map_err(cluster)?;
+                Next::Step(Step::Publish)
+            }
+            Step::Publish => self.publish(record, hands)?,
+        })
+    }
+
+    /// Sends components away. Who used a device through one of them is gone with it; whoever is still there is not.
+    fn pause(&self, record: &Record, hands: &mut dyn Hands) -> Result<Next, Interrupted> {
+        let step = Step::Pause;
+        let paused = hands.pause().map_err(|source| Interrupted::Hands { step, source })?;
+        if record.heading != Heading::Forward {
+            // On the way back there is no other way; the next step looks for those who hold devices.
+            return Ok(Next::Step(Step::Stage));
+        }
+        Ok(match paused {
+            Paused::StillThere(names) => Next::Back(vec![Failure {
+                device: None,
+                step,
+                code: "components-stay".to_owned(),
+                reason: format!("components that use devices are still there: {}", names.join(", ")),
+                hint: None,
+            }]),
+            Paused::Gone => match self.unheld(record)? {
+                // Now that nobody holds them, those are asked that could not be asked before.
+                Ok(Unheld(())) => {
+                    let ask = |card: &Card| match card.changes(record.wish) {
+                        Err(error) if error.wants_reset() => Ok(()),
+                        answer => answer.map(|_| ()),
+                    };
+                    let devices = self.devices_of(record);
+                    let mut failures = self.missing(record, &[]);
+                    let answers = self.each(&devices, &[], step, ask);
+                    failures.extend(answers.into_iter().filter_map(|(_, answer)| answer.err()));
+                    if failures.is_empty() { Next::Step(Step::Stage) } else { Next::Back(failures) }
+                }
+                Err(holders) => Next::Back(holders.iter().map(|holder| Failure::held(step, holder)).collect()),
+            },
+        })
+    }
+
+    /// A step that is done to all devices at once. Forward, one that fails sends all back. On the way back, those that
+    /// fail are left behind and the others go on.
+    fn devices_step(&self, record: &mut Record) -> Result<Next, Interrupted> {
+        let step = record.step;
+        let left: Vec<Address> = record.lost.iter().filter_map(|failure| failure.device).collect();
+        let devices: Vec<Device> =
+            self.devices_of(record).into_iter().filter(|device| !left.contains(&device.address)).collect();
+        let mut failures = self.missing(record, &left);
+        let goal = record.goal();
+        let results = match step {
+            Step::Stage | Step::Reset => match self.unheld(record)? {
+                Err(holders) => {
+                    failures.extend(holders.iter().map(|holder| Failure::held(step, holder)));
+                    Vec::new()
+                }
+                Ok(proof) if step == Step::Stage => self.stage(&proof, &devices, goal),
+                Ok(proof) => self.reset(&proof, &devices),
+            },
+            Step::Boot => self.each(&devices, &[], step, |card| card.started().map(|_| ())),
+            _ => self.each(&devices, &[], step, |card| card.is_at(goal)),
+        };
+        failures.extend(results.into_iter().filter_map(|(_, result)| result.err()));
+        let next = match step {
+            Step::Stage => Step::Reset,
+            Step::Reset => Step::Boot,
+            Step::Boot => Step::ReadBack,
+            _ => Step::Restore,
+        };
+        Ok(match record.heading {
+            Heading::Forward if !failures.is_empty() => Next::Back(failures),
+            Heading::Forward => Next::Step(next),
+            Heading::Back | Heading::BackUntouched => {
+                let held = failures.iter().any(|failure| failure.code == "in-use");
+                record.lost.extend(failures);
+                // A device that somebody holds is not touched, and then none is: they would be at different modes.
+                Next::Step(if held { Step::Restore } else { next })
+            }
+        })
+    }
+
+    /// Says what the node is. Ready is said with proof alone.
+    fn publish(&self, record: &Record, hands: &mut dyn Hands) -> Result<Next, Interrupted> {
+        let cluster = |source| Interrupted::Hands { step: Step::Publish, source };
+        let proof = self.at(record)?;
+        let failures = record.failures.clone();
+        Ok(match (record.heading, proof) {
+            (Heading::Forward, Err(failures)) => Next::Back(failures),
+            (Heading::Forward, Ok(proof)) => {
+                hands.publish(&State::ready(proof)).map_err(cluster)?;
+                Next::End(Outcome::Ready(record.wish))
+            }
+            (Heading::BackUntouched, Ok(proof)) if record.before().is_some() => {
+                let ready = Some(proof.mode);
+                hands.publish(&State::ready(proof)).map_err(cluster)?;
+                Next::End(Outcome::GivenUp { failures, ready })
+            }
+            (Heading::BackUntouched, _) => {
+                hands.publish(&State::FAILED).map_err(cluster)?;
+                Next::End(Outcome::GivenUp { failures, ready: None })
+            }
+            (Heading::Back, proof) => {
+                hands.publish(&State::FAILED).map_err(cluster)?;
+                let mut lost = record.lost.clone();
+                let back_at = match proof {
+                    Ok(proof) if lost.is_empty() => Some(proof.mode),
+                    Ok(_) => None,
+                    Err(more) => {
+                        let new = |new: &Failure| record.lost.iter().all(|old| old.device != new.device);
+                        lost.extend(more.into_iter().filter(new));
+                        None
+                    }
+                };
+                Next::End(Outcome::Failed { failures, back_at, lost })
+            }
+        })
+    }
+
+    /// Reads every device of a record: are all of them at its goal?
+    fn at(&self, record: &Record) -> Result<Result<AtMode, Vec<Failure>>, Interrupted> {
+        let mode = record.goal();
+        let held: Vec<Address> =
+            self.unheld(record)?.err().into_iter().flatten().flat_map(|holder| holder.devices).collect();
+        let mut failures = self.missing(record, &[]);
+        let devices = self.devices_of(record);
+        let results = self.each(&devices, &held, Step::Publish, |card| card.is_at(mode));
+        failures.extend(results.into_iter().filter_map(|(_, result)| result.err()));
+        Ok(if failures.is_empty() { Ok(AtMode { mode }) } else { Err(failures) })
+    }
+
+    fn devices_of(&self, record: &Record) -> Vec<Device> {
+        let known = |device: &&Device| record.devices.iter().any(|part| part.address == device.address);
+        self.devices.iter().filter(known).cloned().collect()
+    }
+
+    /// Devices of a record that are no longer on the bus.
+    fn missing(&self, record: &Record, left: &[Address]) -> Vec<Failure> {
+        let parts = record.devices.iter().filter(|part| {
+            !left.contains(&part.address) && self.devices.iter().all(|device| device.address != part.address)
+        });
+        let failure = |part: &Part| Failure {
+            device: Some(part.address),
+            step: record.step,
+            code: "missing".to_owned(),
+            reason: "the device is no longer on the PCI bus".to_owned(),
+            hint: Some("power the machine off and on".to_owned()),
+        };
+        parts.map(failure).collect()
+    }
+
+    /// Nobody holds a device of a record, or these do.
+    fn unheld(&self, record: &Record) -> Result<Result<Unheld, Vec<Holder>>, Interrupted> {
+        let addresses: Vec<Address> = record.devices.iter().map(|part| part.address).collect();
+        let holders = self.look.holders(&addresses).map_err(Interrupted::Look)?;
+        Ok(if holders.is_empty() { Ok(Unheld(())) } else { Err(holders) })
+    }
+
+    fn stage<'d>(&self, _: &Unheld, devices: &'d [Device], goal: Mode) -> Vec<(&'d Device, Result<(), Failure>)> {
+        self.each(devices, &[], Step::Stage, |card| match card.stage(goal) {
+            // Its security processor was lost, perhaps by an interruption: a reset may bring it back.
+            Err(error) if error.wants_reset() => {
+                let mut resets = self.resets(&[card.address()]);
+                resets.pop().map_or(Ok(()), |(_, result)| result)?;
+                card.started()?;
+                card.stage(goal)
+            }
+            result => result,
+        })
+    }
+
+    fn reset<'d>(&self, _: &Unheld, devices: &'d [Device]) -> Vec<(&'d Device, Result<(), Failure>)> {
+        let addresses: Vec<Address> = devices.iter().map(|device| device.address).collect();
+        let results = self.resets(&addresses);
+        let found = |device: &'d Device| {
+            let (_, result) = results.iter().find(|(address, _)| *address == device.address)?;
+            let result = result.as_ref().copied().map_err(|e| Failure::of(device.address, Step::Reset, e));
+            Some((device, result))
+        };
+        devices.iter().filter_map(found).collect()
+    }
+
+    /// Resets devices at once. A reset that hangs keeps its thread: the kernel lets nobody take it back.
+    fn resets(&self, addresses: &[Address]) -> Vec<(Address, Result<(), CardError>)> {
+        let (sender, results) = mpsc::channel();
+        for &address in addresses {
+            let (bus, sender) = (self.bus.clone(), sender.clone());
+            thread::spawn(move || {
+                // Whoever waited may have given up.
+                let _ = sender.send((address, bus.reset(address).map_err(CardError::from)));
+            });
+        }
+        drop(sender);
+        let waited = self.limits.reset;
+        // The machine's clock, whatever clock the devices are waited for with: the kernel hangs in real time.
+        let deadline = Instant::now() + waited;
+        let mut done = Vec::new();
+        while done.len() < addresses.len() {
+            match results.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
+                Ok(result) => done.push(result),
+                Err(_) => break,
+            }
+        }
+        let hanging: Vec<Address> =
+            addresses.iter().filter(|address| done.iter().all(|(d, _)| d != *address)).copied().collect();
+        done.extend(hanging.into_iter().map(|address| (address, Err(CardError::ResetHangs { waited }))));
+        done
+    }
+
+    /// Does something with all devices at once; those that are held are only looked at.
+    fn each<'d, T: Send>(
+        &self,
+        devices: &'d [Device],
+        held: &[Address],
+        step: Step,
+        act: impl Fn(&Card) -> Result<T, CardError> + Sync,
+    ) -> Vec<(&'d Device, Result<T, Failure>)> {
+        let one = |device: &Device| {
+            let access = if held.contains(&device.address) { Access::Look } else { Access::Full };
+            let result = Card::open_for(access, &self.bus, &self.clock, device).and_then(|card| act(&card));
+            result.map_err(|error| Failure::of(device.address, step, &error))
+        };
+        if let [device] = devices {
+            return vec![(device, one(device))];
+        }
+        thread::scope(|scope| {
+            let threads: Vec<_> = devices.iter().map(|device| (device, scope.spawn(|| one(device)))).collect();
+            let join = |(device, thread): (&'d Device, thread::ScopedJoinHandle<'_, _>)| match thread.join() {
+                Ok(result) => (device, result),
+                Err(panic) => std::panic::resume_unwind(panic),
+            };
+            threads.into_iter().map(join).collect()
+        })
+    }
+}
+
+/// Turns a transition round.
+fn turn_back(record: &mut Record, failures: Vec<Failure>) {
+    if record.step < Step::Stage {
+        record.heading = Heading::BackUntouched;
+        record.step = Step::Restore;
+    } else {
+        record.heading = Heading::Back;
+        // Components are still away, or have just been let back: either way they must be away.
+        record.step = Step::Pause;
+        // These cannot be brought anywhere; each further try would wait for them again.
+        let hopeless = |failure: &&Failure| matches!(failure.code.as_str(), "reset-hangs" | "missing" | "off-the-bus");
+        record.lost = failures.iter().filter(hopeless).cloned().collect();
+    }
+    record.failures = failures;
+}
