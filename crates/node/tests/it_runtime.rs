@@ -245,8 +245,6 @@ fn a_bundle_that_does_not_hold_what_it_says_changes_nothing() {
         change(bundle.parent().unwrap());
         let error = host.install(&bundle).unwrap_err();
         assert!(error.to_string().contains(name), "{name}: {error}");
-        host.installer(&pass).resume().unwrap();
-        host.remove().unwrap();
         assert_eq!(host.tree(), before, "{name}");
         assert_eq!(host.containerd.restarts, 0);
     }
@@ -273,6 +271,18 @@ fn a_member_that_is_missing_or_no_file_is_refused() {
         write(Some(kind));
         assert!(matches!(host.install(&bundle), Err(InstallError::Stage(StageError::NotAFile { .. }))));
     }
+}
+
+#[test]
+fn an_archive_may_be_compressed() {
+    let mut host = Host::new();
+    let bundle = host.bundle("3.21.0", &CLASSES);
+    let archive = bundle.with_file_name("kata.tar");
+    let plain = std::fs::read(&archive).unwrap();
+    let level = ruzstd::encoding::CompressionLevel::Fastest;
+    std::fs::write(&archive, ruzstd::encoding::compress_to_vec(plain.as_slice(), level)).unwrap();
+    host.install(&bundle).unwrap();
+    assert!(host.status().is_ready());
 }
 
 #[test]

@@ -110,6 +110,9 @@ pub enum Unfit {
         /// What it is bound to; `nothing`.
         driver: String,
     },
+    /// It is powered and does not answer.
+    #[error("{0} does not answer: it has fallen off the bus")]
+    Lost(Address),
     /// The kernel shows no node for it.
     #[error("there is no {0}")]
     NoNode(String),
@@ -232,8 +235,10 @@ pub enum Readiness {
 pub struct Vfio {
     /// Whether there is `/dev/iommu`, and devices have nodes of their own.
     pub iommufd: bool,
-    /// Nodes that exist, of those that [`node_candidates`] names.
+    /// Nodes in `/dev` that exist, of those that devices or their groups would have.
     pub nodes: BTreeSet<String>,
+    /// Devices that do not answer.
+    pub lost: BTreeSet<Address>,
 }
 
 /// Whether a driver gives its devices to virtual machines: `vfio-pci`, and variants such as `nvgrace_gpu_vfio_pci`.
@@ -245,11 +250,26 @@ pub fn is_vfio(driver: &str) -> bool {
 pub fn look(machine: &Machine, naming: Naming, readiness: &Readiness) -> Result<Inventory, ReadError> {
     let scan = gpu::pci::scan(machine)?;
     let iommufd = machine.exists("/dev/iommu");
-    let mut nodes = BTreeSet::new();
+    let (mut nodes, mut lost) = (BTreeSet::new(), BTreeSet::new());
     for device in &scan.devices {
         nodes.extend(node_candidates(device, iommufd).filter(|node| machine.exists(node)));
+        if !answers(machine, device.address)? {
+            lost.insert(device.address);
+        }
     }
-    Ok(inventory(&scan.devices, naming, readiness, &Vfio { iommufd, nodes }))
+    Ok(inventory(&scan.devices, naming, readiness, &Vfio { iommufd, nodes, lost }))
+}
+
+/// Whether a device answers on the bus: one that does not reads as ones (PCI Express Base Specification, completion
+/// time-out). A sleeping one is not asked, since that would wake it.
+fn answers(machine: &Machine, address: Address) -> Result<bool, ReadError> {
+    let folder = format!("/sys/bus/pci/devices/{address}");
+    if machine.text(&format!("{folder}/power_state"))?.as_deref() != Some("D0") {
+        return Ok(true);
+    }
+    // Vendor and device id, of which neither can be all ones. A powered device that cannot be read does not answer.
+    let head = machine.bytes(&format!("{folder}/config"), 4).unwrap_or(Some(vec![0xff; 4]));
+    Ok(head.is_none_or(|bytes| bytes != [0xff; 4]))
 }
 
 /// The node of a device's group, or of the device itself.
@@ -331,9 +351,11 @@ fn unit(group: u32, members: &[&Device], readiness: &Readiness, vfio: &Vfio) -> 
     } else {
         nodes.iter().find(|node| !vfio.nodes.contains(*node)).cloned()
     };
-    let unfit = match (readiness, kept, missing) {
+    let lost = members.iter().find(|device| vfio.lost.contains(&device.address));
+    let unfit = match (readiness, lost, kept, missing) {
         (Readiness::NotReady(why), ..) => Some(Unfit::NotReady(why.clone())),
-        (_, Some(device), _) => Some(Unfit::Driver {
+        (_, Some(device), ..) => Some(Unfit::Lost(device.address)),
+        (_, _, Some(device), _) => Some(Unfit::Driver {
             address: device.address,
             driver: device.driver.clone().unwrap_or_else(|| "nothing".to_owned()),
         }),

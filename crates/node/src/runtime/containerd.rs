@@ -224,6 +224,21 @@ fn refuse_taken(distribution: Distribution, clean: &Files, runtimes: &[Runtime])
     Ok(())
 }
 
+/// Lines in the main file are lost on containerd 1.7 when an imported file has a section for the same plugin. A file of
+/// version 2 does not say which containerd reads it.
+fn refuse_shadowed(distribution: Distribution, main: &str, clean: &Files) -> Result<(), ConfigError> {
+    let templates = distribution.templates();
+    for (path, text) in clean {
+        if path == main || templates.contains(path) {
+            continue;
+        }
+        if let Some(line) = Document::parse(path, text)?.line_of_plugin(text::Schema::V2.runtime_plugin()) {
+            return Err(ConfigError::Shadowed { place: Place { path: path.clone(), line }, main: main.to_owned() });
+        }
+    }
+    Ok(())
+}
+
 /// Where our lines go.
 enum Placement {
     /// At the end of a file.
@@ -254,6 +269,9 @@ fn place(distribution: Distribution, clean: &Files) -> Result<Placement, ConfigE
         if !generated {
             return Ok(Placement::DropIn { path: distribution.drop_in(), import_in: Some(main) });
         }
+    }
+    if schema == text::Schema::V2 {
+        refuse_shadowed(distribution, &main, clean)?;
     }
     if !generated {
         return Ok(Placement::End { path: main, schema });

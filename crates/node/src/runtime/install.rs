@@ -271,7 +271,14 @@ impl<'a> Installer<'a> {
         journal.write(&self.root)?;
         if wanted.files.is_empty() {
             let sources = path.parent().unwrap_or(Path::new("."));
-            wanted.files = self.stage(&bundle, sources, &folder)?;
+            wanted.files = match self.stage(&bundle, sources, &folder) {
+                Ok(files) => files,
+                Err(error) => {
+                    // This error is the one to tell; should taking back fail as well, the next call does it.
+                    let _ = self.undo(&mut journal);
+                    return Err(error);
+                }
+            };
             // With the digests of what was relocated, and the folder in place: from here on it is finished.
             self.step("commit")?;
             journal.pending = Some(Pending::Install(wanted));
@@ -318,16 +325,8 @@ impl<'a> Installer<'a> {
                     self.done.steps.push(format!("finish the installation of {}", wanted.release));
                     self.finish(&mut journal)?;
                 } else {
-                    self.step("undo")?;
                     self.done.steps.push(format!("undo the installation of {}", wanted.release));
-                    journal.pending = None;
-                    // Before the journal forgets, so that a kill in between begins this again.
-                    self.sweep(&journal)?;
-                    self.step("note that it is undone")?;
-                    match journal.installed {
-                        Some(_) => journal.write(&self.root)?,
-                        None => Journal::remove(&self.root)?,
-                    }
+                    self.undo(&mut journal)?;
                 }
             }
             Some(Pending::Remove) => {
@@ -339,6 +338,20 @@ impl<'a> Installer<'a> {
         }
         self.distribution = distribution;
         Ok(journal)
+    }
+
+    /// Takes back an installation whose files are not all in place: nothing else was changed yet.
+    fn undo(&mut self, journal: &mut Journal) -> Result<(), InstallError> {
+        self.step("undo")?;
+        journal.pending = None;
+        // Before the journal forgets, so that a kill in between begins this again.
+        self.sweep(journal)?;
+        self.step("note that it is undone")?;
+        match journal.installed {
+            Some(_) => journal.write(&self.root)?,
+            None => Journal::remove(&self.root)?,
+        }
+        Ok(())
     }
 
     /// Copies and checks a release, and gives it its name.
@@ -353,21 +366,13 @@ impl<'a> Installer<'a> {
         remove_tree(&staging)?;
         self.step("stage")?;
         fs::create_dir_all(&staging).map_err(io("make folder", &staging))?;
-        let staged = stage::stage(bundle, sources, &staging, self.checkpoint);
-        let files = match staged {
-            Ok(files) => files,
-            Err(error) => {
-                // Best effort: the next call removes it as well, and this error is the one to tell.
-                let _ = remove_tree(&staging);
-                return Err(error.into());
-            }
-        };
+        let files = stage::stage(bundle, sources, &staging, self.checkpoint)?;
         self.step("put in place")?;
         // A damaged one that nobody uses may be there.
         remove_tree(folder)?;
         fs::rename(&staging, folder).map_err(io("put in place", folder))?;
         sync_folder(&home)?;
-        self.done.steps.push(format!("{} files of release {}", files.len(), bundle.release));
+        self.done.steps.push(format!("copy {} files of release {}", files.len(), bundle.release));
         Ok(files)
     }
 

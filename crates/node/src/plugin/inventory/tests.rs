@@ -23,7 +23,8 @@ pub(crate) fn device(number: u8, kind: DeviceKind) -> Device {
 
 /// VFIO with a node for everything.
 fn whole(devices: &[Device], iommufd: bool) -> Vfio {
-    Vfio { iommufd, nodes: devices.iter().flat_map(|device| node_candidates(device, iommufd)).collect() }
+    let nodes = devices.iter().flat_map(|device| node_candidates(device, iommufd)).collect();
+    Vfio { iommufd, nodes, lost: BTreeSet::new() }
 }
 
 fn machine(gpus: u8, switches: u8) -> Vec<Device> {
@@ -185,4 +186,33 @@ fn cards_without_switches_are_given_in_any_number() {
     assert_eq!(rule(&gpus(4, true)), SetRule::Any);
     assert_eq!(rule(&hgx(8, 4, Naming::Pgpu, &Readiness::Ready)), SetRule::OneOrAll);
     assert_eq!(rule(&hgx(8, 4, Naming::Pgpu, &Readiness::ReadyAsOne)), SetRule::All);
+}
+
+#[test]
+fn a_device_that_does_not_answer_is_unfit_and_a_sleeping_one_is_not_asked() {
+    let dir = tempfile::tempdir().unwrap();
+    let machine = Machine::new(dir.path());
+    let address: Address = "0000:41:00.0".parse().unwrap();
+    let folder = dir.path().join("sys/bus/pci/devices/0000:41:00.0");
+    std::fs::create_dir_all(&folder).unwrap();
+    let cases: [(&str, &[u8], bool); 4] = [
+        ("D0", &[0xff; 64], false),
+        ("D3hot", &[0xff; 64], true),
+        ("D0", &[0xde, 0x10, 0x30, 0x23], true),
+        ("D0", &[0xff, 0xff], true),
+    ];
+    for (state, config, expected) in cases {
+        std::fs::write(folder.join("power_state"), state).unwrap();
+        std::fs::write(folder.join("config"), config).unwrap();
+        assert_eq!(answers(&machine, address).unwrap(), expected, "{state} {config:?}");
+    }
+    let devices = machine_of_one();
+    let vfio = Vfio { lost: BTreeSet::from([devices[0].address]), ..whole(&devices, true) };
+    let inventory = inventory(&devices, Naming::Pgpu, &Readiness::Ready, &vfio);
+    let unfit = inventory.offers[&ResourceName::pgpu()].units[0].unfit.as_ref().unwrap();
+    assert_eq!(unfit.to_string(), "0000:10:00.0 does not answer: it has fallen off the bus");
+}
+
+fn machine_of_one() -> Vec<Device> {
+    vec![device(0, DeviceKind::Gpu)]
 }

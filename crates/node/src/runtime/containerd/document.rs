@@ -102,6 +102,11 @@ impl<'a> Document<'a> {
         Some(line_of(self.text, key.span().start))
     }
 
+    /// The line at which a plugin's section begins.
+    pub(super) fn line_of_plugin(&self, plugin: &str) -> Option<usize> {
+        self.line_of(&["plugins".to_owned(), plugin.to_owned()])
+    }
+
     /// The line at which a runtime of this name begins.
     pub(super) fn line_of_runtime(&self, handler: &str) -> Option<usize> {
         let plugins = self.root.get("plugins")?.get_ref().as_table()?;

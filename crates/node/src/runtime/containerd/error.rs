@@ -66,6 +66,14 @@ pub enum ConfigError {
         /// Its name.
         handler: String,
     },
+    /// Another file has the section that ours would be in, and containerd 1.7 reads only the last.
+    #[error("{place}: before 2.0 containerd takes this section in place of the one in {main}")]
+    Shadowed {
+        /// Where the section begins.
+        place: Place,
+        /// The file that runtimes would be written to.
+        main: String,
+    },
     /// Our lines were changed.
     #[error("{place}: the lines of casemate-node that begin here were changed")]
     Edited {
@@ -138,6 +146,10 @@ impl ConfigError {
             Self::Taken { .. } => {
                 Some("remove what installed it first, such as kata-deploy, or leave this class out of the bundle")
             }
+            Self::Shadowed { .. } => Some(
+                "move the section into the main file, or, with containerd 2, bring the main file to version 3 with \
+                 `containerd config migrate`",
+            ),
             Self::Edited { .. } | Self::Marker { .. } => {
                 Some("move what you wrote out of the block, then delete the block and run the command again")
             }

@@ -533,6 +533,14 @@ fn a_configuration_that_is_not_understood_is_refused_with_file_and_line() {
             "config.toml:2: a marker of casemate-node has no partner",
         ),
         (Distribution::Containerd, vec![(MAIN, format!("{ours}x = 1\n"))], "config.toml:11: this key follows"),
+        (
+            Distribution::Containerd,
+            vec![
+                (MAIN, "version = 2\nimports = ['/etc/containerd/conf.d/*.toml']\n".into()),
+                (other, format!("version = 2\n[plugins.\"{cri}\"]\n  enable_cdi = true\n")),
+            ],
+            "kata-deploy.toml:2: before 2.0 containerd takes this section in place of the one in /etc/containerd/config.toml",
+        ),
         (Distribution::K3s, vec![], "config.toml is missing: k3s has not been started yet"),
         (
             Distribution::K3s,
