@@ -38,6 +38,6 @@ pub use card::{Card, CardError};
 pub use chip::Chip;
 pub use clock::{Clock, Monotonic};
 pub use config_space::ConfigSpace;
-pub use machine::{Machine, ReadError, WriteError};
+pub use machine::{IN_ROOT, Machine, ReadError, WriteError};
 pub use mode::{Mode, Observed, UnknownMode};
 pub use names::resource_name;

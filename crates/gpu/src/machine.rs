@@ -3,12 +3,16 @@
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 /// LIMIT: what is read of one file. `/proc/cpuinfo` is the longest here: 1.5 KiB for each of at most 8192 CPUs that an
 /// x86-64 kernel takes (`NR_CPUS`), and all of them say the same about features, so a tail that is cut off is no loss.
 const MAX_FILE: u64 = 1024 * 1024;
 /// LIMIT: `pci.ids` has 1.6 MB today and grows by 0.1 MB a year.
 const MAX_PCI_IDS: u64 = 16 * 1024 * 1024;
+
+/// The first argument by which an executable is asked to run a program under another root: folder, program, arguments.
+pub const IN_ROOT: &str = "in-root";
 
 /// A machine, as its kernel shows it.
 #[derive(Clone, Debug)]
@@ -49,6 +53,18 @@ impl Machine {
     /// A path of the machine: absolute there, under the root here.
     pub fn path(&self, path: &str) -> PathBuf {
         self.root.join(path.trim_start_matches('/'))
+    }
+
+    /// A program of the machine. Where its files are under a folder, as in a container, this process's executable changes
+    /// its root to that folder first: an image need not hold a program that does so. The executable must understand
+    /// [`IN_ROOT`].
+    pub fn command(&self, program: &str) -> Command {
+        if self.root.as_os_str() == "/" {
+            return Command::new(program);
+        }
+        let mut command = Command::new("/proc/self/exe");
+        command.arg(IN_ROOT).arg(&self.root).arg(program);
+        command
     }
 
     /// The text of a file without blanks around it; `None` when there is no such file.

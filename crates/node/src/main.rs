@@ -4,7 +4,9 @@
 //! Results go to stdout, errors to stderr; it exits with 0, with 1 when it refused, or with 2 when it could not tell.
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command line speaks to its user")]
 
-use std::path::PathBuf;
+use std::ffi::OsString;
+use std::os::unix::process::CommandExt as _;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context, Result};
@@ -15,6 +17,7 @@ mod commands {
     pub(crate) mod agent;
     pub(crate) mod plugin;
     pub(crate) mod runtime;
+    pub(crate) mod status;
 }
 
 /// What this node can do for confidential pods
@@ -36,6 +39,8 @@ enum Command {
         #[arg(long, value_name = "DIR", default_value = "/")]
         root: PathBuf,
     },
+    /// Show this node's GPUs and switches, their modes and users, and the runtime; change nothing
+    Status(commands::status::Status),
     /// Install, upgrade and remove the Kata runtime
     #[command(subcommand)]
     Runtime(commands::runtime::Command),
@@ -47,6 +52,15 @@ enum Command {
     Agent(commands::agent::Agent),
     /// Print the definition of `NodeConfiguration` for the API server
     Crd,
+    /// Run a program of the machine under its own root folder
+    #[command(name = gpu::IN_ROOT, hide = true)]
+    InRoot {
+        /// The folder
+        root: PathBuf,
+        /// The program and its arguments
+        #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true)]
+        command: Vec<OsString>,
+    },
 }
 
 fn main() -> ExitCode {
@@ -65,13 +79,25 @@ fn main() -> ExitCode {
 fn run(command: Command) -> Result<ExitCode> {
     match command {
         Command::Features { json, root } => show_features(json, root)?,
+        Command::Status(args) => return commands::status::run(args),
         Command::Runtime(command) => return commands::runtime::run(command),
         Command::Inventory(show) => return commands::plugin::show(show),
         Command::DevicePlugin(serve) => return commands::plugin::serve(serve),
         Command::Agent(args) => commands::agent::run(args)?,
+        Command::InRoot { root, command } => return Err(in_root(&root, &command)),
         Command::Crd => print!("{}", commands::agent::definition()),
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Becomes a program under another root; comes back only with the reason why not.
+fn in_root(root: &Path, command: &[OsString]) -> anyhow::Error {
+    let Some((program, arguments)) = command.split_first() else { return anyhow::anyhow!("no program") };
+    if let Err(error) = rustix::process::chroot(root).and_then(|()| rustix::process::chdir("/")) {
+        return anyhow::Error::new(error).context(format!("change the root to `{}`", root.display()));
+    }
+    let error = std::process::Command::new(program).args(arguments).exec();
+    anyhow::Error::new(error).context(format!("run `{}`", program.to_string_lossy()))
 }
 
 fn show_features(json: bool, root: PathBuf) -> Result<()> {

@@ -8,7 +8,7 @@ mod memory;
 
 use std::fmt;
 use std::io;
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 
 use memory::Before;
 pub use memory::{Memory, MemoryError};
@@ -65,16 +65,8 @@ impl Kernel for Host {
         {
             return Err(failed("this is no module's name".to_owned()));
         }
-        let root = self.machine.path("/");
-        // In a container the machine's own modprobe is used, on the machine's own modules.
-        let mut command = if root.as_os_str() == "/" {
-            Command::new("modprobe")
-        } else {
-            let mut command = Command::new("chroot");
-            command.arg(&root).arg("modprobe");
-            command
-        };
-        let done = command.arg("--").arg(module).stdin(Stdio::null()).output();
+        // The machine's own modprobe, on the machine's own modules.
+        let done = self.machine.command("modprobe").arg("--").arg(module).stdin(Stdio::null()).output();
         let done = done.map_err(|error: io::Error| failed(error.to_string()))?;
         if done.status.success() {
             return Ok(());

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
-use std::process::Command;
 
 use super::bundle::SHIMS;
 use super::class::Handler;
@@ -220,15 +219,9 @@ impl Systemd {
     }
 
     fn systemctl(&self, args: &[&str]) -> Result<std::process::Output, ServiceError> {
-        let mut command = if self.root.as_os_str() == "/" {
-            Command::new("systemctl")
-        } else {
-            let mut command = Command::new("chroot");
-            command.arg(&self.root).arg("systemctl");
-            command
-        };
+        let mut command = gpu::Machine::new(&self.root).command("systemctl");
         command.args(args);
-        let text = format!("{} {}", command.get_program().to_string_lossy(), args.join(" "));
+        let text = format!("systemctl {}", args.join(" "));
         command.output().map_err(|source| ServiceError::Run { command: text, source })
     }
 }

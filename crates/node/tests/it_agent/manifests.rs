@@ -71,7 +71,8 @@ fn the_definition_and_the_agents_manifest_are_accepted(rig: &mut Rig) {
     // What is mounted, and what may be done, is what the comments justify and no more.
     let container = &accepted["spec"]["template"]["spec"]["containers"][0];
     let capabilities = &container["securityContext"]["capabilities"];
-    assert_eq!(*capabilities, json!({"drop": ["ALL"], "add": ["SYS_ADMIN", "SYS_PTRACE", "DAC_READ_SEARCH"]}));
+    let add = ["SYS_ADMIN", "SYS_PTRACE", "DAC_READ_SEARCH", "SYS_CHROOT", "SYS_MODULE"];
+    assert_eq!(*capabilities, json!({"drop": ["ALL"], "add": add}));
     let text = read(&repository().join("deploy/node-agent.yaml"));
     let lines: Vec<&str> = text.lines().map(str::trim).collect();
     for (before, line) in lines.iter().zip(lines.iter().skip(1)) {

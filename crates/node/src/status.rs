@@ -1,0 +1,197 @@
+//! What this machine's devices and runtime are now, for a person who wants to know why something does not work.
+//!
+//! Nothing is changed, nobody is asked but the machine: it works without a cluster, and beside an agent that runs.
+
+use std::fmt;
+use std::path::Path;
+use std::sync::Arc;
+
+use gpu::pci::{Device, DeviceKind};
+use gpu::registers::Access;
+use gpu::transition::{FileJournal, Journal as _, Record};
+use gpu::users::{Holder, holders};
+use gpu::{Address, Bus, Card, CardError, Clock, Machine};
+use serde::Serialize;
+
+use crate::agent::device::chain;
+use crate::agent::gpus::JOURNAL;
+use crate::plugin::{Inventory, Naming, Readiness, inventory};
+use crate::runtime::Root;
+use crate::runtime::host::{self, Processes, Systemd};
+use crate::runtime::install::{self, Installer};
+
+/// A machine, looked at once.
+#[derive(Debug, Serialize)]
+pub struct Status {
+    /// GPUs and switches.
+    pub devices: Vec<DeviceStatus>,
+    /// Devices that could not be looked at, and why.
+    pub unreadable: Vec<String>,
+    /// A change of modes that has not ended.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub transition: Option<Record>,
+    /// What pods may ask for, as far as the machine knows.
+    pub offered: Inventory,
+    /// The Kata runtime; `None` where it could not be looked at.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub runtime: Option<install::Status>,
+    /// What could not be told.
+    pub unknown: Vec<String>,
+}
+
+/// One device.
+#[derive(Debug, Serialize)]
+pub struct DeviceStatus {
+    /// What the bus says of it.
+    #[serde(flatten)]
+    pub device: Device,
+    /// Its mode, or why it has none.
+    pub mode: Result<String, String>,
+    /// Who has it open.
+    pub holders: Vec<Holder>,
+}
+
+/// Looks at a machine.
+///
+/// # Errors
+/// Only where the bus cannot be read. What else cannot be told is in [`Status::unknown`].
+pub fn look(machine: &Machine, bus: &Arc<dyn Bus>, clock: &Arc<dyn Clock>) -> Result<Status, gpu::ReadError> {
+    let scan = gpu::pci::scan(machine)?;
+    let mut unknown = Vec::new();
+    let held = holders(machine, &scan.devices).unwrap_or_else(|error| {
+        unknown.push(format!("who has devices open: {}", chain(&error)));
+        Vec::new()
+    });
+    let journal = machine.path(JOURNAL);
+    let transition = FileJournal::new(&journal).load().unwrap_or_else(|error| {
+        unknown.push(format!("whether a change of modes is under way: {}", chain(&error)));
+        None
+    });
+    let offered = inventory::look(machine, Naming::default(), &Readiness::Ready)?;
+    let runtime = runtime(&machine.path("/")).map_err(|why| unknown.push(format!("the runtime: {why}"))).ok();
+    let of = |address: Address| held.iter().filter(|holder| holder.devices.contains(&address)).cloned().collect();
+    let devices = scan.devices.into_iter().map(|device| DeviceStatus {
+        mode: mode(&device, bus, clock),
+        holders: of(device.address),
+        device,
+    });
+    let unreadable = scan.unreadable.iter().map(|one| format!("{}: {}", one.address, chain(&one.error)));
+    let (devices, unreadable) = (devices.collect(), unreadable.collect());
+    Ok(Status { devices, unreadable, transition, offered, runtime, unknown })
+}
+
+fn mode(device: &Device, bus: &Arc<dyn Bus>, clock: &Arc<dyn Clock>) -> Result<String, String> {
+    // It may be in a guest's hands: it is looked at and not spoken to.
+    let shown = Card::open_for(Access::Look, bus, clock, device).and_then(|card| card.mode());
+    match shown {
+        Ok(mode) => Ok(mode.to_string()),
+        Err(error @ CardError::UnknownChip { .. }) => Err(error.to_string()),
+        Err(error) => Err(chain(&error)),
+    }
+}
+
+fn runtime(root: &Path) -> Result<install::Status, String> {
+    let root = Root::new(root);
+    let distribution = host::distribution(&root).map_err(|error| chain(&error))?;
+    let users = Processes::new(root.clone());
+    let mut systemd = Systemd::new(&root);
+    let installer = Installer::new(root.clone(), distribution, &users, &mut systemd);
+    installer.status().map_err(|error| chain(&error))
+}
+
+impl fmt::Display for Status {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.devices.is_empty() {
+            writeln!(f, "no NVIDIA GPU or NVSwitch")?;
+        }
+        for one in &self.devices {
+            let device = &one.device;
+            let kind = match device.kind {
+                DeviceKind::Gpu => "GPU",
+                DeviceKind::NvSwitch => "NVSwitch",
+            };
+            let name = device.name.clone().unwrap_or_else(|| format!("device {}", device.device_id));
+            writeln!(f, "{}  {kind}  {name}", device.address)?;
+            match &one.mode {
+                Ok(mode) => writeln!(f, "    mode     {mode}")?,
+                Err(why) => writeln!(f, "    mode     unknown: {why}")?,
+            }
+            writeln!(f, "    driver   {}", device.driver.as_deref().unwrap_or("none"))?;
+            let group = device.iommu_group.as_deref().unwrap_or("none: it cannot be given to a pod");
+            writeln!(f, "    group    {group}")?;
+            for holder in &one.holders {
+                writeln!(f, "    in use   {holder}")?;
+            }
+        }
+        for problem in &self.unreadable {
+            writeln!(f, "unreadable: {problem}")?;
+        }
+        if let Some(record) = &self.transition {
+            writeln!(f, "a change to mode `{}` is at step {}", record.wish, record.step)?;
+            for failure in record.failures.iter().chain(&record.lost) {
+                writeln!(f, "    {failure}")?;
+            }
+        }
+        for (resource, offer) in &self.offered.offers {
+            let fit = offer.units.iter().filter(|unit| unit.unfit.is_none()).count();
+            writeln!(f, "{resource}: {fit} of {} fit for pods", offer.units.len())?;
+        }
+        for problem in &self.offered.not_offered {
+            writeln!(f, "not offered: {problem}")?;
+        }
+        if let Some(runtime) = &self.runtime {
+            match &runtime.release {
+                Some(release) => {
+                    let classes: Vec<String> = runtime.classes.iter().map(ToString::to_string).collect();
+                    writeln!(f, "runtime {release}: {}", classes.join(", "))?;
+                }
+                None => writeln!(f, "no runtime of ours is installed for {}", runtime.distribution)?,
+            }
+        }
+        for what in &self.unknown {
+            writeln!(f, "could not tell {what}")?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use expect_test::expect;
+    use gpu::Mode;
+    use gpu::simulated::{Host, Life, VirtualClock};
+
+    use super::*;
+
+    #[test]
+    fn a_board_is_shown_with_who_uses_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let clock: Arc<dyn Clock> = Arc::new(VirtualClock::default());
+        let host = Host::new(folder.path(), Arc::clone(&clock));
+        host.add("0000:0a:00.0".parse().unwrap(), gpu::simulated::Model::H100);
+        host.add("0000:0b:00.0".parse().unwrap(), gpu::simulated::Model::A100);
+        host.put_at(Mode::On);
+        host.hold(77, "qemu-system-x86", "/dev/vfio/10");
+        let bus = host.bus(&Arc::new(Life::long()));
+        let status = look(&host.machine(), &bus, &clock).unwrap();
+        expect![[r#"
+            0000:0a:00.0  GPU  GH100 [H100 SXM5 80GB]
+                mode     on
+                driver   none
+                group    10
+                in use   process 77 (qemu-system-x86) has /dev/vfio/10 open
+            0000:0b:00.0  GPU  GA100 [A100 SXM4 40GB]
+                mode     unknown: the modes of this chip are not known (device 20b0, NV_PMC_BOOT_0 0x170000a1)
+                driver   none
+                group    11
+            no runtime of ours is installed for containerd
+        "#]].assert_eq(&status.to_string());
+        assert!(serde_json::to_value(&status).unwrap()["devices"][0]["mode"]["Ok"] == "on");
+        let empty = tempfile::tempdir().unwrap();
+        let none = look(&Machine::new(empty.path()), &bus, &clock).unwrap();
+        expect![[r#"
+            no NVIDIA GPU or NVSwitch
+            no runtime of ours is installed for containerd
+        "#]].assert_eq(&none.to_string());
+    }
+}
