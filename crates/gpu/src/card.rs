@@ -158,6 +158,7 @@ impl CardError {
     /// What may help.
     pub fn hint(&self) -> Option<&'static str> {
         Some(match self {
+            Self::Bus(BusError::Open(error)) => return error.hint(),
             Self::OffTheBus | Self::SecurityFault { .. } => {
                 "power the machine off and on; a device that does this again is broken"
             }

@@ -6,6 +6,7 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use vm_memory::mmap::MmapRegionError;
 use vm_memory::{FileOffset, MmapRegion, VolatileMemory};
 
 use crate::machine::{Machine, ReadError, WriteError};
@@ -61,14 +62,14 @@ pub enum OpenError {
         source: io::Error,
     },
     /// The region cannot be mapped.
-    #[error("map {size:#x} bytes of `{path}`: {reason}")]
+    #[error("map {size:#x} bytes of `{path}`")]
     Map {
         /// The file.
         path: PathBuf,
         /// How much of it.
         size: usize,
         /// What the kernel says.
-        reason: String,
+        source: io::Error,
     },
     /// The power state cannot be read.
     #[error(transparent)]
@@ -85,6 +86,21 @@ pub enum Access {
     Look,
     /// It may be woken and told to answer.
     Full,
+}
+
+impl OpenError {
+    /// What may help.
+    pub fn hint(&self) -> Option<&'static str> {
+        let (Self::Open { source, .. } | Self::Map { source, .. }) = self else { return None };
+        match source.kind() {
+            io::ErrorKind::PermissionDenied => {
+                Some("this needs root, and a kernel that is not locked down (`/sys/kernel/security/lockdown`)")
+            }
+            // What the kernel says of a region that a driver has claimed, with `CONFIG_IO_STRICT_DEVMEM`.
+            io::ErrorKind::InvalidInput => Some("a driver or a virtual machine may have claimed the registers"),
+            _ => None,
+        }
+    }
 }
 
 /// The registers of a device of this machine.
@@ -143,7 +159,10 @@ fn map(path: &Path) -> Result<MmapRegion, OpenError> {
     MmapRegion::from_file(FileOffset::new(file, 0), size).map_err(|error| OpenError::Map {
         path: path.to_owned(),
         size,
-        reason: error.to_string(),
+        source: match error {
+            MmapRegionError::Mmap(error) => error,
+            other => io::Error::other(other.to_string()),
+        },
     })
 }
 

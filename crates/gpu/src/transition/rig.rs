@@ -22,6 +22,8 @@ pub(super) struct Cluster {
     pub(super) violations: Vec<String>,
     /// Calls that the API server does not answer, from now on.
     pub(super) outage: usize,
+    /// A node that a component opens as soon as it may come back.
+    pub(super) eager: Option<&'static str>,
     /// Components that do not go away.
     pub(super) stubborn: Vec<String>,
 }
@@ -32,6 +34,8 @@ pub(super) struct Node {
     pub(super) cluster: Arc<Mutex<Cluster>>,
     pub(super) written: Arc<Mutex<Option<String>>>,
     pub(super) limits: Limits,
+    /// The kernel maps no registers of a device that somebody holds, as with `CONFIG_IO_STRICT_DEVMEM`.
+    pub(super) strict: bool,
     devices: Vec<Device>,
     nobody: bool,
     _dir: Arc<tempfile::TempDir>,
@@ -44,7 +48,7 @@ impl Node {
         fill(&host);
         let devices = scan(&host.machine()).unwrap().devices;
         let (cluster, written, limits) = (Arc::default(), Arc::default(), Limits::default());
-        Self { host, cluster, written, limits, devices, nobody: false, _dir: Arc::new(dir) }
+        Self { host, cluster, written, limits, strict: false, devices, nobody: false, _dir: Arc::new(dir) }
     }
 
     /// Nobody holds a device, and nobody is looked for: thousands of runs then take seconds.
@@ -107,6 +111,7 @@ impl Process {
             bus: self.node.host.bus(&self.life),
             machine: self.node.host.machine(),
             careful: !self.node.nobody,
+            strict: self.node.strict,
             cluster: Arc::clone(&self.node.cluster),
         });
         let processes = crate::users::Processes::new(self.node.host.machine());
@@ -143,6 +148,7 @@ struct Watched {
     bus: Arc<dyn Bus>,
     machine: crate::Machine,
     careful: bool,
+    strict: bool,
     cluster: Arc<Mutex<Cluster>>,
 }
 
@@ -164,6 +170,11 @@ impl Bus for Watched {
         if access == Access::Full && self.careful && !held().is_empty() {
             let text = format!("{device} is held, and was opened for more than a look");
             self.cluster.lock().unwrap().violations.push(text);
+        }
+        if self.strict && !held().is_empty() {
+            let path = PathBuf::from(format!("{device}/resource0"));
+            let source = io::Error::from(io::ErrorKind::InvalidInput);
+            return Err(BusError::Open(crate::registers::OpenError::Open { path, source }));
         }
         self.bus.open(device, access)
     }
@@ -252,7 +263,13 @@ impl Hands for Fingers {
     }
 
     fn restore(&mut self) -> Result<(), HandsError> {
-        self.act("restore", |cluster| cluster.paused = false)
+        let host = &self.node.host;
+        self.act("restore", |cluster| {
+            cluster.paused = false;
+            if let Some(node) = cluster.eager {
+                host.hold(4712, "eager", node);
+            }
+        })
     }
 
     fn publish(&mut self, state: &State) -> Result<(), HandsError> {

@@ -22,6 +22,16 @@ pub(super) enum Plan {
     Move(Record),
 }
 
+/// What reading all devices says.
+enum Reading {
+    /// All are at the mode.
+    At(AtMode),
+    /// These are not, or do not say so.
+    Not(Vec<Failure>),
+    /// Some cannot be read while these hold them.
+    Unknown(Vec<Holder>),
+}
+
 /// Proof that nobody held a device a moment ago. Staging and resetting take one.
 struct Unheld(());
 
@@ -96,40 +106,52 @@ impl Transition<'_> {
                 Err(error) => Err(error),
             },
         };
-        let answers = self.each(&self.devices, &held, Step::Validate, ask);
-        let failures: Vec<Failure> = answers.iter().filter_map(|(_, answer)| answer.as_ref().err().cloned()).collect();
-        let of_held = |failure: &&Failure| failure.device.is_some_and(|device| held.contains(&device));
-        // Whoever holds a device may have switched it off for a moment; that it is of the wrong kind stays true.
-        match failures.iter().filter(of_held).find(|failure| failure.code != "unsupported") {
-            Some(Failure { device: Some(device), .. }) => return Ok(Err(Refusal::InUse(*device, holders))),
-            _ if !failures.is_empty() => return Ok(Err(Refusal::Devices(failures))),
-            _ => {}
-        }
-        let mut parts = Vec::new();
+        let (mut parts, mut failures, mut unread) = (Vec::new(), Vec::new(), None);
         let mut changes = false;
-        for (device, answer) in answers {
-            if let Ok(Answer::Can { before, changes: this }) = answer {
-                parts.push(Part { address: device.address, kind: device.kind, before });
-                changes |= this;
+        for (device, answer) in self.each(&self.devices, &held, Step::Validate, ask) {
+            let (address, kind) = (device.address, device.kind);
+            match answer {
+                Ok(Answer::None) => {}
+                Ok(Answer::Can { before, changes: this }) => {
+                    parts.push(Part { address, kind, before });
+                    changes |= this;
+                }
+                // Whoever holds a device may have it switched off, and kernels may not let others map it; that it is of
+                // the wrong kind stays true.
+                Err(failure) if held.contains(&address) && failure.code != "unsupported" => {
+                    parts.push(Part { address, kind, before: Observed::Invalid });
+                    unread = Some(address);
+                }
+                Err(failure) => failures.push(failure),
             }
+        }
+        if !failures.is_empty() {
+            return Ok(Err(Refusal::Devices(failures)));
+        }
+        if let Some(device) = unread
+            && !self.limits.wait_for_users
+        {
+            return Ok(Err(Refusal::InUse(device, holders)));
         }
         let record = Record::new(wish, parts);
         let there = record.devices.iter().all(|part| part.before == Observed::Mode(part.share_of(wish)));
         if there && !changes {
             return Ok(Ok(Plan::Stay(AtMode { mode: wish })));
         }
-        let devices = self.devices_of(&record);
-        let answers = self.each(&devices, &held, Step::Validate, Card::is_free);
+        let mut devices = self.devices_of(&record);
+        devices.retain(|device| !held.contains(&device.address));
+        let answers = self.each(&devices, &[], Step::Validate, Card::is_free);
         let failures: Vec<Failure> = answers.into_iter().filter_map(|(_, answer)| answer.err()).collect();
         Ok(if failures.is_empty() { Ok(Plan::Move(record)) } else { Err(Refusal::Devices(failures)) })
     }
 
     /// Executes a record to its end.
     pub(super) fn run(&self, mut record: Record, hands: &mut dyn Hands) -> Result<Outcome, Interrupted> {
+        let mut proof = None;
         loop {
             self.journal.save(&record)?;
             hands.progress(&record);
-            match self.step(&mut record, hands)? {
+            match self.step(&mut record, &mut proof, hands)? {
                 Next::Step(step) => record.step = step,
                 Next::Back(failures) => turn_back(&mut record, failures),
                 Next::End(outcome) => {
@@ -142,7 +164,12 @@ impl Transition<'_> {
         }
     }
 
-    fn step(&self, record: &mut Record, hands: &mut dyn Hands) -> Result<Next, Interrupted> {
+    fn step(
+        &self,
+        record: &mut Record,
+        proof: &mut Option<AtMode>,
+        hands: &mut dyn Hands,
+    ) -> Result<Next, Interrupted> {
         let step = record.step;
         let cluster = |source| Interrupted::Hands { step, source };
         Ok(match step {
@@ -156,17 +183,17 @@ impl Transition<'_> {
                 Err(holders) => Next::Back(holders.iter().map(|holder| Failure::held(step, holder)).collect()),
             },
             Step::Pause => self.pause(record, hands)?,
-            Step::Stage | Step::Reset | Step::Boot | Step::ReadBack => self.devices_step(record)?,
+            Step::Stage | Step::Reset | Step::Boot | Step::ReadBack => self.devices_step(record, proof)?,
             Step::Restore => {
                 hands.restore().map_err(cluster)?;
                 Next::Step(Step::Publish)
             }
-            Step::Publish => self.publish(record, hands)?,
+            Step::Publish => self.publish(record, proof.take(), hands)?,
         })
     }
 
     /// Sends components away. Who used a device through one of them is gone with it; whoever is still there is not.
-    fn pause(&self, record: &Record, hands: &mut dyn Hands) -> Result<Next, Interrupted> {
+    fn pause(&self, record: &mut Record, hands: &mut dyn Hands) -> Result<Next, Interrupted> {
         let step = Step::Pause;
         let paused = hands.pause().map_err(|source| Interrupted::Hands { step, source })?;
         if record.heading != Heading::Forward {
@@ -182,29 +209,41 @@ impl Transition<'_> {
                 hint: None,
             }]),
             Paused::Gone => match self.unheld(record)? {
-                // Now that nobody holds them, those are asked that could not be asked before.
-                Ok(Unheld(())) => {
-                    let ask = |card: &Card| {
-                        card.is_free()?;
-                        match card.changes(record.wish) {
-                            Err(error) if error.wants_reset() => Ok(()),
-                            answer => answer.map(|_| ()),
-                        }
-                    };
-                    let devices = self.devices_of(record);
-                    let mut failures = self.missing(record, &[]);
-                    let answers = self.each(&devices, &[], step, ask);
-                    failures.extend(answers.into_iter().filter_map(|(_, answer)| answer.err()));
-                    if failures.is_empty() { Next::Step(Step::Stage) } else { Next::Back(failures) }
-                }
+                Ok(Unheld(())) => self.ask_again(record),
                 Err(holders) => Next::Back(holders.iter().map(|holder| Failure::held(step, holder)).collect()),
             },
         })
     }
 
+    /// Now that nobody holds them, those are asked that could not be asked before.
+    fn ask_again(&self, record: &mut Record) -> Next {
+        let wish = record.wish;
+        let ask = |card: &Card| {
+            card.is_free()?;
+            match card.mode().and_then(|mode| card.changes(wish).map(|_| mode)) {
+                Err(error) if error.wants_reset() => Ok(None),
+                answer => answer.map(Some),
+            }
+        };
+        let devices = self.devices_of(record);
+        let mut failures = self.missing(record, &[]);
+        for (device, answer) in self.each(&devices, &[], Step::Pause, ask) {
+            match answer {
+                Ok(shown) => {
+                    let part = record.devices.iter_mut().find(|part| part.address == device.address);
+                    if let (Some(part), Some(shown)) = (part, shown) {
+                        part.before = shown;
+                    }
+                }
+                Err(failure) => failures.push(failure),
+            }
+        }
+        if failures.is_empty() { Next::Step(Step::Stage) } else { Next::Back(failures) }
+    }
+
     /// A step that is done to all devices at once. Forward, one that fails sends all back. On the way back, those that
     /// fail are left behind and the others go on.
-    fn devices_step(&self, record: &mut Record) -> Result<Next, Interrupted> {
+    fn devices_step(&self, record: &mut Record, proof: &mut Option<AtMode>) -> Result<Next, Interrupted> {
         let step = record.step;
         let left: Vec<Address> = record.lost.iter().filter_map(|failure| failure.device).collect();
         let devices: Vec<Device> =
@@ -224,6 +263,10 @@ impl Transition<'_> {
             _ => self.each(&devices, &[], step, |card| card.is_at(goal)),
         };
         failures.extend(results.into_iter().filter_map(|(_, result)| result.err()));
+        if step == Step::ReadBack && failures.is_empty() && left.is_empty() {
+            // From here on somebody may open a device, and it may not be readable any more.
+            *proof = Some(AtMode { mode: goal });
+        }
         let next = match step {
             Step::Stage => Step::Reset,
             Step::Reset => Step::Boot,
@@ -242,18 +285,22 @@ impl Transition<'_> {
         })
     }
 
-    /// Says what the node is. Ready is said with proof alone.
-    fn publish(&self, record: &Record, hands: &mut dyn Hands) -> Result<Next, Interrupted> {
+    /// Says what the node is. Ready is said with proof alone: of this process's reading back, or of another one now.
+    fn publish(&self, record: &Record, proof: Option<AtMode>, hands: &mut dyn Hands) -> Result<Next, Interrupted> {
         let cluster = |source| Interrupted::Hands { step: Step::Publish, source };
-        let proof = self.at(record)?;
+        let reading = match proof {
+            Some(proof) => Reading::At(proof),
+            None => self.read(record)?,
+        };
         let failures = record.failures.clone();
-        Ok(match (record.heading, proof) {
-            (Heading::Forward, Err(failures)) => Next::Back(failures),
-            (Heading::Forward, Ok(proof)) => {
+        Ok(match (record.heading, reading) {
+            (Heading::Forward, Reading::Not(failures)) => Next::Back(failures),
+            (Heading::Forward, Reading::Unknown(holders)) => Next::End(Outcome::Waiting(holders)),
+            (Heading::Forward, Reading::At(proof)) => {
                 hands.publish(&State::ready(proof)).map_err(cluster)?;
                 Next::End(Outcome::Ready(record.wish))
             }
-            (Heading::BackUntouched, Ok(proof)) if record.before().is_some() => {
+            (Heading::BackUntouched, Reading::At(proof)) if record.before().is_some() => {
                 let ready = Some(proof.mode);
                 hands.publish(&State::ready(proof)).map_err(cluster)?;
                 Next::End(Outcome::GivenUp { failures, ready })
@@ -262,15 +309,19 @@ impl Transition<'_> {
                 hands.publish(&State::FAILED).map_err(cluster)?;
                 Next::End(Outcome::GivenUp { failures, ready: None })
             }
-            (Heading::Back, proof) => {
+            (Heading::Back, reading) => {
                 hands.publish(&State::FAILED).map_err(cluster)?;
                 let mut lost = record.lost.clone();
-                let back_at = match proof {
-                    Ok(proof) if lost.is_empty() => Some(proof.mode),
-                    Ok(_) => None,
-                    Err(more) => {
+                let back_at = match reading {
+                    Reading::At(proof) if lost.is_empty() => Some(proof.mode),
+                    Reading::At(_) => None,
+                    Reading::Not(more) => {
                         let new = |new: &Failure| record.lost.iter().all(|old| old.device != new.device);
                         lost.extend(more.into_iter().filter(new));
+                        None
+                    }
+                    Reading::Unknown(holders) => {
+                        lost.extend(holders.iter().map(|holder| Failure::held(Step::Publish, holder)));
                         None
                     }
                 };
@@ -280,15 +331,23 @@ impl Transition<'_> {
     }
 
     /// Reads every device of a record: are all of them at its goal?
-    fn at(&self, record: &Record) -> Result<Result<AtMode, Vec<Failure>>, Interrupted> {
+    fn read(&self, record: &Record) -> Result<Reading, Interrupted> {
         let mode = record.goal();
-        let held: Vec<Address> =
-            self.unheld(record)?.err().into_iter().flatten().flat_map(|holder| holder.devices).collect();
+        let holders = self.unheld(record)?.err().unwrap_or_default();
+        let held: Vec<Address> = holders.iter().flat_map(|holder| holder.devices.clone()).collect();
         let mut failures = self.missing(record, &[]);
         let devices = self.devices_of(record);
         let results = self.each(&devices, &held, Step::Publish, |card| card.is_at(mode));
         failures.extend(results.into_iter().filter_map(|(_, result)| result.err()));
-        Ok(if failures.is_empty() { Ok(AtMode { mode }) } else { Err(failures) })
+        // Another mode is another mode, whoever has the device.
+        let (wrong, unread): (Vec<_>, Vec<_>) = failures.into_iter().partition(|failure| {
+            failure.code == "wrong-mode" || failure.device.is_none_or(|device| !held.contains(&device))
+        });
+        Ok(match (wrong.is_empty(), unread.is_empty()) {
+            (true, true) => Reading::At(AtMode { mode }),
+            (true, false) => Reading::Unknown(holders),
+            (false, _) => Reading::Not(wrong),
+        })
     }
 
     fn devices_of(&self, record: &Record) -> Vec<Device> {

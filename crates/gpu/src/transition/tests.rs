@@ -3,7 +3,7 @@ use std::time::Duration;
 
 use super::rig::Node;
 use super::*;
-use crate::simulated::{Fault, Host, Life, Model, at};
+use crate::simulated::{Count, Death, Fault, Host, Life, Model, at};
 
 fn board(mode: Mode) -> Node {
     let node = Node::new(Host::hgx);
@@ -208,6 +208,58 @@ fn a_device_that_its_holder_switched_off_is_asked_again_later() {
     let outcome = node.bring_to(Mode::On);
     assert!(matches!(&outcome, Outcome::Refused(Refusal::InUse(device, _)) if *device == at(0x12)), "{outcome}");
     assert!(node.log().is_empty());
+}
+
+#[test]
+fn where_devices_in_use_cannot_be_read_they_are_waited_for_or_left() {
+    let mut node = board(Mode::On);
+    node.strict = true;
+    node.host.hold(4711, "qemu-system-x86", "/dev/vfio/18");
+    for wish in [Mode::On, Mode::Off] {
+        let outcome = node.bring_to(wish);
+        assert!(matches!(&outcome, Outcome::Refused(Refusal::InUse(device, _)) if *device == at(0x12)), "{outcome}");
+    }
+    assert!(node.log().is_empty());
+    node.limits.wait_for_users = true;
+    assert!(matches!(node.bring_to(Mode::Off), Outcome::Waiting(_)));
+    assert_eq!(node.cluster.lock().unwrap().ready, None);
+    node.host.end(4711);
+    // What it was before is known by now, so there is a way back to it.
+    node.host.fault(at(0x15), Fault::KeepsMode, 1);
+    assert!(matches!(node.resume(), Some(Outcome::Failed { back_at: Some(Mode::On), .. })));
+    assert_eq!(node.bring_to(Mode::Off), Outcome::Ready(Mode::Off));
+    node.assert_consistent("after");
+}
+
+#[test]
+fn a_component_that_comes_back_at_once_does_not_undo_what_was_read() {
+    let mut node = board(Mode::Off);
+    node.strict = true;
+    node.cluster.lock().unwrap().eager = Some("/dev/vfio/18");
+    assert_eq!(node.bring_to(Mode::On), Outcome::Ready(Mode::On));
+    node.assert_consistent("after");
+}
+
+#[test]
+fn a_process_that_was_killed_before_it_said_ready_reads_again_when_it_can() {
+    let mut node = board(Mode::Off);
+    node.strict = true;
+    node.cluster.lock().unwrap().eager = Some("/dev/vfio/18");
+    // The last effect but one is what says ready.
+    let life = (0..1000).map(|end| Arc::new(Life::until(end, Death::Before, Count::KnobWrites))).find(|life| {
+        node.settled(Mode::Off);
+        node.host.end(4712);
+        node.cluster.lock().unwrap().eager = Some("/dev/vfio/18");
+        let _ = node.process(Arc::clone(life)).bring_to(Mode::On);
+        let cluster = node.cluster.lock().unwrap();
+        cluster.log.last().is_some_and(|last| last == "- publish")
+    });
+    assert!(life.is_some_and(|life| life.is_over()));
+    assert!(matches!(node.resume(), Some(Outcome::Waiting(holders)) if holders[0].process == 4712));
+    assert_eq!(node.cluster.lock().unwrap().ready, None);
+    node.host.end(4712);
+    assert_eq!(node.resume(), Some(Outcome::Ready(Mode::On)));
+    node.assert_consistent("after");
 }
 
 #[test]
