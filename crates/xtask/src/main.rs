@@ -8,6 +8,7 @@
 mod say;
 
 mod bench_generate;
+mod bench_node;
 mod bench_verifier;
 mod check;
 mod ci;
@@ -76,6 +77,8 @@ enum Bench {
     Generate(bench_generate::GenerateArgs),
     /// The decision of a policy on a container: time and memory
     Decision(bench_generate::decision::DecisionArgs),
+    /// The node agent: a change of modes for eight simulated GPUs beside one, and what it costs at rest
+    Node(bench_node::NodeArgs),
 }
 
 fn main() -> ExitCode {
@@ -93,6 +96,7 @@ fn main() -> ExitCode {
         Task::Bench(Bench::Verifier(args)) => bench_verifier::run(&args),
         Task::Bench(Bench::Generate(args)) => bench_generate::run(&args),
         Task::Bench(Bench::Decision(args)) => bench_generate::decision::run(&args),
+        Task::Bench(Bench::Node(args)) => bench_node::run(&args),
         Task::Fuzz(args) => fuzz::run(&args),
         Task::Ci(args) => ci::run(&args),
     });

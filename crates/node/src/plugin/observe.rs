@@ -33,7 +33,8 @@ impl Default for Settings {
     }
 }
 
-/// A look that failed. The inventory stays as it was, since "could not look" is not "has gone".
+/// A look that failed. When the bus cannot be read, the inventory stays as it was, since "could not look" is not "has
+/// gone"; when CDI files cannot be written, nothing is fit, since a pod with a device would not start.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Trouble {
@@ -48,7 +49,7 @@ pub enum Trouble {
     Broken,
 }
 
-/// Who hears of looks that failed.
+/// Who hears of looks that failed: once for each trouble, not at every look.
 pub type Listener = Arc<dyn Fn(Trouble) + Send + Sync>;
 
 /// The node agent's end: says whether devices may be used, and sees what is offered.
@@ -112,6 +113,7 @@ impl Observer {
     pub async fn run(mut self, mut stop: watch::Receiver<bool>, listener: Listener) {
         let mut ticks = interval(self.settings.every);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut told = None;
         loop {
             tokio::select! {
                 biased;
@@ -125,29 +127,46 @@ impl Observer {
                 self.inventory.send_if_modified(|inventory| withdraw(inventory, number, why));
             }
             let settings = self.settings.clone();
-            let looked = spawn_blocking(move || -> Result<_, Trouble> {
-                let mut inventory = look(&Machine::new(&settings.root), settings.naming, &readiness)?;
-                inventory.generation = number;
-                // Names that the kubelet will hear of are there before it does.
-                cdi::sync(&Root::new(&settings.root), &settings.cdi, &cdi::files(&inventory))?;
-                Ok(inventory)
-            });
-            match looked.await {
-                // What was said meanwhile is newer than what this look was for.
-                Ok(Ok(_)) if self.readiness.has_changed().unwrap_or(false) => {}
-                Ok(Ok(inventory)) => {
-                    self.inventory.send_if_modified(|old| {
-                        let differs = **old != inventory;
-                        if differs {
-                            *old = Arc::new(inventory);
-                        }
-                        differs
-                    });
-                }
-                Ok(Err(trouble)) => listener(trouble),
-                Err(_) => listener(Trouble::Broken),
+            let looked = spawn_blocking(move || look_and_write(&settings, number, &readiness));
+            let (inventory, trouble) = looked.await.unwrap_or((None, Some(Trouble::Broken)));
+            // What was said meanwhile is newer than what this look was for.
+            if let Some(inventory) = inventory.filter(|_| !self.readiness.has_changed().unwrap_or(false)) {
+                self.inventory.send_if_modified(|old| {
+                    let differs = **old != inventory;
+                    if differs {
+                        *old = Arc::new(inventory);
+                    }
+                    differs
+                });
             }
+            let text = trouble.as_ref().map(ToString::to_string);
+            if let Some(trouble) = trouble.filter(|_| text != told) {
+                listener(trouble);
+            }
+            told = text;
         }
+    }
+}
+
+/// One look, and the files that go with it.
+fn look_and_write(settings: &Settings, number: u64, readiness: &Readiness) -> (Option<Inventory>, Option<Trouble>) {
+    let mut inventory = match look(&Machine::new(&settings.root), settings.naming, readiness) {
+        Ok(inventory) => inventory,
+        Err(error) => return (None, Some(error.into())),
+    };
+    inventory.generation = number;
+    // Names that the kubelet will hear of are there before it does.
+    let written = cdi::sync(&Root::new(&settings.root), &settings.cdi, &cdi::files(&inventory));
+    let trouble = written.err().map(Trouble::from);
+    if trouble.is_some() {
+        all_unfit(&mut inventory, "CDI files cannot be written");
+    }
+    (Some(inventory), trouble)
+}
+
+fn all_unfit(inventory: &mut Inventory, why: &str) {
+    for unit in inventory.offers.values_mut().flat_map(|offer| &mut offer.units) {
+        unit.unfit = Some(Unfit::NotReady(why.to_owned()));
     }
 }
 
@@ -158,8 +177,6 @@ fn withdraw(inventory: &mut Arc<Inventory>, number: u64, why: &str) -> bool {
     }
     let inventory = Arc::make_mut(inventory);
     inventory.generation = number;
-    for unit in inventory.offers.values_mut().flat_map(|offer| &mut offer.units) {
-        unit.unfit = Some(Unfit::NotReady(why.to_owned()));
-    }
+    all_unfit(inventory, why);
     true
 }

@@ -89,7 +89,7 @@ impl fmt::Display for Event {
     }
 }
 
-/// Who hears of events. Called from several tasks.
+/// Who hears of events. Called from several tasks; a failure that repeats itself is told once.
 pub type Listener = Arc<dyn Fn(&ResourceName, Event) + Send + Sync>;
 
 /// Serves every resource of an inventory, as it changes, until `stop` says so or nobody changes the inventory any more.
@@ -114,6 +114,7 @@ pub async fn serve(
                     inventory: inventory.clone(),
                     stop: ended.clone(),
                     listener: Arc::clone(&listener),
+                    told: None,
                 };
                 plugins.spawn(plugin.run());
             }
@@ -134,6 +135,8 @@ struct Plugin {
     inventory: watch::Receiver<Arc<Inventory>>,
     stop: watch::Receiver<bool>,
     listener: Listener,
+    /// The last event, in words.
+    told: Option<String>,
 }
 
 /// Why a plugin's socket is given up.
@@ -143,8 +146,14 @@ enum Ended {
 }
 
 impl Plugin {
-    fn tell(&self, event: Event) {
-        (self.listener)(&self.resource, event);
+    /// A failure that repeats itself, as all do that are tried again every second, is told once.
+    fn tell(&mut self, event: Event) {
+        let text = event.to_string();
+        let again = self.told.as_ref() == Some(&text);
+        if !again || matches!(event, Event::Registered | Event::SocketLost) {
+            (self.listener)(&self.resource, event);
+        }
+        self.told = Some(text);
     }
 
     /// The name of its socket: of the resource, without what would be a folder.
