@@ -19,12 +19,13 @@ struct Need {
 }
 
 /// Debian's and Ubuntu's names. A C compiler is not in here: `./x` needs it before it can run this.
-const NEEDS: [Need; 6] = [
+const NEEDS: [Need; 7] = [
     Need { program: "runc", package: "runc", why: "runs the containers of the local engine" },
     Need { program: "nft", package: "nftables", why: "shows that no firewall table is left behind" },
     Need { program: "ip", package: "iproute2", why: "network namespaces in tests" },
     Need { program: "docker-registry", package: "docker-registry", why: "the registry on loopback" },
     Need { program: "skopeo", package: "skopeo", why: "pushes the images to it" },
+    Need { program: "etcd", package: "etcd-server", why: "the store of a real API server in the node agent's tests" },
     Need { program: "strip", package: "binutils", why: "takes debug information out of image binaries" },
 ];
 
@@ -84,7 +85,8 @@ fn agreed(command: &str) -> Result<bool> {
 }
 
 fn install(names: &[&str], root: bool) -> Result<()> {
-    let _quiet = names.contains(&"docker-registry").then(|| KeepServiceOff::new(root)).transpose()?;
+    let quiet = SERVICES.iter().filter(|(package, _)| names.contains(package));
+    let _quiet: Vec<KeepServiceOff> = quiet.map(|(_, unit)| KeepServiceOff::new(unit, root)).collect::<Result<_>>()?;
     let attempt = || proc::run(apt(root).args(install_args(names)));
     if attempt().is_ok() {
         return Ok(());
@@ -116,23 +118,25 @@ fn as_root(program: &str, root: bool) -> Command {
     }
 }
 
-/// Debian's registry package starts a service on every interface. Nobody asked for that one: masked while it is
-/// installed, and disabled afterwards.
+/// Packages of Debian's that start a service, and which. Nobody asked for those.
+const SERVICES: [(&str, &str); 2] =
+    [("docker-registry", "docker-registry.service"), ("etcd-server", "etcd.service")];
+
+/// A service that is masked while its package is installed, and disabled afterwards.
 struct KeepServiceOff {
+    unit: &'static str,
     root: bool,
     masked: bool,
 }
 
-const REGISTRY_UNIT: &str = "docker-registry.service";
-
 impl KeepServiceOff {
-    fn new(root: bool) -> Result<Self> {
+    fn new(unit: &'static str, root: bool) -> Result<Self> {
         let masked = Path::new(RUNTIME_UNITS).is_dir();
         if masked {
-            note!("packages: the registry's own service stays off; the demo starts a registry on loopback");
-            proc::run(as_root("systemctl", root).args(["mask", "--runtime", REGISTRY_UNIT]))?;
+            note!("packages: {unit} stays off; what needs it starts one of its own on loopback");
+            proc::run(as_root("systemctl", root).args(["mask", "--runtime", unit]))?;
         }
-        Ok(Self { root, masked })
+        Ok(Self { unit, root, masked })
     }
 }
 
@@ -141,7 +145,7 @@ impl Drop for KeepServiceOff {
         if !self.masked {
             return;
         }
-        for args in [&["unmask", "--runtime", REGISTRY_UNIT][..], &["disable", REGISTRY_UNIT]] {
+        for args in [&["unmask", "--runtime", self.unit][..], &["disable", self.unit]] {
             if let Err(error) = proc::run(as_root("systemctl", self.root).args(args)) {
                 note!("warning: {error}");
             }

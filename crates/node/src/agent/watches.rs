@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::{Stream, StreamExt as _, pin_mut};
+use futures_util::{Stream, StreamExt as _};
 use k8s_openapi::api::core::v1::Node;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::api::{Api, DynamicObject, PartialObjectMeta};
@@ -26,6 +26,9 @@ use super::write::watch_words;
 const FIRST_WAIT: Duration = Duration::from_secs(1);
 /// LIMIT: an agent that the API server does not want, or that has lost it, asks once a minute.
 const LONGEST_WAIT: Duration = Duration::from_secs(60);
+
+/// LIMIT: how often in a row a watch may be refused from where it was before everything is read anew.
+const STUBBORN: u32 = 3;
 
 /// The agent's node, as it was last seen.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -198,8 +201,7 @@ impl<P: Clone + PartialEq> Watch<P> {
         read: impl Fn(&mut P, &[String]),
         until_gone: bool,
     ) {
-        let events = begin();
-        pin_mut!(events);
+        let mut events = Box::pin(begin());
         let mut backoff = Backoff::new(FIRST_WAIT, LONGEST_WAIT);
         let mut names: Vec<String> = Vec::new();
         let mut objects: Vec<K> = Vec::new();
@@ -244,6 +246,11 @@ impl<P: Clone + PartialEq> Watch<P> {
                         return;
                     }
                     let wait = backoff.next();
+                    if backoff.failures() % STUBBORN == 0 && reason != "connection" {
+                        // The server answers, and cannot go on from where this watch was: etcd has forgotten what came
+                        // before the next change, and the server says `500` to that and not `410`. From the beginning.
+                        events = Box::pin(begin());
+                    }
                     let error = watch_words(&error);
                     tracing::warn!(kind = self.kind, %error, ?wait, "a watch begins again");
                     tokio::time::sleep(wait).await;

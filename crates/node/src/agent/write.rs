@@ -23,6 +23,9 @@ pub const MODES: &str = "casemate-node-modes";
 /// Holds what is rewritten for a while.
 const PAUSES: &str = "casemate-node-pauses";
 
+/// The name of a conflict about all labels at once.
+const WHOLE: &str = "(all labels)";
+
 /// A label of ours that another field manager holds with another value.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Conflict {
@@ -93,7 +96,8 @@ impl NodeLabels {
             OnConflict::Leave => {
                 let mut rest = labels.clone();
                 rest.retain(|label, _| !held.contains_key(label.as_str()));
-                self.try_apply(manager, uid, &rest, false).await?
+                // Who holds the map as a whole has nothing in it.
+                self.try_apply(manager, uid, &rest, held.contains_key(WHOLE)).await?
             }
         };
         // Another conflict in between is for the next try.
@@ -109,11 +113,15 @@ impl NodeLabels {
         labels: &Labels,
         force: bool,
     ) -> Result<Result<Labels, Vec<Conflict>>, CallError> {
-        let object = json!({
+        let mut object = json!({
             "apiVersion": "v1",
             "kind": "Node",
-            "metadata": {"name": self.name, "uid": uid, "labels": labels},
+            "metadata": {"name": self.name, "uid": uid},
         });
+        // An empty map would be held as a whole, against every label that anybody sets afterwards.
+        if !labels.is_empty() {
+            object["metadata"]["labels"] = json!(labels);
+        }
         let params = PatchParams { force, ..PatchParams::apply(manager) };
         let patch = Patch::Apply(&object);
         let request = self.api.patch_metadata(&self.name, &params, &patch);
@@ -151,7 +159,10 @@ impl NodeLabels {
 fn conflicts(status: &Status) -> Vec<Conflict> {
     let causes = status.details.iter().flat_map(|details| &details.causes);
     let ours = causes.filter(|cause| cause.reason == "FieldManagerConflict").filter_map(|cause| {
-        let label = cause.field.strip_prefix(".metadata.labels.")?.to_owned();
+        let label = match cause.field.strip_prefix(".metadata.labels")? {
+            "" => WHOLE.to_owned(),
+            label => label.strip_prefix('.')?.to_owned(),
+        };
         // The manager is quoted in: conflict with "nfd-master" using v1
         let manager = cause.message.split('"').nth(1).unwrap_or("another").to_owned();
         Some(Conflict { label, manager })
@@ -167,9 +178,16 @@ pub(crate) fn words(error: &CallError) -> String {
     }
 }
 
-/// An error of the watch library in one line.
+/// An error of the watch library in one line: the server's own words where there are any.
 pub(crate) fn watch_words(error: &kube::runtime::watcher::Error) -> String {
-    chain(error)
+    use kube::runtime::watcher::Error;
+    match error {
+        Error::InitialListFailed(kube::Error::Api(status))
+        | Error::WatchStartFailed(kube::Error::Api(status))
+        | Error::WatchFailed(kube::Error::Api(status))
+        | Error::WatchError(status) => format!("{} ({})", status.message, status.code),
+        error => chain(error),
+    }
 }
 
 #[cfg(test)]
@@ -188,6 +206,8 @@ mod tests {
         let causes = vec![
             cause("FieldManagerConflict", "conflict with \"nfd-master\" using v1", ".metadata.labels.a.b/c.d"),
             cause("FieldManagerConflict", "conflict with \"x\"", ".spec.taints"),
+            cause("FieldManagerConflict", "conflict with \"y\"", ".metadata.labelsome"),
+            cause("FieldManagerConflict", "conflict with \"z\" using v1", ".metadata.labels"),
             cause("FieldValueInvalid", "no", ".metadata.labels.e"),
         ];
         let details = StatusDetails {
@@ -199,7 +219,10 @@ mod tests {
             retry_after_seconds: 0,
         };
         let status = Status { code: 409, details: Some(details), ..Status::default() };
-        let expected = [Conflict { label: "a.b/c.d".into(), manager: "nfd-master".into() }];
+        let expected = [
+            Conflict { label: "a.b/c.d".into(), manager: "nfd-master".into() },
+            Conflict { label: WHOLE.into(), manager: "z".into() },
+        ];
         assert_eq!(conflicts(&status), expected);
         assert_eq!(conflicts(&Status::default()), []);
     }

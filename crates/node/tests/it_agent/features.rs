@@ -13,6 +13,10 @@ pub(crate) const TESTS: &[Test] = &[
     ),
     ("features::labels_of_an_earlier_agent_are_removed", labels_of_an_earlier_agent_are_removed),
     ("features::a_label_that_another_holds_is_left_to_it", a_label_that_another_holds_is_left_to_it),
+    (
+        "features::a_map_of_labels_that_another_holds_as_a_whole_is_no_obstacle",
+        a_map_of_labels_that_another_holds_as_a_whole_is_no_obstacle,
+    ),
     ("features::a_node_that_is_deleted_is_not_made_again", a_node_that_is_deleted_is_not_made_again),
 ];
 
@@ -64,6 +68,19 @@ fn a_label_that_another_holds_is_left_to_it(rig: &mut Rig) {
     machine.set(&[(AMD, "true")]);
     rig.wait("ours are applied again", || agent.metrics.sum("casemate_node_api_requests_total", &["patch"]) >= 3.0);
     assert_eq!(rig.labels("shared")[GPU], "true");
+}
+
+/// As whoever applies an empty map of labels does it, by mistake.
+fn a_map_of_labels_that_another_holds_as_a_whole_is_no_obstacle(rig: &mut Rig) {
+    rig.node("mapped", &[]);
+    let theirs = json!({"apiVersion": "v1", "kind": "Node", "metadata": {"name": "mapped", "labels": {}}});
+    let path = "/api/v1/nodes/mapped?fieldManager=careless&force=true";
+    assert_eq!(rig.cluster.ask("PATCH", path, Some((APPLY, &theirs.to_string()))).status, 200);
+    let _agent = rig.agent(&rig.agent_of("mapped"), "mapped", Told::features(&[(SNP, "true")]));
+    rig.wait_for_labels("mapped", "the feature and the state are labelled", |labels| {
+        labels.contains_key(SNP) && labels.contains_key("casemate.dev/node-state")
+    });
+    assert!(rig.wait_for_event("mapped", "LabelConflict").contains("`careless`"));
 }
 
 fn a_node_that_is_deleted_is_not_made_again(rig: &mut Rig) {

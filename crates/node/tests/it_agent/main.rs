@@ -1,6 +1,6 @@
 //! The agent against a real API server. One server serves all tests, so this executable has its own `main`: it starts
 //! the server, runs the tests one after the other, each on nodes of its own, and ends it. It takes parts of names as
-//! arguments, as the usual harness does. Where there can be no server, the tests are ignored, aloud.
+//! arguments, as the usual harness does, and `--log` for what the agents say. Where there can be no server, the tests are ignored, aloud.
 #![expect(clippy::print_stdout, reason = "this is a test harness")]
 
 mod configuration;
@@ -37,6 +37,9 @@ fn main() -> ExitCode {
         .collect();
     if chosen.is_empty() {
         return ExitCode::SUCCESS;
+    }
+    if args.iter().any(|arg| arg == "--log") {
+        tracing_subscriber::fmt().with_max_level(tracing::Level::INFO).init();
     }
     let mut rig = match Rig::start() {
         Ok(rig) => rig,

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use gpu::registers::Access;
 use gpu::simulated::{Host, Life, VirtualClock};
 use gpu::transition::Hands;
 use gpu::{Address, Bus, BusError, ConfigSpace};
@@ -260,8 +261,8 @@ struct Watchful {
 }
 
 impl Bus for Watchful {
-    fn open(&self, device: Address) -> Result<Box<dyn gpu::registers::Registers>, BusError> {
-        self.bus.open(device)
+    fn open(&self, device: Address, access: Access) -> Result<Box<dyn gpu::registers::Registers>, BusError> {
+        self.bus.open(device, access)
     }
 
     fn config(&self, device: Address) -> Result<ConfigSpace, BusError> {

@@ -14,6 +14,7 @@ pub(crate) const TESTS: &[Test] = &[
     ("trouble::at_rest_there_are_only_watches", at_rest_there_are_only_watches),
     ("trouble::a_throttled_request_waits_as_long_as_it_was_told", a_throttled_request_waits_as_long_as_it_was_told),
     ("trouble::an_expired_watch_reads_everything_anew", an_expired_watch_reads_everything_anew),
+    ("trouble::a_watch_that_cannot_go_on_reads_everything_anew", a_watch_that_cannot_go_on_reads_everything_anew),
     ("trouble::an_agent_lives_through_an_outage", an_agent_lives_through_an_outage),
 ];
 
@@ -69,24 +70,38 @@ fn a_throttled_request_waits_as_long_as_it_was_told(rig: &mut Rig) {
 }
 
 fn an_expired_watch_reads_everything_anew(rig: &mut Rig) {
+    // The server forgets what was changed, and what came after it is there.
+    forgotten(rig, "expired", true, "expired");
+}
+
+/// The server remembers the change and not what the object was before it, which it needs to tell a watch. It then answers
+/// `500`, again and again, and never `410`.
+fn a_watch_that_cannot_go_on_reads_everything_anew(rig: &mut Rig) {
+    forgotten(rig, "stuck", false, "server error");
+}
+
+fn forgotten(rig: &mut Rig, name: &str, something_after_it: bool, reason: &str) {
     // Without the server's cache a watch is as old as etcd remembers.
     rig.cluster.restart_api(&["--watch-cache=false"]);
-    rig.node("expired", &[(MODE, "off")]);
+    rig.node(name, &[(MODE, "off")]);
     let proxy = Proxy::start(rig);
-    let machine =
-        Simulated::new(rig, "expired", |host| host.add("0000:41:00.0".parse().expect("an address"), Model::H100));
-    let agent = rig.agent(&proxy.config(rig), "expired", machine.devices.clone());
-    rig.wait_for_labels("expired", "it settles", |labels| labels.get(STATE).is_some_and(|state| state == "off"));
+    let h100 = |host: &gpu::simulated::Host| host.add("0000:41:00.0".parse().expect("an address"), Model::H100);
+    let machine = Simulated::new(rig, name, h100);
+    let agent = rig.agent(&proxy.config(rig), name, machine.devices.clone());
+    rig.wait_for_labels(name, "it settles", |labels| labels.get(STATE).is_some_and(|state| state == "off"));
     proxy.cut();
-    rig.wait("the watches are lost", || {
-        agent.metrics.sum("casemate_node_watch_restarts_total", &["nodes", "server error"]) >= 1.0
-    });
+    let restarts = |reason: &str| agent.metrics.sum("casemate_node_watch_restarts_total", &["nodes", reason]);
+    rig.wait("the watches are lost", || restarts("server error") >= 1.0);
     // What the agent does not see, and what the server then forgets.
-    rig.label("expired", &json!({MODE: "on"}));
+    rig.label(name, &json!({MODE: "on"}));
+    if something_after_it {
+        rig.node(&format!("after-{name}"), &[]);
+    }
     rig.cluster.compact();
+    let before = restarts(reason);
     proxy.mend();
-    rig.wait_for_labels("expired", "it is read anew", |labels| labels.get(STATE).is_some_and(|state| state == "on"));
-    assert!(agent.metrics.sum("casemate_node_watch_restarts_total", &["nodes", "expired"]) >= 1.0);
+    rig.wait_for_labels(name, "it is read anew", |labels| labels.get(STATE).is_some_and(|state| state == "on"));
+    assert!(restarts(reason) > before, "{}", agent.metrics.render());
     drop(agent);
     rig.cluster.restart_api(&[]);
 }
