@@ -191,13 +191,10 @@ fn at_rest(cluster: &Cluster, agent: &Path, rest: Duration) -> Result<Value, Fai
 
     let (cpu, asked) = (running.cpu()?, requests(metrics)?);
     for beat in 0..HEARTBEATS {
-        let condition = json!({"type": "Ready", "status": "True", "reason": "KubeletReady", "message": format!("{beat}")});
+        let condition =
+            json!({"type": "Ready", "status": "True", "reason": "KubeletReady", "message": format!("{beat}")});
         let patch = json!({"status": {"conditions": [condition]}}).to_string();
-        cluster.ask(
-            "PATCH",
-            "/api/v1/nodes/rest/status",
-            Some(("application/strategic-merge-patch+json", &patch)),
-        );
+        cluster.ask("PATCH", "/api/v1/nodes/rest/status", Some(("application/strategic-merge-patch+json", &patch)));
         if beat % (HEARTBEATS / LABELS) == 0 {
             let patch = json!({"metadata": {"labels": {"example.com/x": beat.to_string()}}}).to_string();
             cluster.ask("PATCH", "/api/v1/nodes/rest", Some(("application/merge-patch+json", &patch)));

@@ -185,13 +185,15 @@ mod tests {
                 driver   none
                 group    11
             no runtime of ours is installed for containerd
-        "#]].assert_eq(&status.to_string());
+        "#]]
+        .assert_eq(&status.to_string());
         assert!(serde_json::to_value(&status).unwrap()["devices"][0]["mode"]["Ok"] == "on");
         let empty = tempfile::tempdir().unwrap();
         let none = look(&Machine::new(empty.path()), &bus, &clock).unwrap();
         expect![[r#"
             no NVIDIA GPU or NVSwitch
             no runtime of ours is installed for containerd
-        "#]].assert_eq(&none.to_string());
+        "#]]
+        .assert_eq(&none.to_string());
     }
 }

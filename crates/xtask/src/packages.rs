@@ -119,8 +119,7 @@ fn as_root(program: &str, root: bool) -> Command {
 }
 
 /// Packages of Debian's that start a service, and which. Nobody asked for those.
-const SERVICES: [(&str, &str); 2] =
-    [("docker-registry", "docker-registry.service"), ("etcd-server", "etcd.service")];
+const SERVICES: [(&str, &str); 2] = [("docker-registry", "docker-registry.service"), ("etcd-server", "etcd.service")];
 
 /// A service that is masked while its package is installed, and disabled afterwards.
 struct KeepServiceOff {

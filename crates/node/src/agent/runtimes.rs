@@ -62,7 +62,7 @@ pub async fn keep(
                 }
             }
             Err(note) => {
-                wait = Some(retry.next());
+                wait = Some(retry.wait());
                 gpus.say(RUNTIME_LABEL, None);
                 tracing::warn!(wait = ?wait, "the runtime could not be installed: {note}");
                 events.write(None, Reason::RuntimeFailed, &note).await;

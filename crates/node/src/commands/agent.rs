@@ -37,11 +37,7 @@ pub(crate) struct Agent {
 
 /// Runs the agent until it is told to end.
 pub(crate) fn run(args: Agent) -> Result<()> {
-    tracing_subscriber::fmt()
-        .with_writer(std::io::stderr)
-        .with_ansi(false)
-        .with_max_level(tracing::Level::INFO)
-        .init();
+    tracing_subscriber::fmt().with_writer(std::io::stderr).with_ansi(false).with_max_level(tracing::Level::INFO).init();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         // The agent waits nearly always; more threads would only be memory.
         .worker_threads(2)

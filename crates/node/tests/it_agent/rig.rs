@@ -127,6 +127,7 @@ impl Rig {
     }
 
     /// Waits until something holds.
+    #[expect(clippy::unused_self, reason = "a wait is for something of the cluster")]
     pub(crate) fn wait(&self, what: &str, mut holds: impl FnMut() -> bool) {
         let begun = std::time::Instant::now();
         while !holds() {
@@ -267,6 +268,10 @@ impl Bus for Watchful {
 
     fn config(&self, device: Address) -> Result<ConfigSpace, BusError> {
         self.bus.config(device)
+    }
+
+    fn driver(&self, device: Address) -> Result<Option<String>, BusError> {
+        self.bus.driver(device)
     }
 
     fn reset(&self, device: Address) -> Result<(), BusError> {

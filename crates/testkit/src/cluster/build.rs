@@ -100,7 +100,8 @@ fn fingerprint() -> String {
         context.update(&[0]);
     }
     let bytes = context.finish();
-    bytes.as_ref().iter().take(8).map(|byte| format!("{byte:02x}")).collect()
+    let first = bytes.as_ref().iter().take(8).fold(0_u64, |number, byte| number << 8 | u64::from(*byte));
+    format!("{first:016x}")
 }
 
 #[cfg(test)]
