@@ -69,3 +69,37 @@ impl Bus for Sysfs {
         self.machine.write(&format!("{}/reset", pci::folder(device)), "1\n").map_err(BusError::Reset)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::simulated::{Host, Model, VirtualClock, at};
+
+    #[test]
+    fn the_kernels_files_are_read_and_written() {
+        let dir = tempfile::tempdir().unwrap();
+        let host = Host::new(dir.path(), Arc::new(VirtualClock::default()));
+        host.add(at(0x10), Model::B200);
+        host.attach(at(0x10), "vfio-pci");
+        let bus = Sysfs::new(host.machine());
+        assert_eq!(bus.driver(at(0x10)).unwrap().as_deref(), Some("vfio-pci"));
+        assert_eq!(bus.config(at(0x10)).unwrap().read32(0), Some(0x2901_10de));
+        bus.reset(at(0x10)).unwrap();
+        let reset = dir.path().join("sys/bus/pci/devices/0000:10:00.0/reset");
+        assert_eq!(fs::read_to_string(reset).unwrap(), "1\n");
+    }
+
+    #[test]
+    fn a_device_that_is_not_there_is_named() {
+        let dir = tempfile::tempdir().unwrap();
+        let bus = Sysfs::new(Machine::new(dir.path()));
+        let device = at(0x10);
+        assert!(matches!(bus.config(device), Err(BusError::NoDevice(found)) if found == device));
+        assert!(matches!(bus.reset(device), Err(BusError::Reset(_))));
+        assert!(matches!(bus.open(device, Access::Full), Err(BusError::Open(OpenError::Open { .. }))));
+        assert_eq!(bus.driver(device).unwrap(), None);
+    }
+}

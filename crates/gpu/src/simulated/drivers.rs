@@ -5,7 +5,7 @@ use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use super::{Host, Killed, Life, tree};
+use super::{Fault, Host, Killed, Life, tree};
 use crate::address::Address;
 use crate::machine::WriteError;
 use crate::pci;
@@ -99,6 +99,9 @@ impl Simulated {
                 let folder = self.host.folder(device);
                 if folder.join("driver").symlink_metadata().is_ok() {
                     return Err(io::ErrorKind::ResourceBusy);
+                }
+                if self.host.with(device, |slot, _| slot.strikes(Fault::BindRefused)) == Some(true) {
+                    return Err(io::ErrorKind::NotFound);
                 }
                 let wanted = fs::read_to_string(folder.join("driver_override")).unwrap_or_default();
                 let wanted = wanted.trim();

@@ -76,6 +76,8 @@ pub enum Fault {
     KnobsDoNotStick,
     /// The chip has locked itself.
     SecurityFault,
+    /// No driver can be bound.
+    BindRefused,
 }
 
 /// How long things take.

@@ -16,6 +16,8 @@
 //! | restore | lets components come back | |
 //! | publish | reads again, says ready or failed | back |
 //!
+//! A device that somebody has open is only looked at, and where the kernel forbids even that, it is waited for.
+//!
 //! A cluster that does not answer stops a transition where it is and fails nothing; [`Transition::resume`] goes on.
 
 mod hands;

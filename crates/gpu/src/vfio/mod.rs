@@ -231,7 +231,12 @@ impl<'a> Binder<'a> {
         if has.is_some() {
             self.kernel.write(&format!("{folder}/driver/unbind"), &device.to_string())?;
         }
-        self.attach(device, &driver)
+        let bound = self.attach(device, &driver);
+        if bound.is_err() {
+            // Better the driver from before than none. That this may fail too is not the news.
+            let _ = self.give_back(device);
+        }
+        bound
     }
 
     fn give_back(&self, device: Address) -> Result<Bound, BindError> {

@@ -3,7 +3,7 @@ use std::sync::Arc;
 
 use super::*;
 use crate::pci::scan;
-use crate::simulated::{Count, Death, Host as Fake, Life, Model, VirtualClock, at};
+use crate::simulated::{Count, Death, Fault, Host as Fake, Life, Model, VirtualClock, at};
 use crate::users::Processes;
 
 const ALIASES: &str = "alias vfio_pci:v*d*sv*sd*bc*sc*i* vfio_pci\n\
@@ -122,11 +122,21 @@ fn a_device_without_a_group_and_a_missing_module_are_named() {
     let rig = rig();
     std::fs::remove_file(rig.host.root().join("sys/bus/pci/devices/0000:10:00.0/iommu_group")).unwrap();
     assert!(matches!(&rig.bind().unwrap_err()[..], [BindFailure { error: BindError::NoGroup, .. }]));
+    let rig = self::rig();
     rig.host.aliases("alias vfio_pci:v000010DEd00002330sv*sd*bc*sc*i* unknown_vfio_pci\n");
-    let failures = self::rig();
-    failures.host.aliases("alias vfio_pci:v000010DEd00002330sv*sd*bc*sc*i* unknown_vfio_pci\n");
-    let failures = failures.bind().unwrap_err();
+    let failures = rig.bind().unwrap_err();
     assert_eq!(failures[0].to_string(), "0000:10:00.0: load module `unknown_vfio_pci`: there is no such module");
+}
+
+#[test]
+fn a_device_that_cannot_be_taken_gets_its_driver_back() {
+    let rig = rig();
+    rig.host.fault(at(0x10), Fault::BindRefused, 1);
+    let failures = rig.bind().unwrap_err();
+    assert!(matches!(&failures[..], [BindFailure { device, error: BindError::Write(_) }] if *device == at(0x10)));
+    assert_eq!(rig.drivers()[0].as_deref(), Some("nvidia"));
+    rig.bind().unwrap();
+    assert_eq!(rig.drivers(), names(TAKEN));
 }
 
 #[test]
