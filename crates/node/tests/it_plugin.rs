@@ -415,15 +415,17 @@ async fn without_cdi_files_nothing_is_fit() {
 #[tokio::test]
 async fn a_bus_that_cannot_be_read_takes_nothing_away() {
     let mut node = Node::new();
+    // Behind a link, since a link can be replaced in one step.
+    std::fs::create_dir_all(node.path("sys/bus/pci/real")).unwrap();
+    symlink("real", node.path("sys/bus/pci/devices")).unwrap();
     node.gpu(0);
     let mut kubelet = Kubelet::start(&node.folder());
     node.start(Naming::Pgpu, Tell::Nodes);
     let mut plugin = kubelet.plugin(PGPU).await;
     plugin.watch().await.until(&["+group-10"]).await;
-    let bus = node.path("sys/bus/pci/devices");
-    std::fs::rename(&bus, node.path("aside")).unwrap();
     // A link to itself: something is there, and cannot be read, whoever asks.
-    symlink("devices", &bus).unwrap();
+    symlink("devices", node.path("sys/bus/pci/new")).unwrap();
+    std::fs::rename(node.path("sys/bus/pci/new"), node.path("sys/bus/pci/devices")).unwrap();
     must("trouble", async {
         while !node.events.lock().unwrap().iter().any(|event| event.contains("look at the PCI bus")) {
             tokio::time::sleep(OFTEN).await;

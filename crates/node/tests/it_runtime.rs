@@ -74,7 +74,7 @@ impl Host {
     }
 
     fn install(&mut self, bundle: &Path) -> Result<Done, InstallError> {
-        self.installer(&pass).install(bundle)
+        self.installer(&pass).install(bundle, None)
     }
 
     fn remove(&mut self) -> Result<Done, InstallError> {
@@ -286,6 +286,24 @@ fn an_archive_may_be_compressed() {
 }
 
 #[test]
+fn a_bundle_that_is_not_the_pinned_one_is_refused() {
+    let mut host = Host::new();
+    let before = host.tree();
+    let bundle = host.bundle("3.21.0", &CLASSES);
+    let pin = hex::encode(Sha256::digest(std::fs::read(&bundle).unwrap())).parse().unwrap();
+    std::fs::write(&bundle, std::fs::read_to_string(&bundle).unwrap() + "# one more byte\n").unwrap();
+    let error = host.installer(&pass).install(&bundle, Some(pin)).unwrap_err();
+    assert!(matches!(error, InstallError::NotPinned { expected, .. } if expected == pin));
+    assert!(error.is_refusal());
+    assert_eq!(host.tree(), before);
+    let bundle = host.bundle("3.21.0", &CLASSES);
+    host.installer(&pass).install(&bundle, Some(pin)).unwrap();
+    for bad in ["", "00", "zz", &"0".repeat(65)] {
+        assert!(bad.parse::<node::runtime::bundle::Digest>().is_err(), "{bad}");
+    }
+}
+
+#[test]
 fn one_release_has_one_bundle() {
     let mut host = Host::new();
     let bundle = host.bundle("3.21.0", &CLASSES);
@@ -404,7 +422,7 @@ fn an_installation_killed_anywhere_is_there_or_not_there() {
     let empty = Host::new().tree();
     killed_everywhere(
         |host| drop(host.bundle("3.21.0", &CLASSES)),
-        |installer, paths| installer.install(&paths.bundle("3.21.0")),
+        |installer, paths| installer.install(&paths.bundle("3.21.0"), None),
         |host| {
             let status = host.status();
             if status.release.is_some() {
@@ -431,7 +449,7 @@ fn an_upgrade_killed_anywhere_leaves_the_old_or_the_new_release() {
             host.install(&bundle).unwrap();
             host.bundle("3.22.0", &CLASSES[..1]);
         },
-        |installer, paths| installer.install(&paths.bundle("3.22.0")),
+        |installer, paths| installer.install(&paths.bundle("3.22.0"), None),
         |host| {
             let status = host.status();
             assert!(status.is_ready(), "{status:?}");

@@ -85,7 +85,7 @@ fn bring_about(root: &Path, bundle: Option<&str>, wanted: &[Runtime]) -> Result<
         return Ok(Outcome { steps: Vec::new(), usable });
     };
     let path = root.path(bundle).map_err(|error| chain(&error))?;
-    let done = with(&root, |installer| installer.install(&path))?;
+    let done = with(&root, |installer| installer.install(&path, None))?;
     let status = status(&root)?;
     let lacking = lacks(&status, wanted);
     if !lacking.is_empty() {

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use anyhow::{Context, Result};
 use clap::{Args, Subcommand, ValueEnum};
 use node::runtime::Root;
-use node::runtime::bundle::Bundle;
+use node::runtime::bundle::{Bundle, Digest};
 use node::runtime::class::{self, Keys};
 use node::runtime::containerd::{Distribution, Edit};
 use node::runtime::host::{self, Processes, Service, ServiceError, Systemd};
@@ -29,6 +29,9 @@ pub(crate) enum Command {
         /// The TOML that describes the bundle
         #[arg(long, value_name = "FILE")]
         bundle: PathBuf,
+        /// The digest that the TOML must have
+        #[arg(long, value_name = "HEX")]
+        sha256: Option<Digest>,
         /// Leave the restart of containerd to somebody else
         #[arg(long)]
         no_restart: bool,
@@ -110,8 +113,8 @@ pub(crate) fn run(command: Command) -> Result<ExitCode> {
             let parsed = Bundle::parse(&text).map_err(|source| InstallError::Bundle { path: bundle, source });
             with(&host, false, |installer| installer.plan(&parsed?), |edits| plan_text(edits))
         }
-        Command::Install { host, bundle, no_restart } => {
-            with(&host, no_restart, |installer| installer.install(&bundle), done_text)
+        Command::Install { host, bundle, sha256, no_restart } => {
+            with(&host, no_restart, |installer| installer.install(&bundle, sha256), done_text)
         }
         Command::Remove { host, no_restart } =>
         {

@@ -24,11 +24,12 @@
 //! source = { file = "configuration-qemu-snp.toml" }
 //! ```
 //!
-//! Sources are relative to the folder of the TOML. The TOML itself is what one trusts: sign it, or pin its digest; what it
-//! names is checked against it while it is copied.
+//! Sources are relative to the folder of the TOML. The TOML itself is what one trusts: its digest can be pinned
+//! ([`Installer::install`](super::install::Installer::install)), and what it names is checked against it while it is copied.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
@@ -53,6 +54,21 @@ impl fmt::Display for Digest {
         f.write_str(&hex::encode(self.0))
     }
 }
+
+impl FromStr for Digest {
+    type Err = NotADigest;
+
+    fn from_str(text: &str) -> Result<Self, NotADigest> {
+        let mut bytes = [0; 32];
+        hex::decode_to_slice(text, &mut bytes).map_err(|_| NotADigest(text.to_owned()))?;
+        Ok(Self(bytes))
+    }
+}
+
+/// Text that is no digest.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+#[error("`{0}` is no SHA-256: 64 hexadecimal digits")]
+pub struct NotADigest(pub String);
 
 impl fmt::Debug for Digest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -46,6 +46,16 @@ pub enum InstallError {
         /// What is wrong with it.
         source: BundleError,
     },
+    /// The description is not the one that was asked for.
+    #[error("bundle `{path}` has the SHA-256 {found}, and {expected} was asked for")]
+    NotPinned {
+        /// Its file.
+        path: PathBuf,
+        /// What was asked for.
+        expected: Digest,
+        /// What it is.
+        found: Digest,
+    },
     /// A path of the bundle that cannot be written to containerd's configuration.
     #[error(transparent)]
     Name(#[from] NameError),
@@ -113,6 +123,7 @@ impl InstallError {
         matches!(
             self,
             Self::Bundle { .. }
+                | Self::NotPinned { .. }
                 | Self::Name(_)
                 | Self::Stage(
                     StageError::Digest { .. }
@@ -228,15 +239,19 @@ impl<'a> Installer<'a> {
         Ok(containerd::plan(self.distribution, &files, runtimes)?)
     }
 
-    /// Makes a bundle the installed one. `path` is its TOML.
-    pub fn install(mut self, path: &Path) -> Result<Done, InstallError> {
+    /// Makes a bundle the installed one. `path` is its TOML, which must have the digest that is pinned, if one is.
+    pub fn install(mut self, path: &Path, pin: Option<Digest>) -> Result<Done, InstallError> {
         let text = fs::read_to_string(path).map_err(io("read", path))?;
+        let found = Digest(Sha256::digest(text.as_bytes()).into());
+        if let Some(expected) = pin.filter(|pin| *pin != found) {
+            return Err(InstallError::NotPinned { path: path.to_owned(), expected, found });
+        }
         let bundle = Bundle::parse(&text).map_err(|source| InstallError::Bundle { path: path.to_owned(), source })?;
         let _lock = self.lock()?;
         let mut journal = self.recover()?;
         let mut wanted = Installed {
             release: bundle.release.clone(),
-            bundle: Digest(Sha256::digest(text.as_bytes()).into()),
+            bundle: found,
             runtimes: stage::runtimes(&bundle)?,
             files: Vec::new(),
         };
