@@ -29,7 +29,7 @@ impl Backoff {
     }
 
     /// After a failure: how long to wait.
-    pub fn next(&mut self) -> Duration {
+    pub fn wait(&mut self) -> Duration {
         self.draw(random())
     }
 
@@ -74,7 +74,7 @@ mod tests {
     fn many_failures_do_not_overflow() {
         let mut backoff = Backoff::new(Duration::from_secs(1), Duration::from_secs(60));
         for _ in 0..100 {
-            let delay = backoff.next();
+            let delay = backoff.wait();
             assert!(delay <= Duration::from_secs(60) && delay >= Duration::from_millis(499), "{delay:?}");
         }
     }

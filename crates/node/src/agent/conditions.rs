@@ -131,7 +131,7 @@ pub async fn publish(client: &Client, name: &str) -> Result<(), CallError> {
             Ok(_) => return Ok(()),
             Err(error @ CallError::Never(_)) => return Err(error),
             Err(error) if backoff.failures() >= TRIES => return Err(error),
-            Err(CallError::Later(_)) => tokio::time::sleep(backoff.next()).await,
+            Err(CallError::Later(_)) => tokio::time::sleep(backoff.wait()).await,
         }
     }
 }

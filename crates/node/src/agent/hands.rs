@@ -220,7 +220,7 @@ impl ClusterHands {
                 Some(Ok(Event::Delete(pod))) => {
                     running.remove(&format!("{}/{}", pod.namespace().unwrap_or_default(), pod.name_any()));
                 }
-                Some(Err(_)) | None => tokio::time::sleep(backoff.next()).await,
+                Some(Err(_)) | None => tokio::time::sleep(backoff.wait()).await,
             }
         }
         if !listed {
@@ -244,7 +244,7 @@ impl ClusterHands {
                 Err(CallError::Never(why)) => return Err(HandsFailure::Refused { what, why }),
                 Err(CallError::Later(last)) => last,
             };
-            let next = Instant::now() + backoff.next();
+            let next = Instant::now() + backoff.wait();
             if next >= deadline {
                 return Err(HandsFailure::ApiServer { what, seconds: self.patience.write.as_secs(), last });
             }

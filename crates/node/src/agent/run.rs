@@ -104,6 +104,9 @@ struct Failed {
     again_at: Option<Instant>,
 }
 
+/// The labels that a status counts, and the configurations that hold, with their generations.
+type Said = (Labels, Vec<(String, Option<i64>)>);
+
 /// What a thread is doing to the devices.
 struct Work {
     mode: Option<CcMode>,
@@ -132,7 +135,7 @@ struct Agent {
     applied_features: Option<Labels>,
     applied_modes: Option<Labels>,
     /// What the node says about its modes, as far as we know; a change of it is what a status counts.
-    said: Option<(Labels, Vec<(String, Option<i64>)>)>,
+    said: Option<Said>,
     wanted_since: Option<(CcMode, Instant)>,
     retry: Backoff,
     trouble: Backoff,
@@ -175,7 +178,7 @@ impl Agent {
                 () = at(self.count_at) => self.count().await,
             }
             if let Err(error) = self.reconcile().await {
-                let wait = self.trouble.next();
+                let wait = self.trouble.wait();
                 tracing::warn!(error = words(&error), ?wait, "the node could not be brought up to date");
                 self.again = Some(Instant::now() + wait);
             } else {
@@ -367,7 +370,7 @@ impl Agent {
                 // Recovery is tried again before anything else is done.
                 let unfinished = matches!(failure.kind, Kind::Waiting | Kind::Interrupted);
                 self.recovered = mode.is_some() || !unfinished;
-                let again_at = (failure.kind != Kind::Impossible).then(|| Instant::now() + self.retry.next());
+                let again_at = (failure.kind != Kind::Impossible).then(|| Instant::now() + self.retry.wait());
                 let again = again_at.map_or("not tried again until something else is wanted".to_owned(), |moment| {
                     format!("tried again in {} s", moment.saturating_duration_since(Instant::now()).as_secs())
                 });

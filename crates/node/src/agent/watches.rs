@@ -175,7 +175,7 @@ impl<P: Clone + PartialEq> Watch<P> {
                         () = self.picture.closed() => return,
                     }
                     // A definition is there a moment before what it defines is served.
-                    tokio::time::sleep(backoff.next()).await;
+                    tokio::time::sleep(backoff.wait()).await;
                     continue;
                 }
                 Some(false) => {
@@ -245,8 +245,8 @@ impl<P: Clone + PartialEq> Watch<P> {
                     if until_gone && reason == "not found" {
                         return;
                     }
-                    let wait = backoff.next();
-                    if backoff.failures() % STUBBORN == 0 && reason != "connection" {
+                    let wait = backoff.wait();
+                    if backoff.failures().is_multiple_of(STUBBORN) && reason != "connection" {
                         // The server answers, and cannot go on from where this watch was: etcd has forgotten what came
                         // before the next change, and the server says `500` to that and not `410`. From the beginning.
                         events = Box::pin(begin());

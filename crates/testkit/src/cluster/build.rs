@@ -100,7 +100,8 @@ fn fingerprint() -> String {
         context.update(&[0]);
     }
     let bytes = context.finish();
-    bytes.as_ref().iter().take(8).map(|byte| format!("{byte:02x}")).collect()
+    let start = bytes.as_ref().first_chunk().map_or(0, |start| u64::from_be_bytes(*start));
+    format!("{start:016x}")
 }
 
 #[cfg(test)]
