@@ -107,6 +107,9 @@ struct Failed {
     again_at: Option<Instant>,
 }
 
+/// The labels that a status counts, and the configurations that hold, with their generations.
+type Said = (Labels, Vec<(String, Option<i64>)>);
+
 /// What a thread is doing to the devices.
 struct Work {
     mode: Option<CcMode>,
@@ -293,7 +296,8 @@ impl Agent {
     async fn label_features(&mut self, node: &NodeView, observed: &Observed) -> Result<(), CallError> {
         let wanted = labels::of_features(&observed.features, observed.cc_capable);
         let mut different = labels::differences(&node.labels, &wanted, |_| false);
-        different.retain(|label| !self.left.contains(label));
+        // What another holds is left to it, until it lets go.
+        different.retain(|label| !self.left.contains(label) || !node.labels.contains_key(label));
         let changed = self.applied_features.as_ref() != Some(&wanted);
         if different.is_empty() && !changed {
             return Ok(());

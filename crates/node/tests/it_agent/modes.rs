@@ -1,5 +1,8 @@
 //! Changes of mode: simulated GPUs on one side, the real API server on the other.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use gpu::Mode;
 use gpu::simulated::{Fault, Model};
 use serde_json::json;
@@ -7,7 +10,7 @@ use serde_json::json;
 use crate::Test;
 use crate::configuration::object;
 use crate::manifests::install;
-use crate::rig::{APPLY, JSON, Rig, Simulated};
+use crate::rig::{APPLY, Counted, JSON, Rig, Simulated};
 
 pub(crate) const TESTS: &[Test] = &[
     (
@@ -24,6 +27,7 @@ pub(crate) const TESTS: &[Test] = &[
     ),
     ("modes::a_word_that_is_no_mode_moves_nothing", a_word_that_is_no_mode_moves_nothing),
     ("modes::what_a_crash_left_paused_goes_on", what_a_crash_left_paused_goes_on),
+    ("modes::a_change_that_one_agent_began_is_ended_by_the_next", a_change_that_one_agent_began_is_ended_by_the_next),
     ("modes::readiness_that_another_wrote_is_taken_from_it", readiness_that_another_wrote_is_taken_from_it),
     ("modes::a_pod_that_holds_a_gpu_keeps_the_node_as_it_is", a_pod_that_holds_a_gpu_keeps_the_node_as_it_is),
     ("modes::the_operators_policy_is_read", the_operators_policy_is_read),
@@ -140,6 +144,40 @@ fn what_a_crash_left_paused_goes_on(rig: &mut Rig) {
     assert_eq!(labels[KATA], "custom");
     rig.wait_for_event("left", "ComponentsResumed");
     rig.wait_for_labels("left", "the old word for the state is replaced", |labels| is(labels, "off", "false"));
+}
+
+fn a_change_that_one_agent_began_is_ended_by_the_next(rig: &mut Rig) {
+    install(rig);
+    rig.node("handed", &[(VFIO, "true")]);
+    let pod = json!({
+        "apiVersion": "v1", "kind": "Pod", "metadata": {"name": "vfio-manager", "namespace": "default"},
+        "spec": {"nodeName": "handed", "nodeSelector": {VFIO: "true"}, "containers": [{"name": "c", "image": "i"}]},
+    });
+    rig.post("/api/v1/namespaces/default/pods", &pod);
+    let machine = Simulated::new(rig, "handed", gpu::simulated::Host::hgx);
+    let devices = Arc::new(Counted { devices: machine.devices.clone(), at_work: AtomicUsize::new(0) });
+    let config = rig.agent_of("handed");
+    let first = rig.agent(&config, "handed", devices.clone());
+    rig.wait_for_labels("handed", "the mode is said", |labels| is(labels, "off", "false"));
+    rig.label("handed", &json!({MODE: "on"}));
+    rig.wait_for_labels("handed", "components are paused", |labels| labels[VFIO] == PAUSED);
+    // It waits for the pod, and is ended.
+    drop(first);
+    rig.wait("the first agent's thread has ended", || devices.at_work.load(Ordering::SeqCst) == 0);
+    let labels = rig.labels("handed");
+    assert_eq!((labels[READY].as_str(), labels[VFIO].as_str()), ("", PAUSED), "it is out of service until then");
+    assert!(machine.host.is_at(Mode::Off));
+    // Nobody wants it any more; the change that was begun is ended first, and then taken back.
+    rig.label("handed", &json!({MODE: "off"}));
+    let _second = rig.agent(&config, "handed", devices.clone());
+    rig.wait("the second agent goes on", || devices.at_work.load(Ordering::SeqCst) == 1);
+    rig.cluster.ask("DELETE", "/api/v1/namespaces/default/pods/vfio-manager?gracePeriodSeconds=0", None);
+    let labels = rig.wait_for_labels("handed", "it is what is wanted", |labels| {
+        is(labels, "off", "false") && labels[VFIO] == "true" && labels["casemate.dev/node-state"] == "settled"
+    });
+    assert!(machine.host.is_at(Mode::Off), "{labels:?}");
+    let said = machine.said_at_resets.lock().expect("no panic").clone();
+    assert!(said.iter().all(|said| said.as_deref() == Some("")), "{said:?}");
 }
 
 fn readiness_that_another_wrote_is_taken_from_it(rig: &mut Rig) {

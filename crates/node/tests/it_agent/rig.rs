@@ -1,6 +1,7 @@
 //! The server, nodes, devices and agents of the tests.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -127,7 +128,7 @@ impl Rig {
     }
 
     /// Waits until something holds.
-    #[expect(clippy::unused_self, reason = "a wait is for something of the cluster")]
+    #[expect(clippy::unused_self, reason = "it reads better at the places that wait")]
     pub(crate) fn wait(&self, what: &str, mut holds: impl FnMut() -> bool) {
         let begun = std::time::Instant::now();
         while !holds() {
@@ -218,6 +219,35 @@ impl Devices for Told {
 
     fn change(&self, to: CcMode, _: &mut dyn Hands) -> Result<(), Failure> {
         panic!("nobody asked for `{to}`")
+    }
+}
+
+/// Devices, and how many threads are at them now: one process ends before the next begins, and threads do not.
+pub(crate) struct Counted {
+    pub(crate) devices: Arc<Gpus>,
+    pub(crate) at_work: AtomicUsize,
+}
+
+impl Counted {
+    fn counted<T>(&self, work: impl FnOnce() -> T) -> T {
+        self.at_work.fetch_add(1, Ordering::SeqCst);
+        let result = work();
+        self.at_work.fetch_sub(1, Ordering::SeqCst);
+        result
+    }
+}
+
+impl Devices for Counted {
+    fn observe(&self) -> Result<Observed, String> {
+        self.devices.observe()
+    }
+
+    fn recover(&self, hands: &mut dyn Hands) -> Result<(), Failure> {
+        self.counted(|| self.devices.recover(hands))
+    }
+
+    fn change(&self, to: CcMode, hands: &mut dyn Hands) -> Result<(), Failure> {
+        self.counted(|| self.devices.change(to, hands))
     }
 }
 

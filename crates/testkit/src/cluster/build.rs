@@ -100,8 +100,8 @@ fn fingerprint() -> String {
         context.update(&[0]);
     }
     let bytes = context.finish();
-    let first = bytes.as_ref().iter().take(8).fold(0_u64, |number, byte| number << 8 | u64::from(*byte));
-    format!("{first:016x}")
+    let start = bytes.as_ref().first_chunk().map_or(0, |start| u64::from_be_bytes(*start));
+    format!("{start:016x}")
 }
 
 #[cfg(test)]

@@ -46,12 +46,14 @@ fn the_label_wins_over_configurations_and_those_over_the_policy() {
     assert_eq!(decide(&[], &[], None), Wish::AsIs);
 }
 
+/// Labels of a node, a policy, and the refusal's reason and words.
+type Refused<'a> = (&'a [(&'a str, &'a str)], Option<ClusterPolicy>, &'a str, &'a str);
+
 #[test]
 fn what_makes_no_sense_is_refused_and_says_what_to_do() {
     let a = configuration("a", &[("x", "1")], Some(CcMode::On));
     let b = configuration("b", &[("y", "1")], Some(CcMode::Off));
-    type Case<'a> = (&'a [(&'a str, &'a str)], Option<ClusterPolicy>, &'a str, &'a str);
-    let cases: [Case<'_>; 5] = [
+    let cases: [Refused<'_>; 5] = [
         (
             &[("nvidia.com/cc.mode", "onn")],
             None,
