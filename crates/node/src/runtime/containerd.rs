@@ -42,7 +42,7 @@ pub enum Distribution {
     Rke2,
 }
 
-/// The file of ours. It is read after those of the distribution's own names, which begin with digits or `config`.
+/// The file of ours. When it is read among the others makes no difference, since a runtime of one name is never in two.
 const DROP_IN: &str = "casemate.toml";
 
 impl Distribution {
@@ -69,7 +69,7 @@ impl Distribution {
         }
     }
 
-    /// Templates that it makes [`main`](Self::main) from, in the order that it prefers them, and the version of each.
+    /// Templates that it makes [`main`](Self::main) from, the one that it prefers first: for version 3, then for version 2.
     fn templates(self) -> Vec<String> {
         match self {
             Self::Containerd => Vec::new(),
@@ -277,7 +277,7 @@ fn place(distribution: Distribution, clean: &Files) -> Result<Placement, ConfigE
         return Ok(Placement::End { path: main, schema });
     }
     let templates = distribution.templates();
-    // A template that is there is used, whichever it is; the one for version 2 does not follow from the name alone.
+    // The template that is there is the one in use, whatever version it is named for.
     let there = templates.iter().find(|path| clean.contains_key(*path));
     let usual = if schema == text::Schema::V3 { templates.first() } else { templates.last() };
     let path = there.or(usual).cloned().unwrap_or(main);

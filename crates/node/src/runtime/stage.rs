@@ -75,7 +75,8 @@ pub enum StageError {
     File(#[from] FileError),
 }
 
-/// What the bundle will be once it is installed; `None` for files whose digest is known after relocation only.
+/// What containerd is told of a bundle's classes. All paths go through `current`, so that a release with the same classes
+/// changes no configuration.
 pub(super) fn runtimes(bundle: &Bundle) -> Result<Vec<Runtime>, super::class::NameError> {
     let path = |inner: String| super::class::HostPath::new(format!("{HOME}/current/{inner}"));
     let runtimes = bundle.classes.iter().map(|class| {
