@@ -4,9 +4,10 @@
 //! two names: `policy.rego`, which the pod agent enforces, and `casemate.toml`, [`Settings`], which our own code in the
 //! pod obeys. The encoding is ours alone and reproducible to the byte; the digest is over those bytes.
 
+// Addresses are data. The sockets beside them in `std` have no place in this crate.
+use core::net::SocketAddr;
 use std::collections::BTreeMap;
 use std::io::Read as _;
-use std::net::SocketAddr;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;

@@ -258,10 +258,9 @@ fn of_settings(page: &mut Page, settings: &Settings, manifest: Option<&Manifest>
             page.row(2, "port", &format!("{} ({}): TLS ends in the pod; {who}", ingress.port, ingress.name));
         }
     }
-    for egress in settings.egress.iter().filter(|_| settings.mesh) {
-        let Egress { name, listen, host, port, certificate_name } = egress;
-        let demanded = format!("once a certificate of the mesh for {certificate_name} is shown there");
-        page.row(2, "egress", &format!("{listen} ({name}): its programs reach {host}:{port}, {demanded}"));
+    for Egress { name, listen, host, port, certificate_name } in settings.egress.iter().filter(|_| settings.mesh) {
+        let to = format!("{host}:{port}, once a certificate of the mesh for {certificate_name} is shown there");
+        page.row(2, "egress", &format!("{listen} ({name}): its programs reach {to}"));
     }
     for port in &settings.open_ports {
         let why =
