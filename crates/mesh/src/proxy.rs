@@ -1,5 +1,6 @@
 //! The transparent proxy: ends TLS 1.3 on the ports that the firewall hands over, checks the caller, and forwards to the
-//! workload's loopback.
+//! workload's loopback. The other way round it takes what programs of the pod say on the loopback interface to remotes
+//! that initdata lists, over TLS 1.3 with the pod's certificate, once the remote has shown one of the mesh with its name.
 //!
 //! The original destination of a connection is the local address of its accepted socket, because TPROXY rewrites
 //! nothing. A connection lives only while [`Material`] is valid: its certificate, roots and callers are replaced without
@@ -9,6 +10,7 @@
 //! Absent on purpose: session tickets and resumption (a resumed session would skip the caller's certificate), 0-RTT,
 //! TLS 1.2, ALPN (the proxy does not know what the workload speaks), any plain-text mode.
 
+mod egress;
 mod forward;
 mod listener;
 mod metrics;
@@ -29,13 +31,17 @@ use tokio::sync::{Semaphore, watch};
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 
+pub use self::egress::{Resolver, system_resolver};
+use self::forward::End;
 pub use self::listener::Listeners;
+use self::listener::Taker;
 pub use self::metrics::Metrics;
 use self::metrics::{Cut, Refusal};
 use self::terms::{Caller, Terms};
 use crate::lease::{BootInstant, sleep_until};
 
-/// LIMIT: an idle connection costs about 16 KiB, so this many add 16 MiB to the 8 MiB of the process.
+/// LIMIT: an idle connection costs about 16 KiB, so this many add 16 MiB to the 8 MiB of the process, and as many again
+/// where programs of the pod make them: each direction has a limit of its own, so that neither starves the other.
 const MAX_CONNECTIONS: usize = 1024;
 /// LIMIT: a handshake is about 0.25 ms of one core with a client certificate; a queue of this many is 64 ms long. More
 /// strangers at once wait, so that connections that are already open keep their share of the core.
@@ -67,10 +73,12 @@ pub struct ProxyConfig {
     pub ingress: Vec<Ingress>,
     /// Where the workload listens.
     pub workload: IpAddr,
-    /// How many connections may be open.
+    /// How many connections may be open, in each direction.
     pub max_connections: usize,
     /// How long a handshake may take.
     pub handshake_timeout: Duration,
+    /// Finds the addresses of remotes.
+    pub resolver: Resolver,
     /// Counters, shared with whoever shows them.
     pub metrics: Arc<Metrics>,
 }
@@ -83,6 +91,7 @@ impl ProxyConfig {
             workload: IpAddr::V4(Ipv4Addr::LOCALHOST),
             max_connections: MAX_CONNECTIONS,
             handshake_timeout: HANDSHAKE_TIMEOUT,
+            resolver: system_resolver(),
             metrics: Arc::new(Metrics::default()),
         }
     }
@@ -95,6 +104,17 @@ pub enum ProxyError {
     /// A socket could not be opened.
     #[error("listen on {address} for transparent connections")]
     Listen {
+        /// Where.
+        address: SocketAddr,
+        /// Why not.
+        #[source]
+        source: io::Error,
+    },
+    /// A socket for programs of the pod could not be opened.
+    #[error("listen on {address} for egress `{name}`")]
+    Egress {
+        /// The entry.
+        name: String,
         /// Where.
         address: SocketAddr,
         /// Why not.
@@ -116,11 +136,23 @@ enum Gate {
     Closed,
 }
 
+impl Gate {
+    /// The terms of a new connection; none where the lease has ended.
+    fn terms(&self) -> Option<Arc<Terms>> {
+        match self {
+            Self::Open(terms) if !terms.has_ended() => Some(Arc::clone(terms)),
+            _ => None,
+        }
+    }
+}
+
 struct Shared {
     config: ProxyConfig,
     gate: watch::Receiver<Gate>,
     connections: Arc<Semaphore>,
     handshakes: Semaphore,
+    egress_connections: Arc<Semaphore>,
+    lookups: Semaphore,
 }
 
 /// Serves until `shutdown` completes. Connections that are open then are reset.
@@ -139,12 +171,18 @@ pub async fn run(
     let shared = Arc::new(Shared {
         connections: Arc::new(Semaphore::new(config.max_connections)),
         handshakes: Semaphore::new(MAX_HANDSHAKES),
+        egress_connections: Arc::new(Semaphore::new(config.max_connections)),
+        lookups: Semaphore::new(egress::MAX_LOOKUPS),
         config,
         gate,
     });
     let mut accepting = tokio::task::JoinSet::new();
-    for (listener, mutual) in listeners.into_tokio()? {
-        accepting.spawn(accept_loop(listener, mutual, Arc::clone(&shared)));
+    for (listener, taker) in listeners.into_tokio()? {
+        let shared = Arc::clone(&shared);
+        match taker {
+            Taker::Ingress { mutual } => accepting.spawn(accept_loop(listener, mutual, shared)),
+            Taker::Egress(entry) => accepting.spawn(egress::accept_loop(listener, egress::Remote::new(entry)?, shared)),
+        };
     }
     tokio::select! {
         () = keep_gate(material, &gate_sender, &metrics) => {}
@@ -203,13 +241,15 @@ async fn accept_loop(listener: TcpListener, mutual: bool, shared: Arc<Shared>) {
                     drop(permit);
                 });
             }
-            Err(error) => {
-                // Out of descriptors or memory, or the peer went away first. Neither is a reason to stop listening.
-                tracing::debug!(%error, "accept failed");
-                tokio::time::sleep(ACCEPT_PAUSE).await;
-            }
+            Err(error) => pause(&error).await,
         }
     }
+}
+
+/// Out of descriptors or memory, or the peer went away first. Neither is a reason to stop listening.
+async fn pause(error: &io::Error) {
+    tracing::debug!(%error, "accept failed");
+    tokio::time::sleep(ACCEPT_PAUSE).await;
 }
 
 async fn serve(client: TcpStream, peer: SocketAddr, mutual: bool, shared: &Shared) {
@@ -228,10 +268,8 @@ async fn serve(client: TcpStream, peer: SocketAddr, mutual: bool, shared: &Share
     forward::tune(&client);
 
     let mut gate = shared.gate.clone();
-    let terms = match &*gate.borrow_and_update() {
-        Gate::Open(terms) if !terms.has_ended() => Arc::clone(terms),
-        _ => return refuse(&client, Refusal::Lease, &"lease has ended"),
-    };
+    let terms = gate.borrow_and_update().terms();
+    let Some(terms) = terms else { return refuse(&client, Refusal::Lease, &"lease has ended") };
     let handshake = async {
         let _turn = shared.handshakes.acquire().await;
         TlsAcceptor::from(Arc::clone(terms.tls(mutual))).accept(client).await
@@ -271,7 +309,7 @@ async fn serve(client: TcpStream, peer: SocketAddr, mutual: bool, shared: &Share
     forward::tune(&upstream);
     tracing::debug!(%peer, port, caller = caller.as_ref().map(tracing::field::display), "forwarding");
     let cut = until_cut(gate, caller.as_ref());
-    if let Some(cut) = forward::run(client, upstream, cut, metrics).await {
+    if let End::Cut(cut) = forward::run(client.into(), upstream, cut, &metrics.bytes).await {
         metrics.cut(cut, peer);
     }
 }

@@ -30,6 +30,7 @@ pub(crate) fn initdata(change: impl FnOnce(&mut Settings)) -> Initdata {
         reference_values: ReferenceValues::default(),
         files: BTreeMap::new(),
         ingress: vec![],
+        egress: vec![],
     };
     change(&mut settings);
     Initdata::build("package agent_policy\n", &settings).unwrap()

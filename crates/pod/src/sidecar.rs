@@ -1,12 +1,13 @@
 //! The mesh sidecar: runs the proxy under the membership that the initializer obtained, and renews it.
 //!
-//! It starts as root, opens the transparent sockets and gives every right up. A renewal is a new attested channel: the
+//! It starts as root, opens its sockets and gives every right up. A renewal is a new attested channel: the
 //! answered heartbeat that the lease runs on, and only while it comes from the deployment that the pod enrolled in
 //! (see [`crate::pins`]): any other answer is no renewal. Without one the proxy cuts every connection when the lease ends, and this
 //! process goes on asking, so that the pod opens again once it is answered.
 
 use std::collections::BTreeMap;
 use std::io;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,7 +15,7 @@ use anyhow::{Context as _, anyhow};
 use attester::Attester;
 use mesh::firewall::MESH_UID;
 use mesh::lease::{BootInstant, sleep_until};
-use mesh::proxy::{Listeners, Material, ProxyConfig};
+use mesh::proxy::{Listeners, Material, ProxyConfig, Resolver};
 use nix::unistd::{Gid, Uid};
 use protocol::Identity;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -26,6 +27,7 @@ use tracing::{error, info, warn};
 use crate::answer::{Membership, certificates};
 use crate::enroll::{Ask, Asker, Next};
 use crate::failure::{Failure, Outcome};
+use crate::hosts;
 use crate::initializer::Describe;
 use crate::key::Key;
 use crate::own;
@@ -52,14 +54,16 @@ pub(crate) struct Sidecar {
 impl Sidecar {
     /// Serves until `shutdown` completes.
     pub(crate) async fn run(self, shutdown: impl Future<Output = ()>) -> Outcome {
-        let listeners = Listeners::open().map_err(|error| {
+        // Read while root may still read everything; judged later, as the user that may ask the agent. Until then it opens
+        // sockets on the loopback interface and nothing else.
+        let initdata = own::given(&self.paths.initdata()).await?;
+        let egress = initdata.settings().map_err(Failure::refused)?.egress;
+        let listeners = Listeners::open(&egress).map_err(|error| {
             if let Some(hint) = error.hint() {
                 error!("hint: {hint}");
             }
             Failure::unknown(error)
         })?;
-        // Read while root may still read everything; judged later, as the user that may ask the agent.
-        let initdata = own::given(&self.paths.initdata()).await?;
         more_descriptors();
         drop_rights().map_err(Failure::unknown)?;
 
@@ -67,7 +71,8 @@ impl Sidecar {
         if !own.settings.mesh {
             return Err(Failure::refused(anyhow!("initdata gives this pod no mesh")));
         }
-        let config = ProxyConfig::new(own.settings.ingress.clone());
+        let mut config = ProxyConfig::new(own.settings.ingress.clone());
+        config.resolver = resolver(self.paths.hosts());
         let metrics = Arc::clone(&config.metrics);
         let found = place::find(&self.paths).map_err(Failure::unknown)?;
         let asker = Asker::new(own, self.attester, self.host, self.paths).map_err(Failure::unknown)?;
@@ -75,6 +80,7 @@ impl Sidecar {
         let (sender, receiver) = watch::channel(renewal.material().map_err(Failure::unknown)?);
         info!(
             ports = ?config.ingress.iter().map(|ingress| ingress.port).collect::<Vec<_>>(),
+            egress = ?egress.iter().map(|egress| &egress.name).collect::<Vec<_>>(),
             lease_s = renewal.valid_until.remaining().as_secs(),
             "mesh is up"
         );
@@ -82,12 +88,20 @@ impl Sidecar {
             ended = mesh::proxy::run(listeners, config, receiver, shutdown) => ended,
             never = renewal.keep(&sender) => match never {},
         };
-        info!(connections = metrics.open(), "mesh ends");
+        info!(connections = metrics.open(), egress = metrics.egress_open(), "mesh ends");
         ended.map_err(Failure::unknown)
     }
 }
 
-/// A mesh CA that callers' certificates may come from, and until when.
+/// Finds remotes as the Coordinator is found.
+fn resolver(hosts: PathBuf) -> Resolver {
+    Arc::new(move |host, port| {
+        let hosts = hosts.clone();
+        Box::pin(async move { hosts::resolve(&host, port, &hosts).await })
+    })
+}
+
+/// A mesh CA that certificates of callers and remotes may come from, and until when.
 struct Root {
     pem: String,
     until: Option<BootInstant>,

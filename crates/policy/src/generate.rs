@@ -6,6 +6,7 @@
 mod contrast;
 mod coordinator;
 mod device;
+mod egress;
 mod error;
 mod files;
 mod ingress;
@@ -35,6 +36,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 pub use coordinator::{COORDINATOR_FILE, ROLE as ROLE_KEY};
+pub use egress::EGRESS_ANNOTATION;
 pub use error::{GenerateError, Place};
 pub use ingress::{INGRESS_ANNOTATION, OPEN_PORTS_ANNOTATION};
 pub use inject::{ARGV_ANNOTATION, FILES_PREFIX, INITIALIZER, LAUNCHER, MESH, PODINFO_VOLUME, SHARED_VOLUME};

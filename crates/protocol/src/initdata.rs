@@ -4,6 +4,8 @@
 //! two names: `policy.rego`, which the pod agent enforces, and `casemate.toml`, [`Settings`], which our own code in the
 //! pod obeys. The encoding is ours alone and reproducible to the byte; the digest is over those bytes.
 
+// Addresses are data. The sockets beside them in `std` have no place in this crate.
+use core::net::SocketAddr;
 use std::collections::BTreeMap;
 use std::io::Read as _;
 
@@ -14,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use crate::binding::Role;
 use crate::digest::{DeploymentId, Digest, Identity};
 use crate::file::VolumeFile;
-use crate::manifest::{Quorum, ReferenceValues};
+use crate::manifest::{Quorum, ReferenceValues, is_dns_name};
 
 /// The annotation in which Kata Containers takes initdata: base64 of gzip of the document.
 pub const ANNOTATION: &str = "io.katacontainers.config.hypervisor.cc_init_data";
@@ -31,6 +33,9 @@ pub const MAX_ANNOTATION: usize = 256 * 1024;
 
 /// LIMIT: Kubernetes takes groups up to this one.
 pub const MAX_GROUP: u32 = i32::MAX.unsigned_abs();
+
+/// LIMIT: each entry of egress is a listening socket; a pod with more than this many is a mistake.
+pub const MAX_EGRESS: usize = 64;
 
 /// A parsed initdata document together with the exact bytes it was parsed from.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -80,6 +85,9 @@ pub struct Settings {
     /// Ingress that the pod's firewall opens; everything else stays closed. Empty for a Coordinator.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub ingress: Vec<Ingress>,
+    /// Remotes that the mesh connects to for the pod's programs, with the pod's certificate.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub egress: Vec<Egress>,
 }
 
 /// One port on which the mesh sidecar ends TLS.
@@ -92,6 +100,36 @@ pub struct Ingress {
     pub port: u16,
     /// Whether the caller must show a certificate of the mesh.
     pub client_certificate: bool,
+}
+
+/// One remote that the mesh sidecar connects to: programs of the pod talk to `listen` in clear, and the mesh talks to the
+/// remote over mutual TLS.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Egress {
+    /// A name for logs.
+    pub name: String,
+    /// Where the pod's programs connect to: an address of the loopback interface, which is the pod's own.
+    pub listen: SocketAddr,
+    /// The remote's host name. It only finds somebody: names are resolved by the host.
+    pub host: String,
+    /// The remote's port.
+    pub port: u16,
+    /// The DNS name that the remote's certificate must carry, which decides.
+    pub certificate_name: String,
+}
+
+impl Egress {
+    /// Why this cannot be served.
+    fn fault(&self) -> Option<&'static str> {
+        match self {
+            _ if !self.listen.ip().is_loopback() => Some("listens outside of the pod"),
+            _ if self.listen.port() == 0 || self.port == 0 => Some("has no port"),
+            _ if !is_dns_name(&self.host) => Some("leads to no host name"),
+            _ if !is_dns_name(&self.certificate_name) => Some("names no certificate"),
+            _ => None,
+        }
+    }
 }
 
 /// A document that is no initdata of ours.
@@ -195,6 +233,13 @@ impl Initdata {
             let reason = format!("{SETTINGS}: fs_group is {group}, and groups go up to {MAX_GROUP}");
             return Err(InitdataError::Malformed { reason });
         }
+        let malformed = |reason: String| InitdataError::Malformed { reason: format!("{SETTINGS}: {reason}") };
+        if settings.egress.len() > MAX_EGRESS {
+            return Err(malformed(format!("more than {MAX_EGRESS} entries of egress")));
+        }
+        if let Some((egress, fault)) = settings.egress.iter().find_map(|egress| Some((egress, egress.fault()?))) {
+            return Err(malformed(format!("egress `{}` {fault}", egress.name)));
+        }
         settings
             .reference_values
             .validate()
@@ -247,7 +292,50 @@ mod tests {
                 BTreeMap::from([("labels.txt".into(), Digest::of(b"x").into())]),
             )]),
             ingress: vec![Ingress { name: "http".into(), port: 8080, client_certificate: false }],
+            egress: vec![],
         }
+    }
+
+    fn egress() -> Egress {
+        Egress {
+            name: "backend".into(),
+            listen: "127.0.0.2:4001".parse().unwrap(),
+            host: "backend.default".into(),
+            port: 4001,
+            certificate_name: "backend".into(),
+        }
+    }
+
+    #[test]
+    fn egress_is_in_the_document_only_where_there_is_some() {
+        let plain = Initdata::build("p", &settings()).unwrap();
+        assert!(!plain.document().contains("egress"), "{}", plain.document());
+        let v6 = Egress { name: "v6".into(), listen: "[::1]:4001".parse().unwrap(), ..egress() };
+        let with = Settings { egress: vec![egress(), v6], ..settings() };
+        let initdata = Initdata::build("p", &with).unwrap();
+        assert_eq!(Initdata::parse(initdata.document()).unwrap().settings().unwrap(), with);
+        assert_ne!(initdata.identity(), plain.identity());
+    }
+
+    #[test]
+    fn egress_that_leaves_the_pod_or_leads_nowhere_is_refused() {
+        let listen = |text: &str| text.parse::<SocketAddr>().unwrap();
+        for (egress, fault) in [
+            (Egress { listen: listen("10.0.0.1:4001"), ..egress() }, "listens outside of the pod"),
+            (Egress { listen: listen("0.0.0.0:4001"), ..egress() }, "listens outside of the pod"),
+            (Egress { listen: listen("[::]:4001"), ..egress() }, "listens outside of the pod"),
+            (Egress { listen: listen("[::ffff:127.0.0.1]:4001"), ..egress() }, "listens outside of the pod"),
+            (Egress { listen: listen("127.0.0.2:0"), ..egress() }, "has no port"),
+            (Egress { port: 0, ..egress() }, "has no port"),
+            (Egress { host: "under_score".into(), ..egress() }, "leads to no host name"),
+            (Egress { certificate_name: String::new(), ..egress() }, "names no certificate"),
+        ] {
+            let document = Initdata::build("p", &Settings { egress: vec![egress], ..settings() }).unwrap();
+            let error = document.settings().unwrap_err().to_string();
+            assert!(error.contains(&format!("egress `backend` {fault}")), "{error}");
+        }
+        let many = Initdata::build("p", &Settings { egress: vec![egress(); MAX_EGRESS + 1], ..settings() }).unwrap();
+        assert!(many.settings().unwrap_err().to_string().contains("more than 64 entries"));
     }
 
     #[test]

@@ -424,7 +424,7 @@ impl Quorum {
 }
 
 /// RFC 1123 labels, lower case, 253 characters in all.
-fn is_dns_name(name: &str) -> bool {
+pub fn is_dns_name(name: &str) -> bool {
     let label = |label: &str| {
         !label.is_empty()
             && label.len() <= 63

@@ -52,6 +52,7 @@ fn settings() -> Settings {
             BTreeMap::from([("labels.txt".into(), Digest::of(b"0\n1\n").into())]),
         )]),
         ingress: vec![Ingress { name: "http".into(), port: 8080, client_certificate: false }],
+        egress: vec![],
     }
 }
 

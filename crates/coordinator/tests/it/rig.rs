@@ -183,6 +183,7 @@ pub(crate) fn settings(deployment: DeploymentId, owner: &OwnerKey, tee: &Softwar
         reference_values: tee.reference_values(&[MEASUREMENT]),
         files: BTreeMap::new(),
         ingress: vec![],
+        egress: vec![],
     }
 }
 

@@ -58,6 +58,7 @@ mod tests {
             reference_values: ReferenceValues::default(),
             files: std::collections::BTreeMap::default(),
             ingress: vec![],
+            egress: vec![],
         };
         Initdata::build(policy, &settings).unwrap()
     }

@@ -71,6 +71,7 @@ pub(crate) fn initdata(salt: u8) -> Initdata {
         reference_values: ReferenceValues::default(),
         files: std::collections::BTreeMap::default(),
         ingress: vec![],
+        egress: vec![],
     };
     Initdata::build(POLICY, &settings).unwrap()
 }

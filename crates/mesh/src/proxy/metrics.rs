@@ -7,6 +7,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::lease::BootInstant;
 
+mod egress;
+
+pub(super) use self::egress::{Denial, Egress};
+
 /// LIMIT: log lines about refused or cut connections in one second; the counters count them all.
 const LINES_PER_SECOND: u64 = 5;
 
@@ -47,6 +51,38 @@ pub(super) enum Cut {
 
 const CUTS: [(Cut, &str); 2] = [(Cut::Lease, "lease"), (Cut::Caller, "caller")];
 
+/// Bytes that were forwarded.
+#[derive(Default, Debug)]
+pub(super) struct Bytes {
+    /// From TLS to the workload.
+    pub(super) inbound: AtomicU64,
+    /// From the workload to TLS.
+    pub(super) outbound: AtomicU64,
+}
+
+impl Bytes {
+    fn rows(&self) -> [(String, u64); 2] {
+        [("{direction=\"in\"}".to_owned(), get(&self.inbound)), ("{direction=\"out\"}".to_owned(), get(&self.outbound))]
+    }
+}
+
+/// Lets so many lines through in each second.
+#[derive(Default, Debug)]
+struct Lines {
+    second: AtomicU64,
+    lines: AtomicU64,
+}
+
+impl Lines {
+    fn may_log(&self) -> bool {
+        let second = BootInstant::now().as_millis() / 1000;
+        if self.second.swap(second, Ordering::Relaxed) != second {
+            self.lines.store(0, Ordering::Relaxed);
+        }
+        self.lines.fetch_add(1, Ordering::Relaxed) < LINES_PER_SECOND
+    }
+}
+
 /// What the proxy counts. All counters only grow; what is open is the difference of two.
 #[derive(Default, Debug)]
 pub struct Metrics {
@@ -55,49 +91,61 @@ pub struct Metrics {
     refused: [AtomicU64; REFUSALS.len()],
     cut: [AtomicU64; CUTS.len()],
     renewals: AtomicU64,
-    pub(super) bytes_in: AtomicU64,
-    pub(super) bytes_out: AtomicU64,
-    line_second: AtomicU64,
-    lines: AtomicU64,
+    pub(super) bytes: Bytes,
+    pub(super) egress: Egress,
+    lines: Lines,
 }
 
 fn increment(counter: &AtomicU64) {
     counter.fetch_add(1, Ordering::Relaxed);
 }
 
+fn get(counter: &AtomicU64) -> u64 {
+    counter.load(Ordering::Relaxed)
+}
+
+/// One row for each of `names`, in the order of its counters.
+fn labelled(names: &[&str], label: &str, counters: &[AtomicU64]) -> Vec<(String, u64)> {
+    let label = |name: &&str| format!("{{{label}=\"{name}\"}}");
+    names.iter().map(label).zip(counters.iter().map(get)).collect()
+}
+
+fn plain(value: u64) -> [(String, u64); 1] {
+    [(String::new(), value)]
+}
+
+/// One metric with its rows.
+fn family(text: &mut String, name: &str, kind: &str, help: &str, rows: &[(String, u64)]) {
+    let _ = writeln!(text, "# HELP casemate_mesh_{name} {help}\n# TYPE casemate_mesh_{name} {kind}");
+    for (labels, value) in rows {
+        let _ = writeln!(text, "casemate_mesh_{name}{labels} {value}");
+    }
+}
+
 impl Metrics {
-    /// Connections that are open now.
+    /// Connections from the network that are open now.
     pub fn open(&self) -> u64 {
-        self.opened.load(Ordering::Relaxed).saturating_sub(self.closed.load(Ordering::Relaxed))
+        get(&self.opened).saturating_sub(get(&self.closed))
+    }
+
+    /// Connections of the pod's programs to others that are open now.
+    pub fn egress_open(&self) -> u64 {
+        self.egress.open()
     }
 
     /// The counters in the text format of Prometheus.
     pub fn render(&self) -> String {
         let mut text = String::new();
-        let mut family = |name: &str, kind: &str, help: &str, rows: &[(String, u64)]| {
-            let _ = writeln!(text, "# HELP casemate_mesh_{name} {help}\n# TYPE casemate_mesh_{name} {kind}");
-            for (labels, value) in rows {
-                let _ = writeln!(text, "casemate_mesh_{name}{labels} {value}");
-            }
-        };
-        let get = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-        let plain = |value: u64| [(String::new(), value)];
-        let labelled = |names: &[&str], label: &str, counters: &[AtomicU64]| -> Vec<(String, u64)> {
-            let label = |name: &&str| format!("{{{label}=\"{name}\"}}");
-            names.iter().map(label).zip(counters.iter().map(get)).collect()
-        };
-        family("connections_total", "counter", "Connections taken from the network.", &plain(get(&self.opened)));
-        family("connections_open", "gauge", "Connections open now.", &plain(self.open()));
+        let mut add = |name, kind, help, rows: &[_]| family(&mut text, name, kind, help, rows);
+        add("connections_total", "counter", "Connections taken from the network.", &plain(get(&self.opened)));
+        add("connections_open", "gauge", "Connections open now.", &plain(self.open()));
         let rows = labelled(&REFUSALS.map(|(_, name)| name), "reason", &self.refused);
-        family("refused_total", "counter", "Connections refused.", &rows);
+        add("refused_total", "counter", "Connections refused.", &rows);
         let rows = labelled(&CUTS.map(|(_, name)| name), "reason", &self.cut);
-        family("cut_total", "counter", "Open connections that were cut.", &rows);
-        family("renewals_total", "counter", "Leases renewed.", &plain(get(&self.renewals)));
-        let rows = [
-            ("{direction=\"in\"}".to_owned(), get(&self.bytes_in)),
-            ("{direction=\"out\"}".to_owned(), get(&self.bytes_out)),
-        ];
-        family("bytes_total", "counter", "Bytes forwarded to and from the workload.", &rows);
+        add("cut_total", "counter", "Open connections that were cut.", &rows);
+        add("renewals_total", "counter", "Leases renewed.", &plain(get(&self.renewals)));
+        add("bytes_total", "counter", "Bytes forwarded to and from the workload.", &self.bytes.rows());
+        self.egress.render(&mut text);
         text
     }
 
@@ -118,7 +166,7 @@ impl Metrics {
         for ((known, name), counter) in REFUSALS.iter().zip(&self.refused) {
             if *known == refusal {
                 increment(counter);
-                if self.may_log() {
+                if self.lines.may_log() {
                     tracing::warn!(%peer, kind = name, "connection refused: {reason}");
                 }
             }
@@ -129,19 +177,11 @@ impl Metrics {
         for ((known, name), counter) in CUTS.iter().zip(&self.cut) {
             if *known == cut {
                 increment(counter);
-                if self.may_log() {
+                if self.lines.may_log() {
                     tracing::warn!(%peer, kind = name, "open connection cut");
                 }
             }
         }
-    }
-
-    fn may_log(&self) -> bool {
-        let second = BootInstant::now().as_millis() / 1000;
-        if self.line_second.swap(second, Ordering::Relaxed) != second {
-            self.lines.store(0, Ordering::Relaxed);
-        }
-        self.lines.fetch_add(1, Ordering::Relaxed) < LINES_PER_SECOND
     }
 }
 
@@ -158,8 +198,11 @@ mod tests {
         metrics.closed();
         metrics.refused(Refusal::Caller, peer, &"x");
         metrics.cut(Cut::Lease, peer);
-        metrics.bytes_in.fetch_add(7, Ordering::Relaxed);
-        expect_test::expect![[r#"
+        metrics.bytes.inbound.fetch_add(7, Ordering::Relaxed);
+        metrics.egress.opened();
+        metrics.egress.failed(Denial::Handshake, "backend", &"x");
+        metrics.egress.cut("backend");
+        expect_test::expect![[r##"
             # HELP casemate_mesh_connections_total Connections taken from the network.
             # TYPE casemate_mesh_connections_total counter
             casemate_mesh_connections_total 2
@@ -185,14 +228,35 @@ mod tests {
             # TYPE casemate_mesh_bytes_total counter
             casemate_mesh_bytes_total{direction="in"} 7
             casemate_mesh_bytes_total{direction="out"} 0
-        "#]]
+            # HELP casemate_mesh_egress_connections_total Connections taken from programs.
+            # TYPE casemate_mesh_egress_connections_total counter
+            casemate_mesh_egress_connections_total 1
+            # HELP casemate_mesh_egress_connections_open Connections of programs open now.
+            # TYPE casemate_mesh_egress_connections_open gauge
+            casemate_mesh_egress_connections_open 1
+            # HELP casemate_mesh_egress_failed_total Connections of programs that came to nothing.
+            # TYPE casemate_mesh_egress_failed_total counter
+            casemate_mesh_egress_failed_total{reason="too_many"} 0
+            casemate_mesh_egress_failed_total{reason="lease"} 0
+            casemate_mesh_egress_failed_total{reason="name"} 0
+            casemate_mesh_egress_failed_total{reason="connect"} 0
+            casemate_mesh_egress_failed_total{reason="handshake"} 1
+            casemate_mesh_egress_failed_total{reason="remote"} 0
+            # HELP casemate_mesh_egress_cut_total Connections of programs cut at the end of a lease.
+            # TYPE casemate_mesh_egress_cut_total counter
+            casemate_mesh_egress_cut_total 1
+            # HELP casemate_mesh_egress_bytes_total Bytes forwarded for programs.
+            # TYPE casemate_mesh_egress_bytes_total counter
+            casemate_mesh_egress_bytes_total{direction="in"} 0
+            casemate_mesh_egress_bytes_total{direction="out"} 0
+        "##]]
         .assert_eq(&metrics.render());
     }
 
     #[test]
     fn a_stranger_cannot_fill_the_log() {
-        let metrics = Metrics::default();
-        let lines = (0..1000).filter(|_| metrics.may_log()).count();
+        let lines = Lines::default();
+        let lines = (0..1000).filter(|_| lines.may_log()).count();
         assert!(lines <= 2 * usize::try_from(LINES_PER_SECOND).unwrap(), "{lines}");
     }
 }

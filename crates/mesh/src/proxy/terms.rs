@@ -5,8 +5,9 @@ use std::fmt;
 use std::sync::Arc;
 
 use protocol::Identity;
+use rustls::client::Resumption;
 use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
-use rustls::{RootCertStore, ServerConfig};
+use rustls::{ClientConfig, RootCertStore, ServerConfig};
 use rustls_pki_types::CertificateDer;
 
 use super::{Material, ProxyError};
@@ -15,10 +16,11 @@ use crate::lease::BootInstant;
 /// What precedes the identity in a certificate; see [`protocol::api::identity_uri`].
 const IDENTITY_SCHEME: &str = "casemate:identity:";
 
-/// What connections are accepted under.
+/// What connections are accepted and made under.
 pub(super) struct Terms {
     mutual: Arc<ServerConfig>,
     server_only: Arc<ServerConfig>,
+    client: Arc<ClientConfig>,
     callers: BTreeMap<Identity, String>,
     valid_until: BootInstant,
 }
@@ -31,7 +33,8 @@ impl Terms {
         for root in &material.roots {
             roots.add(root.clone()).map_err(|error| bad(&error))?;
         }
-        let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider))
+        let roots = Arc::new(roots);
+        let verifier = WebPkiClientVerifier::builder_with_provider(Arc::clone(&roots), Arc::clone(&provider))
             .build()
             .map_err(|error| bad(&error))?;
         let builder = || {
@@ -53,9 +56,18 @@ impl Terms {
             .map_err(|error| bad(&error))?;
         let server_only =
             builder()?.with_no_client_auth().with_single_cert(chain(), key()).map_err(|error| bad(&error))?;
+        let mut client = ClientConfig::builder_with_provider(provider)
+            .with_protocol_versions(&[&rustls::version::TLS13])
+            .map_err(|error| bad(&error))?
+            .with_root_certificates(roots)
+            .with_client_auth_cert(chain(), key())
+            .map_err(|error| bad(&error))?;
+        // A resumed session would carry the remote of an earlier one past the roots of today.
+        client.resumption = Resumption::disabled();
         Ok(Self {
             mutual: finish(mutual),
             server_only: finish(server_only),
+            client: Arc::new(client),
             callers: material.callers.clone(),
             valid_until: material.valid_until,
         })
@@ -64,6 +76,11 @@ impl Terms {
     /// The TLS configuration of a listener.
     pub(super) fn tls(&self, mutual: bool) -> &Arc<ServerConfig> {
         if mutual { &self.mutual } else { &self.server_only }
+    }
+
+    /// The TLS configuration of connections to others.
+    pub(super) fn client(&self) -> &Arc<ClientConfig> {
+        &self.client
     }
 
     /// Whether the lease has ended, whether or not a timer has noticed.

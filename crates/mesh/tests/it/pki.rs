@@ -40,8 +40,19 @@ impl Ca {
     }
 
     pub(crate) fn leaf_with(&self, name: &str, uris: &[String]) -> Leaf {
+        self.leaf_until(name, uris, 4096)
+    }
+
+    /// A leaf whose time is over.
+    pub(crate) fn expired_leaf(&self, name: &str) -> Leaf {
+        let uris = [protocol::api::identity_uri(identity(name))];
+        self.leaf_until(name, &uris, 2020)
+    }
+
+    fn leaf_until(&self, name: &str, uris: &[String], last_year: i32) -> Leaf {
         let mut params = CertificateParams::new(vec![name.to_owned()]).unwrap();
         params.subject_alt_names.extend(uris.iter().map(|uri| SanType::URI(uri.as_str().try_into().unwrap())));
+        params.not_after = rcgen::date_time_ymd(last_year, 1, 1);
         let key = KeyPair::generate().unwrap();
         let certificate = params.signed_by(&key, &self.0).unwrap();
         Leaf { chain: vec![certificate.der().clone()], key: PrivateKeyDer::try_from(key.serialize_der()).unwrap() }

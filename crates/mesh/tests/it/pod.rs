@@ -35,12 +35,19 @@ pub(crate) const PATIENCE: Duration = Duration::from_millis(600);
 pub(crate) const V4: &str = "10.99.0.1";
 pub(crate) const V6: &str = "fd00:99::1";
 
+/// The ports of the proxy, and whether they want a client certificate.
+const PORTS: [(u16, bool); 2] = [(MUTUAL, true), (SERVER_ONLY, false)];
+
+fn ingress_of_proxy() -> Vec<Ingress> {
+    PORTS.map(|(port, client_certificate)| Ingress { name: "x".into(), port, client_certificate }).to_vec()
+}
+
 pub(crate) struct Pod {
-    /// Kept so that the namespace outlives the pod's threads.
-    _inside: Netns,
+    pub(crate) inside: Netns,
     pub(crate) outside: Netns,
     pub(crate) ca: Ca,
     pub(crate) material: watch::Sender<Material>,
+    receiver: watch::Receiver<Material>,
     pub(crate) metrics: Arc<Metrics>,
     stop: Option<oneshot::Sender<()>>,
     proxy: Option<JoinHandle<()>>,
@@ -48,7 +55,10 @@ pub(crate) struct Pod {
 }
 
 pub(crate) fn material(ca: &Ca, callers: &[&str], lease: Duration) -> Material {
-    let leaf = ca.leaf("workload");
+    material_of(ca, &ca.leaf("workload"), callers, lease)
+}
+
+pub(crate) fn material_of(ca: &Ca, leaf: &Leaf, callers: &[&str], lease: Duration) -> Material {
     Material {
         chain: leaf.chain.clone(),
         key: leaf.key(),
@@ -106,26 +116,13 @@ impl Pod {
         }
         let ca = Ca::new();
         let (sender, receiver) = watch::channel(material(&ca, &["frontend"], lease));
-        let ports = [(MUTUAL, true), (SERVER_ONLY, false)];
-        let ingress = ports.map(|(port, client_certificate)| IngressPort { port, client_certificate }).to_vec();
+        let ingress = PORTS.map(|(port, client_certificate)| IngressPort { port, client_certificate }).to_vec();
         let firewall = FirewallConfig::new(ingress, vec![OPEN], true).unwrap();
         inside.run(move || apply(&firewall, Stage::Ready)).unwrap();
 
-        let ingress = ports.map(|(port, client_certificate)| Ingress { name: "x".into(), port, client_certificate });
-        let mut config = ProxyConfig::new(ingress.to_vec());
+        let mut config = ProxyConfig::new(ingress_of_proxy());
         adjust(&mut config);
-        let metrics = Arc::clone(&config.metrics);
-        let (stop, stopped) = oneshot::channel();
         let (ready, is_ready) = std::sync::mpsc::channel();
-        let proxy_ready = ready.clone();
-        let proxy = inside.spawn(move || {
-            let listeners = Listeners::open().unwrap();
-            proxy_ready.send(()).unwrap();
-            let done = async {
-                let _ = stopped.await;
-            };
-            block_on(async { run(listeners, config, receiver, done).await.unwrap() });
-        });
         let (stop_workload, workload_stopped) = oneshot::channel();
         let workload = inside.spawn(move || {
             block_on(async {
@@ -136,17 +133,42 @@ impl Pod {
             });
         });
         is_ready.recv().unwrap();
-        is_ready.recv().unwrap();
-        Self {
-            _inside: inside,
+        let mut pod = Self {
+            inside,
             outside,
             ca,
             material: sender,
-            metrics,
-            stop: Some(stop),
-            proxy: Some(proxy),
+            receiver,
+            metrics: Arc::clone(&config.metrics),
+            stop: None,
+            proxy: None,
             workload: Some((stop_workload, workload)),
-        }
+        };
+        pod.serve(config);
+        pod
+    }
+
+    fn serve(&mut self, config: ProxyConfig) {
+        let (stop, stopped) = oneshot::channel::<()>();
+        let (ready, is_ready) = std::sync::mpsc::channel();
+        let receiver = self.receiver.clone();
+        let proxy = self.inside.spawn(move || {
+            let listeners = Listeners::open(&[]).unwrap();
+            ready.send(()).unwrap();
+            let done = async {
+                let _ = stopped.await;
+            };
+            block_on(async { run(listeners, config, receiver, done).await.unwrap() });
+        });
+        is_ready.recv().unwrap();
+        (self.stop, self.proxy) = (Some(stop), Some(proxy));
+    }
+
+    /// Starts the proxy again after [`Pod::kill_proxy`].
+    pub(crate) fn start_proxy(&mut self) {
+        let mut config = ProxyConfig::new(ingress_of_proxy());
+        config.metrics = Arc::clone(&self.metrics);
+        self.serve(config);
     }
 
     /// Ends the proxy as a crash would: its sockets close, the firewall stays.
@@ -215,6 +237,13 @@ impl Tls {
     }
 }
 
-fn block_on<T>(future: impl Future<Output = T>) -> T {
+/// How often something was counted.
+pub(crate) fn counted(metrics: &Metrics, row: &str) -> u64 {
+    let text = metrics.render();
+    let line = text.lines().find(|line| line.starts_with(&format!("casemate_mesh_{row} ")));
+    line.unwrap_or_else(|| panic!("no `{row}` in\n{text}")).rsplit(' ').next().unwrap().parse().unwrap()
+}
+
+pub(crate) fn block_on<T>(future: impl Future<Output = T>) -> T {
     tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(future)
 }

@@ -6,22 +6,11 @@ use std::time::{Duration, Instant};
 
 use mesh::proxy::Material;
 
-use crate::netns::is_root;
 use crate::pki::{Ca, identity};
-use crate::pod::{MUTUAL, OPEN, PATIENCE, Pod, SERVER_ONLY, UNLISTED, V4, V6, material};
-
-macro_rules! netns_test {
-    ($(#[$meta:meta])* fn $name:ident() $body:block) => {
-        $(#[$meta])*
-        #[test]
-        fn $name() {
-            if is_root() $body
-        }
-    };
-}
+use crate::pod::{self, MUTUAL, OPEN, PATIENCE, Pod, SERVER_ONLY, UNLISTED, V4, V6, material};
 
 /// Closed means that packets vanish: no answer that would tell a stranger more.
-fn assert_closed<T>(outcome: io::Result<T>) {
+pub(crate) fn assert_closed<T>(outcome: io::Result<T>) {
     match outcome {
         Ok(_) => panic!("the port is open"),
         Err(error) => assert!(
@@ -32,7 +21,7 @@ fn assert_closed<T>(outcome: io::Result<T>) {
 }
 
 /// The connection ended without an answer.
-fn assert_cut(outcome: io::Result<()>) {
+pub(crate) fn assert_cut(outcome: io::Result<()>) {
     let error = outcome.expect_err("the connection still answers");
     let timeout = matches!(error.kind(), ErrorKind::TimedOut | ErrorKind::WouldBlock);
     assert!(!timeout, "the connection hangs instead of ending: {error}");
@@ -40,12 +29,10 @@ fn assert_cut(outcome: io::Result<()>) {
 
 /// How often a reason was counted.
 fn counted(pod: &Pod, row: &str) -> u64 {
-    let text = pod.metrics.render();
-    let line = text.lines().find(|line| line.starts_with(&format!("casemate_mesh_{row} ")));
-    line.unwrap_or_else(|| panic!("no `{row}` in\n{text}")).rsplit(' ').next().unwrap().parse().unwrap()
+    pod::counted(&pod.metrics, row)
 }
 
-fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
+pub(crate) fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
     let start = Instant::now();
     while !holds() {
         assert!(start.elapsed() < Duration::from_secs(10), "{what} did not come about");

@@ -18,7 +18,7 @@ use protocol::api::{
     PutSecret, Roots, SetReply, SignedManifest, USER_PORT, UserReply, UserRequest, secret_message, transition,
 };
 use protocol::digest::Measurement;
-use protocol::initdata::{Ingress, Settings};
+use protocol::initdata::{Egress, Ingress, Settings};
 use protocol::manifest::{Manifest, PolicyEntry, Quorum};
 use protocol::{DeploymentId, Digest, Evidence, Identity, Initdata, Purpose, ReportData, Role, Secret};
 use testkit::SoftwareTee;
@@ -31,6 +31,24 @@ pub(crate) const POD: &str = "10.98.0.1";
 pub(crate) const COORDINATOR: &str = "10.98.0.2";
 /// The workload's port, which needs no client certificate.
 pub(crate) const PORT: u16 = 8080;
+
+/// The port of [`PEER`], which the pod's mesh calls for programs that connect to [`CALLS`].
+pub(crate) const PEER_PORT: u16 = 9443;
+const PEER: &str = "peer.default.svc";
+/// Where programs of the pod connect to; the port takes a capability to listen at.
+pub(crate) const CALLS: &str = "127.0.0.2:443";
+/// Likewise; the mesh demands a name that the remote's certificate does not carry.
+pub(crate) const CALLS_IN_VAIN: &str = "127.0.0.3:443";
+
+fn egress((listen, certificate_name): (&str, &str)) -> Egress {
+    Egress {
+        name: certificate_name.to_owned(),
+        listen: listen.parse().unwrap(),
+        host: PEER.to_owned(),
+        port: PEER_PORT,
+        certificate_name: certificate_name.to_owned(),
+    }
+}
 
 pub(crate) fn block_on<T>(future: impl Future<Output = T>) -> T {
     tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(future)
@@ -64,6 +82,7 @@ impl World {
             reference_values: tee.reference_values(&[MEASUREMENT]),
             files: BTreeMap::new(),
             ingress: vec![],
+            egress: vec![],
         };
         let coordinator = Initdata::build("package agent_policy\n", &settings).unwrap();
         settings.role = Role::Workload;
@@ -72,6 +91,7 @@ impl World {
         let labels = BTreeMap::from([("labels.txt".to_owned(), Digest::of(b"zero one two").into())]);
         settings.files = BTreeMap::from([("config".to_owned(), labels)]);
         settings.ingress = vec![Ingress { name: "http".into(), port: PORT, client_certificate: false }];
+        settings.egress = [(CALLS, "inference"), (CALLS_IN_VAIN, "another")].map(egress).to_vec();
         let workload = Initdata::build("package agent_policy\n", &settings).unwrap();
         let entry = |name: &str, role, secrets: &[&str]| PolicyEntry {
             names: vec![name.into()],
@@ -152,7 +172,7 @@ impl Rig {
         };
         put("casemate-in/podinfo/initdata", world.workload.to_annotation().as_bytes());
         put("casemate-in/files/config/labels.txt", b"zero one two");
-        put("etc/hosts", format!("127.0.0.1 localhost\n{COORDINATOR} coordinator\n").as_bytes());
+        put("etc/hosts", format!("127.0.0.1 localhost\n{COORDINATOR} coordinator {PEER}\n").as_bytes());
         std::fs::create_dir_all(root.path().join("casemate-files/config")).unwrap();
         for (name, binary) in [
             ("casemate-pod", env!("CARGO_BIN_EXE_casemate-pod")),

@@ -6,14 +6,16 @@ use std::os::unix::fs::MetadataExt as _;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use protocol::api::Roots;
 use protocol::{Digest, Identity};
 use rustls::pki_types::pem::PemObject as _;
-use rustls::pki_types::{CertificateDer, ServerName};
-use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use rustls::server::WebPkiClientVerifier;
+use rustls::{ClientConfig, ClientConnection, RootCertStore, ServerConfig, ServerConnection, StreamOwned};
 use testkit::SoftwareTee;
 
 use crate::netns::is_root;
-use crate::rig::{POD, PORT, Rig, World, eventually, read};
+use crate::rig::{CALLS, CALLS_IN_VAIN, COORDINATOR, PEER_PORT, POD, PORT, Rig, World, eventually, read};
 
 fn world() -> World {
     World::new(1, &Arc::new(SoftwareTee::generate()))
@@ -157,6 +159,70 @@ fn a_pod_waits_for_its_manifest_gets_ready_serves_renews_and_is_cut_off() {
     let (status, log) = mesh.end();
     assert_eq!(status, Some(0), "{log}");
     eprintln!("{log}");
+}
+
+/// Another pod of the mesh, outside: it demands certificates and answers byte by byte. Its own certificate is that of the
+/// pod, which has a name to call it by.
+fn serve_peer(rig: &Rig, roots: &Roots) {
+    let mut cas = RootCertStore::empty();
+    cas.add(CertificateDer::from_pem_slice(roots.mesh_ca.as_bytes()).unwrap()).unwrap();
+    let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(cas), channel::provider()).build().unwrap();
+    let chain = CertificateDer::pem_file_iter(rig.path("casemate/tls-config/certChain.pem")).unwrap();
+    let key = PrivateKeyDer::from_pem_file(rig.path("casemate/tls-config/key.pem")).unwrap();
+    let config = ServerConfig::builder_with_provider(channel::provider())
+        .with_protocol_versions(&[&rustls::version::TLS13])
+        .unwrap()
+        .with_client_cert_verifier(verifier)
+        .with_single_cert(chain.map(Result::unwrap).collect(), key)
+        .unwrap();
+    let config = Arc::new(config);
+    let listener = rig.outside.run(|| TcpListener::bind((COORDINATOR, PEER_PORT)).unwrap());
+    std::thread::spawn(move || {
+        for stream in listener.incoming().map_while(Result::ok) {
+            let mut tls = StreamOwned::new(ServerConnection::new(Arc::clone(&config)).unwrap(), stream);
+            let mut byte = [0];
+            while tls.read_exact(&mut byte).is_ok() && tls.write_all(&byte).is_ok() {}
+        }
+    });
+}
+
+#[test]
+fn programs_call_other_pods_in_clear_and_the_mesh_does_it_over_tls() {
+    if !is_root() {
+        return;
+    }
+    let world = world();
+    let mut rig = Rig::new(&world, world.workload.identity());
+    rig.start_coordinator(&world);
+    let roots = rig.set(&world);
+    let (status, log) = rig.start(&["/casemate-pod", "initializer"]).end();
+    assert_eq!(status, Some(0), "{log}");
+    let mesh = rig.start(&["/casemate-pod", "mesh"]);
+    mesh.eventually_logs("mesh is up");
+    // It has listened at a low port and kept nothing that it takes to.
+    assert_eq!(mesh.status("CapPrm"), "0000000000000000");
+    let call = |listen: &'static str| {
+        let mut stream = rig.pod.run(move || TcpStream::connect(listen))?;
+        stream.set_read_timeout(Some(Duration::from_secs(10)))?;
+        stream.write_all(b"x")?;
+        stream.read_exact(&mut [0])
+    };
+    // Nobody is there yet, and the next call is made anew.
+    assert!(call(CALLS).is_err());
+    mesh.eventually_logs("connection came to nothing");
+    serve_peer(&rig, &roots);
+    call(CALLS).unwrap();
+    call(CALLS).unwrap();
+    assert!(call(CALLS_IN_VAIN).is_err());
+    mesh.eventually_logs("not valid for name \"another\"");
+    // From outside nobody gets there.
+    let outside = rig
+        .outside
+        .run(|| TcpStream::connect_timeout(&SocketAddr::new(POD.parse().unwrap(), 443), Duration::from_millis(300)));
+    assert!(outside.is_err());
+    mesh.terminate();
+    let (status, log) = mesh.end();
+    assert_eq!(status, Some(0), "{log}");
 }
 
 /// Starts the initializer of a pod that must not get ready, and gives status and log.

@@ -2,7 +2,7 @@
 
 use protocol::digest::Measurement;
 use protocol::file::VolumeFile;
-use protocol::initdata::Ingress;
+use protocol::initdata::{Egress, Ingress};
 use protocol::manifest::{PolicyEntry, PublicKey, Quorum, ReferenceValues, SoftwareReferenceValues};
 use protocol::{DeploymentId, Digest, Manifest, Role};
 use serde_json::json;
@@ -36,6 +36,17 @@ fn settings() -> Settings {
             BTreeMap::from([("labels.txt".into(), Digest::of(b"labels").into())]),
         )]),
         ingress: vec![Ingress { name: "http".into(), port: 8080, client_certificate: true }],
+        egress: vec![],
+    }
+}
+
+fn egress(listen: &str, certificate_name: &str) -> Egress {
+    Egress {
+        name: "backend".into(),
+        listen: listen.parse().unwrap(),
+        host: "backend.default".into(),
+        port: 4001,
+        certificate_name: certificate_name.into(),
     }
 }
 
@@ -354,6 +365,35 @@ fn changes_are_sorted_by_danger_and_say_what_they_open() {
 }
 
 #[test]
+fn who_is_called_for_programs_is_in_the_difference() {
+    let with = |egress: Vec<Egress>| deployment(with_settings(&Settings { egress, ..settings() }));
+    let named = Egress { name: "other".into(), ..egress("127.0.0.2:4001", "backend") };
+    let moved = Egress { host: "evil".into(), ..egress("127.0.0.2:4001", "backend") };
+    let was = || vec![egress("127.0.0.2:4001", "backend")];
+    for (now, expected) in [
+        (was(), &[][..]),
+        (vec![], &["Closes inference: no longer calls backend.default:4001 as `backend` for its programs"]),
+        (
+            vec![egress("127.0.0.2:4001", "evil")],
+            &["Opens inference: calls another remote for programs that connect to 127.0.0.2:4001"],
+        ),
+        (vec![moved], &["Opens inference: calls another remote for programs that connect to 127.0.0.2:4001"]),
+        (vec![named], &["Changes inference: its egress has other names"]),
+        (
+            vec![egress("[::1]:4001", "backend")],
+            &[
+                "Opens inference: calls backend.default:4001 as `backend` for programs that connect to [::1]:4001",
+                "Closes inference: no longer calls backend.default:4001 as `backend` for its programs",
+            ],
+        ),
+    ] {
+        let mut got = sentences(&diff(&with(was()), &with(now)));
+        got.retain(|sentence| sentence.contains("call") || sentence.contains("egress"));
+        assert_eq!(got, expected);
+    }
+}
+
+#[test]
 fn every_change_of_the_settings_is_in_the_difference() {
     let was = deployment(with_settings(&settings()));
     let changed: Vec<(&str, Settings)> = vec![
@@ -380,6 +420,10 @@ fn every_change_of_the_settings_is_in_the_difference() {
                 ingress: vec![Ingress { name: "web".into(), port: 8080, client_certificate: true }],
                 ..settings()
             },
+        ),
+        (
+            "Opens inference: calls backend.default:4001 as `backend` for programs that connect to 127.0.0.2:4001",
+            Settings { egress: vec![egress("127.0.0.2:4001", "backend")], ..settings() },
         ),
         (
             "file `digits/labels.txt` has other content",

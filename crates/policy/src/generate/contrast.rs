@@ -67,9 +67,8 @@ fn annotation(name: &str, value: &str, taken: &mut Taken) -> Result<(), Refusal>
     let refuse = |reason: &str, hint: &str| Err((reason.to_owned(), Some(hint.to_owned())));
     match name {
         "servicemesh-ingress" => say("`casemate.dev/servicemesh-ingress`"),
-        // Refused with its reason where the ports are looked at.
-        "servicemesh-egress" if value.is_empty() => say("no egress"),
-        "servicemesh-egress" => {}
+        "servicemesh-egress" if value.trim().is_empty() => say("no egress"),
+        "servicemesh-egress" => say("`casemate.dev/servicemesh-egress`"),
         "skip-initializer" if value == "true" => {
             say("`casemate.dev/skip-initializer`");
             taken.skip_initializer = true;
@@ -192,6 +191,8 @@ mod tests {
     fn annotations_are_taken_for_what_they_mean() {
         for (name, value, skip, limit, word) in [
             ("servicemesh-ingress", "web#8080#true", false, None, "casemate.dev/servicemesh-ingress"),
+            ("servicemesh-egress", "db#127.137.0.1:5432#db:5432", false, None, "casemate.dev/servicemesh-egress"),
+            ("servicemesh-egress", "", false, None, "no egress"),
             ("skip-initializer", "true", true, None, "casemate.dev/skip-initializer"),
             ("skip-initializer", "false", false, None, "nothing"),
             ("image-store-size", "0", false, None, "not counted"),

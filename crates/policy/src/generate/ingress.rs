@@ -15,8 +15,6 @@ pub const INGRESS_ANNOTATION: &str = "casemate.dev/servicemesh-ingress";
 /// Ports that are open as they are, to everybody and without TLS: `9102,9103`.
 pub const OPEN_PORTS_ANNOTATION: &str = "casemate.dev/open-ports";
 const CONTRAST_INGRESS: &str = "contrast.edgeless.systems/servicemesh-ingress";
-pub(super) const EGRESS: [&str; 2] =
-    ["casemate.dev/servicemesh-egress", "contrast.edgeless.systems/servicemesh-egress"];
 
 /// The open ports of a pod.
 #[derive(Default, Debug, PartialEq)]

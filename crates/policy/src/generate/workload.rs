@@ -17,7 +17,7 @@ use super::inject::{self, FILES_PREFIX, INITIALIZER, Injection, MESH};
 use super::input::{Inputs, Object};
 use super::kinds::RUNTIME_CLASS;
 use super::memory::{self, Resources};
-use super::{Frame, Images, WorkloadReport, contrast, coordinator, device, files, manifest, platform};
+use super::{Frame, Images, WorkloadReport, contrast, coordinator, device, egress, files, manifest, platform};
 use crate::images::ImageConfig;
 use crate::policy_data::{Openings, PolicyContainer, PolicyInputs, policy};
 use crate::request::{PodInstance, RequestError, completions, give_symbolic_index};
@@ -181,6 +181,7 @@ pub(super) fn make(
         return Err(context.refuse("spec.initContainers[0]", reason, Some(hint)));
     }
     let mut ports = Ports::default();
+    let mut egress = Vec::new();
     if role == Role::Workload {
         inject::image_volumes(&mut pod, &configs, &mut notices).map_err(|error| context.request(error))?;
     }
@@ -197,6 +198,8 @@ pub(super) fn make(
         let port_error = |error: ingress::PortError| context.port(error);
         ports = ingress::find(&pod, services).map_err(port_error)?;
         ingress::rewrite_probes(&mut pod, &mut ports).map_err(port_error)?;
+        egress = egress::find(&pod, &ports).map_err(fault)?;
+        ports.notices.extend(egress::notices(&egress));
         let coordinator_host = match &frame.coordinator {
             Some((_, namespace)) if *namespace != object.namespace => Some(format!("coordinator.{namespace}")),
             _ => None,
@@ -204,6 +207,7 @@ pub(super) fn make(
         let injection = Injection { pod_image: &frame.pod_image.reference_with_digest, coordinator_host };
         let of = |name: &str| configs.get(name).cloned().unwrap_or_default();
         inject::inject(&mut pod, &injection, &of).map_err(|error| context.request(error))?;
+        egress::let_listen(&mut pod, &egress);
         for name in [INITIALIZER, MESH] {
             configs.entry(name.to_owned()).or_insert_with(|| frame.pod_image.config.clone());
         }
@@ -223,6 +227,9 @@ pub(super) fn make(
             "nothing is injected: no certificate, no secrets, no TLS; the files of its volumes are the host's word"
                 .into(),
         );
+    }
+    if !inject {
+        egress::refuse_any(&pod).map_err(fault)?;
     }
     if !inject && role == Role::Workload {
         notices::unheard_commands(&pod, &mut notices);
@@ -275,6 +282,7 @@ pub(super) fn make(
         reference_values: frame.reference_values.clone(),
         files,
         ingress: ports.ingress,
+        egress,
     };
     let config = PodInstance { config_maps, secrets: secret_objects, ..PodInstance::default() };
     if role == Role::Workload {

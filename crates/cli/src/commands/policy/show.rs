@@ -4,7 +4,7 @@ use policy::describe::{
     self, Access, Container, Description, Endpoints, Mount, Policy, Supplier, power, readable, value_words, words,
 };
 use policy::generate::LAUNCHER;
-use protocol::initdata::Settings;
+use protocol::initdata::{Egress, Settings};
 use protocol::manifest::PolicyEntry;
 use protocol::{Identity, Manifest, Role};
 
@@ -257,6 +257,10 @@ fn of_settings(page: &mut Page, settings: &Settings, manifest: Option<&Manifest>
                 if ingress.client_certificate { "callers show a certificate of the mesh" } else { "anybody may call" };
             page.row(2, "port", &format!("{} ({}): TLS ends in the pod; {who}", ingress.port, ingress.name));
         }
+    }
+    for Egress { name, listen, host, port, certificate_name } in settings.egress.iter().filter(|_| settings.mesh) {
+        let to = format!("{host}:{port}, once a certificate of the mesh for {certificate_name} is shown there");
+        page.row(2, "egress", &format!("{listen} ({name}): its programs reach {to}"));
     }
     for port in &settings.open_ports {
         let why =

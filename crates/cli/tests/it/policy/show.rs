@@ -1,5 +1,7 @@
 //! `casemate policy show`: what a reviewer reads before signing.
 
+use protocol::initdata::Egress;
+
 use super::*;
 
 #[test]
@@ -117,6 +119,32 @@ fn a_deployment_is_shown_in_plain_words() {
             --- stderr
         "#]],
     );
+}
+
+fn egress() -> Egress {
+    Egress {
+        name: "db".into(),
+        listen: "127.0.0.2:5432".parse().expect("an address"),
+        host: "db.default".into(),
+        port: 5432,
+        certificate_name: "db".into(),
+    }
+}
+
+#[test]
+fn whom_a_pod_calls_is_shown_with_the_name_that_decides() {
+    let show = |settings: &Settings| {
+        let dir = folder(&[("a.yaml", yaml("inference", &initdata(&values(), settings)).as_bytes())]);
+        let shown = casemate(dir.path(), &["policy", "show", "a.yaml"]);
+        shown.split_whitespace().collect::<Vec<_>>().join(" ")
+    };
+    let calling = Settings { egress: vec![egress()], ..settings() };
+    let expected = "egress 127.0.0.2:5432 (db): its programs reach db.default:5432, once a certificate of the mesh for db is \
+                    shown there";
+    assert!(show(&calling).contains(expected), "{}", show(&calling));
+    assert!(!show(&settings()).contains("egress"));
+    // Nobody serves it where there is no mesh.
+    assert!(!show(&Settings { mesh: false, ..calling }).contains("egress"));
 }
 
 #[test]
@@ -459,7 +487,7 @@ fn the_members_of_the_json_are_stable() {
             _ => drop(all.insert(path.to_owned())),
         }
     }
-    let initdata = initdata(&values(), &settings());
+    let initdata = initdata(&values(), &Settings { egress: vec![egress()], ..settings() });
     let dir = folder(&[("a.yaml", yaml("inference", &initdata).as_bytes())]);
     let shown = casemate(dir.path(), &["policy", "show", "a.yaml", "--json"]);
     let json = shown.lines().nth(2).expect("a line");
@@ -540,6 +568,11 @@ fn the_members_of_the_json_are_stable() {
         .pods[].description.policy.signals[]
         .pods[].description.settings.coordinator
         .pods[].description.settings.deployment_id
+        .pods[].description.settings.egress[].certificate_name
+        .pods[].description.settings.egress[].host
+        .pods[].description.settings.egress[].listen
+        .pods[].description.settings.egress[].name
+        .pods[].description.settings.egress[].port
         .pods[].description.settings.files.*.labels.txt
         .pods[].description.settings.ingress[].client_certificate
         .pods[].description.settings.ingress[].name

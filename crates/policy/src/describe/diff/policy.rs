@@ -2,10 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Display;
+use std::net::SocketAddr;
 
 use protocol::Identity;
 use protocol::file::VolumeFile;
-use protocol::initdata::Settings;
+use protocol::initdata::{Egress, Settings};
 use serde_json::Value;
 
 use super::super::cluster::{Argument, readable};
@@ -434,6 +435,7 @@ fn settings(was: &Settings, now: &Settings, known: &BTreeSet<Identity>, changes:
         };
         changes.push(Kind::Names, Effect::Changes, "its ports have other names", text(was), text(now));
     }
+    egress(was, now, changes);
     let files = |settings: &Settings| -> BTreeMap<String, VolumeFile> {
         let all = settings.files.iter();
         let each =
@@ -472,5 +474,39 @@ fn settings(was: &Settings, now: &Settings, known: &BTreeSet<Identity>, changes:
             text(&was.version),
             text(&now.version),
         );
+    }
+}
+
+/// Where programs of the pod connect to stands for one remote: another one there gets to hear what they say.
+fn egress(was: &Settings, now: &Settings, changes: &mut Changes) {
+    let by_listener = |settings: &Settings| -> BTreeMap<SocketAddr, Egress> {
+        settings.egress.iter().map(|egress| (egress.listen, egress.clone())).collect()
+    };
+    let to = |egress: &Egress| format!("{}:{} as `{}`", egress.host, egress.port, egress.certificate_name);
+    let (before, after) = (by_listener(was), by_listener(now));
+    let listeners: BTreeSet<&SocketAddr> = before.keys().chain(after.keys()).collect();
+    for listen in listeners {
+        let (was, now) = (before.get(listen), after.get(listen));
+        let (effect, what) = match (was, now) {
+            (None, Some(now)) => (Effect::Opens, format!("calls {} for programs that connect to {listen}", to(now))),
+            (Some(was), None) => (Effect::Closes, format!("no longer calls {} for its programs", to(was))),
+            (Some(was), Some(now)) if to(was) != to(now) => {
+                (Effect::Opens, format!("calls another remote for programs that connect to {listen}"))
+            }
+            (Some(was), Some(now)) if was.name != now.name => {
+                changes.push(
+                    Kind::Names,
+                    Effect::Changes,
+                    "its egress has other names",
+                    Some(was.name.clone()),
+                    Some(now.name.clone()),
+                );
+                continue;
+            }
+            _ => continue,
+        };
+        let both = was.is_some() && now.is_some();
+        let text = |egress: Option<&Egress>| egress.filter(|_| both).map(to);
+        changes.push(Kind::Ports, effect, what, text(was), text(now));
     }
 }

@@ -118,10 +118,7 @@ async fn resources_that_were_written_for_contrast_are_taken_as_they_are() {
     assert!(report.workloads[1].resources.images.is_some() && report.workloads[0].resources.images.is_none());
 
     for (annotation, word) in [
-        (
-            "contrast.edgeless.systems/servicemesh-egress: \"a#127.0.0.1:1#b:1\"",
-            "egress through the mesh is not supported",
-        ),
+        ("contrast.edgeless.systems/servicemesh-egress: \"a#127.0.0.1:1#b\"", "`b` has no port"),
         (
             "contrast.edgeless.systems/secure-pv: \"a:b\"",
             "`spec.template.metadata.annotations.contrast.edgeless.systems/secure-pv`",
@@ -133,4 +130,47 @@ async fn resources_that_were_written_for_contrast_are_taken_as_they_are() {
         let error = error_of("resources/deployment.yaml", &annotated(DEPLOYMENT, annotation)).await;
         assert!(words(&error).contains(word), "{annotation}: {}", words(&error));
     }
+}
+
+#[tokio::test]
+async fn egress_is_bound_by_the_identity_of_the_pod() {
+    let written_as = |key: &str| format!("{key}: \"db#127.0.0.2:543#db.default.svc:5432##api#[::1]:9000#api:1\"");
+    let mut settings = Vec::new();
+    for key in ["casemate.dev/servicemesh-egress", "contrast.edgeless.systems/servicemesh-egress"] {
+        let rig = Rig::new();
+        rig.write("resources/deployment.yaml", &annotated(DEPLOYMENT, &written_as(key)));
+        let report = rig.generate().await.unwrap();
+        let notices = report.workloads[1].notices.join("\n");
+        assert!(
+            notices.contains("egress `db`: what programs send to 127.0.0.2:543 goes to `db.default.svc:5432`"),
+            "{notices}"
+        );
+        assert!(rig.generate().await.unwrap().up_to_date);
+        let written = rig.read("resources/deployment.yaml");
+        assert!(written.contains("NET_BIND_SERVICE"), "{written}");
+        let initdata = Initdata::from_annotation(super::annotation(&rig.deployment())).unwrap();
+        let document = initdata.document().split_once("[[egress]]").and_then(|(_, after)| after.split_once("\"\"\""));
+        let (words, _) = document.unwrap_or_else(|| panic!("{}", initdata.document()));
+        settings.push((words.to_owned(), initdata.settings().unwrap().egress));
+    }
+    assert_eq!(settings[0], settings[1]);
+    expect_test::expect![[r#"
+
+        name = "db"
+        listen = "127.0.0.2:543"
+        host = "db.default.svc"
+        port = 5432
+        certificate_name = "db"
+
+        [[egress]]
+        name = "api"
+        listen = "[::1]:9000"
+        host = "api"
+        port = 1
+        certificate_name = "api"
+    "#]]
+    .assert_eq(&settings[0].0);
+    let error =
+        error_of("resources/deployment.yaml", &annotated(DEPLOYMENT, "casemate.dev/servicemesh-egres: x")).await;
+    assert!(format!("{:?}", error.hint()).contains("did you mean `casemate.dev/servicemesh-egress`"), "{error:?}");
 }

@@ -4,8 +4,9 @@
 use serde_json::Value;
 
 use super::super::ROLE_KEY;
+use super::super::egress::EGRESS_ANNOTATION;
 use super::super::error::GenerateError;
-use super::super::ingress::{EGRESS, INGRESS_ANNOTATION, OPEN_PORTS_ANNOTATION};
+use super::super::ingress::{INGRESS_ANNOTATION, OPEN_PORTS_ANNOTATION};
 use super::super::inject::ARGV_ANNOTATION;
 use super::super::kinds::nearest;
 use super::super::memory::{IMAGE_MEMORY_ANNOTATION, MEMORY_ANNOTATION};
@@ -19,7 +20,7 @@ const KNOWN: [&str; 11] = [
     ARGV_ANNOTATION,
     CAPABILITIES_ANNOTATION,
     CLASS_ANNOTATION,
-    EGRESS[0],
+    EGRESS_ANNOTATION,
     IMAGE_MEMORY_ANNOTATION,
     INGRESS_ANNOTATION,
     NAMES_ANNOTATION,
@@ -105,14 +106,6 @@ pub(super) fn check_annotations(
         if key == SKIP_ANNOTATION && !["true", "false"].contains(&value.as_str().unwrap_or_default()) {
             let hint = Some("annotations are text: write \"true\" in quotes".to_owned());
             return Err(context.refuse(&path, format!("{value} is neither \"true\" nor \"false\""), hint));
-        }
-    }
-    for key in EGRESS {
-        if !pod["metadata"]["annotations"][key].is_null() {
-            let path = format!("metadata.annotations.{key}");
-            let hint =
-                "take it out; a program finds its certificate for other pods in `/casemate/tls-config`".to_owned();
-            return Err(context.refuse(&path, "egress through the mesh is not supported yet", Some(hint)));
         }
     }
     if context.object.template.unwrap_or_default().is_empty() {
