@@ -64,9 +64,15 @@ fn a_label_that_another_holds_is_left_to_it(rig: &mut Rig) {
     assert_eq!(labels[SNP], "theirs");
     let note = rig.wait_for_event("shared", "LabelConflict");
     assert!(note.contains(SNP) && note.contains("`nfd-master`") && note.contains("left"), "{note}");
+    // They let go of one, and it is ours then.
+    let fewer = json!({"apiVersion": "v1", "kind": "Node", "metadata": {"name": "shared", "labels": {GPU: "true"}}});
+    assert_eq!(rig.cluster.ask("PATCH", path, Some((APPLY, &fewer.to_string()))).status, 200);
+    rig.wait_for_labels("shared", "the label is ours", |labels| labels.get(SNP).is_some_and(|value| value == "true"));
+    let patches = agent.metrics.sum("casemate_node_api_requests_total", &["patch"]);
     // The one that both said stays when we no longer say it.
     machine.set(&[(AMD, "true")]);
-    rig.wait("ours are applied again", || agent.metrics.sum("casemate_node_api_requests_total", &["patch"]) >= 3.0);
+    rig.wait("ours are applied again", || agent.metrics.sum("casemate_node_api_requests_total", &["patch"]) > patches);
+    rig.wait_for_labels("shared", "what only we said is gone", |labels| !labels.contains_key(SNP));
     assert_eq!(rig.labels("shared")[GPU], "true");
 }
 
