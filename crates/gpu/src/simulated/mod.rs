@@ -255,11 +255,14 @@ impl Host {
         }
     }
 
-    /// The machine is switched off and on: every device starts with the knobs that it has.
+    /// The machine is switched off and on: every device starts with the knobs that it has, and those that had fallen off
+    /// the bus are back.
     pub fn power_cycle(&self) {
         let now = self.clock.now();
         for (_, slot) in self.slots() {
-            lock(&slot).device.reset(now, false);
+            let mut slot = lock(&slot);
+            slot.device.gone = false;
+            slot.device.reset(now, false);
         }
     }
 

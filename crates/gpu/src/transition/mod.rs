@@ -214,4 +214,6 @@ mod crashes;
 #[cfg(test)]
 mod rig;
 #[cfg(test)]
+mod seeds;
+#[cfg(test)]
 mod tests;

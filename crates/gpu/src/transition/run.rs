@@ -175,7 +175,7 @@ impl Transition<'_> {
         Ok(match step {
             Step::Validate | Step::NotReady => {
                 hands.not_ready(record.wish).map_err(cluster)?;
-                Next::Step(Step::Users)
+                Next::Step(if record.heading == Heading::Forward { Step::Users } else { Step::Pause })
             }
             Step::Users => match self.unheld(record)? {
                 Ok(Unheld(())) => Next::Step(Step::Pause),
@@ -468,8 +468,8 @@ fn turn_back(record: &mut Record, failures: Vec<Failure>) {
         record.step = Step::Restore;
     } else {
         record.heading = Heading::Back;
-        // Components are still away, or have just been let back: either way they must be away.
-        record.step = Step::Pause;
+        // A process that was killed as it said ready may have said so, and components may have been let back since.
+        record.step = Step::NotReady;
         // These cannot be brought anywhere; each further try would wait for them again.
         let hopeless = |failure: &&Failure| matches!(failure.code.as_str(), "reset-hangs" | "missing" | "off-the-bus");
         record.lost = failures.iter().filter(hopeless).cloned().collect();

@@ -263,6 +263,28 @@ fn a_process_that_was_killed_before_it_said_ready_reads_again_when_it_can() {
 }
 
 #[test]
+fn a_node_that_said_ready_and_broke_before_that_was_written_down_says_not_ready_first() {
+    let node = board(Mode::Off);
+    // Killed as it forgets its record, which comes after saying ready.
+    for end in 0.. {
+        node.settled(Mode::Off);
+        let life = Arc::new(Life::until(end, Death::Before, Count::KnobWrites));
+        let _ = node.process(life).bring_to(Mode::On);
+        if node.cluster.lock().unwrap().ready == Some(Mode::On) {
+            break;
+        }
+        assert!(end < 1000);
+    }
+    assert!(node.written.lock().unwrap().is_some());
+    node.host.fault(at(0x14), Fault::DoesNotStart, 1);
+    node.host.bus(&Arc::new(Life::long())).reset(at(0x14)).unwrap();
+    node.log();
+    assert!(matches!(node.resume(), Some(Outcome::Failed { back_at: Some(Mode::Off), .. })));
+    assert_eq!(node.log()[..4], ["- publish", "- back not-ready", "not ready", "- back pause"]);
+    node.assert_consistent("after");
+}
+
+#[test]
 fn a_transition_may_wait_for_those_who_hold_a_device() {
     let mut node = board(Mode::On);
     node.limits.wait_for_users = true;
