@@ -7,17 +7,16 @@ use std::path::Path;
 use std::sync::Arc;
 
 use gpu::pci::{Device, DeviceKind};
-use gpu::registers::Access;
-use gpu::transition::{FileJournal, Journal as _, Record};
-use gpu::users::{Holder, holders};
-use gpu::{Address, Bus, Card, CardError, Clock, Machine};
+use gpu::transition::{FileJournal, Journal as _, Limits, Record, Survey, Transition};
+use gpu::users::{Holder, Processes, holders};
+use gpu::{Address, Bus, Clock, Machine};
 use serde::Serialize;
 
 use crate::agent::device::chain;
 use crate::agent::gpus::JOURNAL;
 use crate::plugin::{Inventory, Naming, Readiness, inventory};
 use crate::runtime::Root;
-use crate::runtime::host::{self, Processes, Systemd};
+use crate::runtime::host::{self, Systemd};
 use crate::runtime::install::{self, Installer};
 
 /// A machine, looked at once.
@@ -69,9 +68,29 @@ pub fn look(machine: &Machine, bus: &Arc<dyn Bus>, clock: &Arc<dyn Clock>) -> Re
     });
     let offered = inventory::look(machine, Naming::default(), &Readiness::Ready)?;
     let runtime = runtime(&machine.path("/")).map_err(|why| unknown.push(format!("the runtime: {why}"))).ok();
+    // What somebody has open is looked at and not spoken to.
+    let look = Processes::new(machine.clone());
+    let (bus, clock) = (Arc::clone(bus), Arc::clone(clock));
+    let journal = FileJournal::new(&journal);
+    let survey = Transition::new(scan.devices.clone(), bus, clock, &look, &journal, Limits::default()).survey();
+    let survey = survey.unwrap_or_else(|error| {
+        unknown.push(format!("the modes: {}", chain(&error)));
+        Survey::default()
+    });
+    let mode = |address: Address| {
+        let found = survey.devices.iter().find(|device| device.address == address);
+        found.map_or_else(
+            || Err("not asked".to_owned()),
+            |device| match (&device.mode, device.chip) {
+                (Ok(mode), Some(_)) => Ok(mode.to_string()),
+                (Ok(_), None) => Err("it is of before confidential computing".to_owned()),
+                (Err(failure), _) => Err(failure.to_string()),
+            },
+        )
+    };
     let of = |address: Address| held.iter().filter(|holder| holder.devices.contains(&address)).cloned().collect();
     let devices = scan.devices.into_iter().map(|device| DeviceStatus {
-        mode: mode(&device, bus, clock),
+        mode: mode(device.address),
         holders: of(device.address),
         device,
     });
@@ -80,20 +99,10 @@ pub fn look(machine: &Machine, bus: &Arc<dyn Bus>, clock: &Arc<dyn Clock>) -> Re
     Ok(Status { devices, unreadable, transition, offered, runtime, unknown })
 }
 
-fn mode(device: &Device, bus: &Arc<dyn Bus>, clock: &Arc<dyn Clock>) -> Result<String, String> {
-    // It may be in a guest's hands: it is looked at and not spoken to.
-    let shown = Card::open_for(Access::Look, bus, clock, device).and_then(|card| card.mode());
-    match shown {
-        Ok(mode) => Ok(mode.to_string()),
-        Err(error @ CardError::UnknownChip { .. }) => Err(error.to_string()),
-        Err(error) => Err(chain(&error)),
-    }
-}
-
 fn runtime(root: &Path) -> Result<install::Status, String> {
     let root = Root::new(root);
     let distribution = host::distribution(&root).map_err(|error| chain(&error))?;
-    let users = Processes::new(root.clone());
+    let users = host::Processes::new(root.clone());
     let mut systemd = Systemd::new(&root);
     let installer = Installer::new(root.clone(), distribution, &users, &mut systemd);
     installer.status().map_err(|error| chain(&error))
@@ -114,7 +123,7 @@ impl fmt::Display for Status {
             writeln!(f, "{}  {kind}  {name}", device.address)?;
             match &one.mode {
                 Ok(mode) => writeln!(f, "    mode     {mode}")?,
-                Err(why) => writeln!(f, "    mode     unknown: {why}")?,
+                Err(why) => writeln!(f, "    mode     none: {why}")?,
             }
             writeln!(f, "    driver   {}", device.driver.as_deref().unwrap_or("none"))?;
             let group = device.iommu_group.as_deref().unwrap_or("none: it cannot be given to a pod");

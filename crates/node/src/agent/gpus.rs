@@ -7,11 +7,10 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use gpu::pci::DeviceKind;
-use gpu::registers::Access;
 use gpu::transition::{FileJournal, Hands, Interrupted, Limits, Outcome, Refusal, Transition};
 use gpu::users::Processes;
 use gpu::vfio::{Binder, Bound, Host, Kernel, Memory};
-use gpu::{Address, Bus, Card, Clock, Machine, Mode};
+use gpu::{Address, Bus, Clock, Machine};
 
 use super::crd::{CcMode, Vfio};
 use super::device::{Devices, Failure, Kind, Modes, Observed, chain};
@@ -138,32 +137,27 @@ impl Gpus {
         result
     }
 
-    /// Asks the registers of all devices.
-    fn modes(&self, devices: &[gpu::pci::Device]) -> (bool, Modes) {
-        // A guest may have the device; it is looked at and not spoken to.
-        let open = |device| Card::open_for(Access::Look, &self.bus, &self.clock, device);
-        let known = |card: &Card| card.chip().is_ok();
-        let is_gpu = |device: &&gpu::pci::Device| device.kind == gpu::pci::DeviceKind::Gpu;
-        let capable = devices.iter().filter(is_gpu).filter_map(|device| open(device).ok()).any(|card| known(&card));
-        if !capable {
-            return (false, Modes::None);
+    /// Asks all devices, as far as nobody has them.
+    fn modes(&self, devices: Vec<gpu::pci::Device>) -> Result<(bool, Modes), String> {
+        let _busy = self.alone();
+        let look = Processes::new(self.machine.clone());
+        let (bus, clock) = (Arc::clone(&self.bus), Arc::clone(&self.clock));
+        let survey = Transition::new(devices, bus, clock, &look, &self.journal, self.limits).survey();
+        let survey = survey.map_err(|error| chain(&error))?;
+        if !survey.devices.iter().any(|device| device.kind == DeviceKind::Gpu && device.chip.is_some()) {
+            return Ok((false, Modes::None));
         }
-        let cards: Vec<_> = devices.iter().map(|device| (device.address, open(device))).collect();
-        let all_at =
-            |mode: &Mode| cards.iter().all(|(_, card)| card.as_ref().is_ok_and(|card| card.is_at(*mode).is_ok()));
-        // A switch is at its share of more than one mode, so the order matters only where there is no GPU.
-        if let Some(mode) = Mode::ALL.into_iter().find(all_at) {
-            return (true, Modes::All(mode.into()));
+        if let Some(mode) = survey.common() {
+            return Ok((true, Modes::All(mode.into())));
         }
-        let each = cards.iter().map(|(address, card)| {
-            let said = match card.as_ref().map(Card::mode) {
-                Ok(Ok(mode)) => mode.to_string(),
-                Ok(Err(error)) => error.to_string(),
-                Err(error) => error.to_string(),
+        let each = survey.devices.iter().map(|device| {
+            let said = match &device.mode {
+                Ok(mode) => mode.to_string(),
+                Err(failure) => failure.to_string(),
             };
-            (address.to_string(), said)
+            (device.address.to_string(), said)
         });
-        (true, Modes::Mixed(each.collect()))
+        Ok((true, Modes::Mixed(each.collect())))
     }
 }
 
@@ -178,7 +172,7 @@ impl Devices for Gpus {
         let read = match read.take().filter(|read| read.addresses == addresses) {
             Some(same) => read.insert(same),
             None => {
-                let (cc_capable, modes) = self.modes(&devices);
+                let (cc_capable, modes) = self.modes(devices)?;
                 read.insert(Read { addresses, cc_capable, modes })
             }
         };
@@ -223,6 +217,8 @@ fn failure(outcome: &Outcome) -> Failure {
     let (kind, failures) = match outcome {
         Outcome::Ready(_) | Outcome::Waiting(_) => (Kind::Waiting, &[][..]),
         Outcome::Refused(Refusal::Devices(failures)) => (Kind::Impossible, failures.as_slice()),
+        // Asked again later, as after a change that was given up.
+        Outcome::Refused(Refusal::InUse(..)) => (Kind::GivenUp, &[][..]),
         Outcome::Refused(_) => (Kind::Impossible, &[][..]),
         Outcome::GivenUp { failures, .. } => (Kind::GivenUp, failures.as_slice()),
         Outcome::Failed { failures, .. } => (Kind::Failed, failures.as_slice()),

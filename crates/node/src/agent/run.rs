@@ -117,9 +117,6 @@ struct Work {
     task: JoinHandle<Result<(), Failure>>,
 }
 
-/// Labels about modes, and the configurations that hold with their generations.
-type Said = (Labels, Vec<(String, Option<i64>)>);
-
 struct Agent {
     client: Client,
     node: NodeLabels,
