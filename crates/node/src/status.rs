@@ -190,7 +190,7 @@ mod tests {
                 group    10
                 in use   process 77 (qemu-system-x86) has /dev/vfio/10 open
             0000:0b:00.0  GPU  GA100 [A100 SXM4 40GB]
-                mode     unknown: the modes of this chip are not known (device 20b0, NV_PMC_BOOT_0 0x170000a1)
+                mode     none: it is of before confidential computing
                 driver   none
                 group    11
             no runtime of ours is installed for containerd
