@@ -1,17 +1,11 @@
-//! `cargo xtask bench node`: how long a change of modes takes for one simulated GPU and for a board of eight, how long
-//! after a label the first of it happens, and what the agent costs while nothing is to be done. Simulated devices take as
-//! long as real ones; the API server is the real one, and without it its rows are left out, aloud.
+//! A part of `cargo xtask bench node`: how long after a label the first of it happens, and what the agent costs while
+//! nothing is to be done, beside a real API server. Without one it says so and answers `null`.
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "figures go to whoever started it")]
 
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use gpu::simulated::{Host, Life, Model};
-use gpu::transition::{FileJournal, Hands, HandsError, Limits, Outcome, Paused, State, Transition};
-use gpu::users::Processes;
-use gpu::{Clock, Mode, Monotonic};
 use serde_json::{Value, json};
 use testkit::cluster::{ADMIN, Cluster, Options};
 
@@ -21,61 +15,15 @@ fn main() -> Result<(), Failure> {
     // `cargo bench` without an agent builds it and no more.
     let mut arguments = std::env::args().skip(1).filter(|argument| argument != "--bench");
     let (Some(agent), Some(rest)) = (arguments.next(), arguments.next()) else { return Ok(()) };
-    let (one, eight) = (transition(1)?, transition(8)?);
-    let mut figures = json!({"one_seconds": one, "eight_seconds": eight});
-    match Cluster::start(&Options::default()) {
-        Ok(cluster) => figures["cluster"] = at_rest(&cluster, Path::new(&agent), Duration::from_secs(rest.parse()?))?,
-        Err(missing) => eprintln!("SKIPPED: what needs an API server: {missing}"),
-    }
+    let figures = match Cluster::start(&Options::default()) {
+        Ok(cluster) => at_rest(&cluster, Path::new(&agent), Duration::from_secs(rest.parse()?))?,
+        Err(missing) => {
+            eprintln!("SKIPPED: what needs an API server: {missing}");
+            Value::Null
+        }
+    };
     println!("{figures}");
     Ok(())
-}
-
-/// A cluster that does at once what it is asked.
-struct Willing;
-
-impl Hands for Willing {
-    fn not_ready(&mut self, _: Mode) -> Result<(), HandsError> {
-        Ok(())
-    }
-
-    fn pause(&mut self) -> Result<Paused, HandsError> {
-        Ok(Paused::Gone)
-    }
-
-    fn restore(&mut self) -> Result<(), HandsError> {
-        Ok(())
-    }
-
-    fn publish(&mut self, _: &State) -> Result<(), HandsError> {
-        Ok(())
-    }
-}
-
-/// Seconds from `off` to `on`, of so many GPUs; the median of three.
-fn transition(gpus: u8) -> Result<f64, Failure> {
-    let mut times = Vec::new();
-    for _ in 0..3 {
-        let folder = tempfile::tempdir()?;
-        let clock: Arc<dyn Clock> = Arc::new(Monotonic::start());
-        let host = Host::new(folder.path().join("root"), Arc::clone(&clock));
-        for number in 0..gpus {
-            host.add(format!("0000:{:02x}:00.0", 0x0a + number).parse()?, Model::H100);
-        }
-        let machine = host.machine();
-        let (look, journal) = (Processes::new(machine.clone()), FileJournal::new(folder.path().join("journal.json")));
-        let bus = host.bus(&Arc::new(Life::long()));
-        let devices = gpu::pci::scan(&machine)?.devices;
-        let begun = Instant::now();
-        let outcome = Transition::new(devices, bus, clock, &look, &journal, Limits::default())
-            .bring_to(Mode::On, &mut Willing)?;
-        times.push(begun.elapsed().as_secs_f64());
-        if outcome != Outcome::Ready(Mode::On) {
-            return Err(outcome.to_string().into());
-        }
-    }
-    times.sort_by(f64::total_cmp);
-    Ok(times[1])
 }
 
 /// A process that ends with this one.

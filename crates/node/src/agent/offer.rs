@@ -186,3 +186,144 @@ pub(super) fn as_found(modes: &super::device::Modes) -> Readiness {
         Modes::Mixed(_) => Readiness::NotReady("the devices are not at one mode".to_owned()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use gpu::simulated::{Fault, Host, Life, VirtualClock};
+    use gpu::{Address, Clock};
+
+    use super::super::crd::{CcMode, Vfio};
+    use super::super::device::Devices as _;
+    use super::super::gpus::Gpus;
+    use super::*;
+
+    /// A cluster that does what it is asked, and sees each time whether devices are offered.
+    struct Witness {
+        offer: Arc<Offer>,
+        seen: Vec<(&'static str, bool)>,
+    }
+
+    impl Witness {
+        fn sees(&mut self, what: &'static str) {
+            self.seen.push((what, !matches!(self.offer.readiness(), Readiness::NotReady(_))));
+        }
+    }
+
+    impl Hands for Witness {
+        fn not_ready(&mut self, _: Mode) -> Result<(), HandsError> {
+            self.sees("not ready");
+            Ok(())
+        }
+
+        fn pause(&mut self) -> Result<Paused, HandsError> {
+            self.sees("pause");
+            Ok(Paused::Gone)
+        }
+
+        fn restore(&mut self) -> Result<(), HandsError> {
+            self.sees("restore");
+            Ok(())
+        }
+
+        fn publish(&mut self, _: &State) -> Result<(), HandsError> {
+            self.sees("publish");
+            Ok(())
+        }
+    }
+
+    fn board(folder: &std::path::Path) -> (Host, Gpus) {
+        let clock: Arc<dyn Clock> = Arc::new(VirtualClock::default());
+        let host = Host::new(folder.join("root"), Arc::clone(&clock));
+        host.hgx();
+        let life = Arc::new(Life::long());
+        let gpus = Gpus::new(host.machine(), host.bus(&life), clock, folder.join("transition.json"));
+        (host.clone(), gpus.with_kernel(host.kernel(&life)))
+    }
+
+    #[test]
+    fn nothing_is_offered_while_modes_change() {
+        let folder = tempfile::tempdir().unwrap();
+        let (host, gpus) = board(folder.path());
+        let offer = gpus.offer();
+        assert!(matches!(offer.readiness(), Readiness::NotReady(_)), "nobody has looked yet");
+        let mut witness = Witness { offer: Arc::clone(&offer), seen: Vec::new() };
+        gpus.recover(&mut witness).unwrap();
+        assert_eq!(offer.readiness(), Readiness::Ready);
+        for (mode, ready) in [(CcMode::Ppcie, Readiness::ReadyAsOne), (CcMode::On, Readiness::Ready)] {
+            witness.seen.clear();
+            gpus.change(mode, &mut witness).unwrap();
+            assert_eq!(witness.seen, ["not ready", "pause", "restore", "publish"].map(|step| (step, false)), "{mode}");
+            assert_eq!(offer.readiness(), ready, "{mode}");
+        }
+        // A device that does not come back keeps all of them from pods.
+        let lost: Address = host.addresses()[3];
+        host.fault(lost, Fault::FallsOffAtReset, 1);
+        let failure = gpus.change(CcMode::Off, &mut witness).unwrap_err();
+        assert!(failure.message.contains(&lost.to_string()), "{failure}");
+        assert!(matches!(offer.readiness(), Readiness::NotReady(_)));
+    }
+
+    #[test]
+    fn a_plugin_that_comes_later_hears_what_was_said() {
+        let folder = tempfile::tempdir().unwrap();
+        let (host, gpus) = board(folder.path());
+        host.aliases("alias vfio_pci:v*d*sv*sd*bc*sc*i* vfio_pci\n");
+        for address in host.addresses() {
+            host.attach(address, "vfio-pci");
+        }
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+        let offer = gpus.offer();
+        let settings = observe::Settings {
+            root: host.root().to_owned(),
+            every: Duration::from_millis(10),
+            ..observe::Settings::default()
+        };
+        let (mut inventory, observer) = runtime.block_on(offer.hand_over(settings));
+        let (_stop, stopped) = watch::channel(false);
+        runtime.spawn(observer.run(stopped, Arc::new(|_| {})));
+        let refused = |inventory: &Arc<crate::plugin::Inventory>| {
+            let mut units = inventory.offers.values().flat_map(|offer| &offer.units).peekable();
+            let none = units.peek().is_none();
+            !none && units.all(|unit| matches!(unit.unfit, Some(crate::plugin::inventory::Unfit::NotReady(_))))
+        };
+        runtime.block_on(inventory.wait_for(refused)).unwrap();
+        offer.open(Readiness::Ready);
+        runtime.block_on(inventory.wait_for(|now| !now.offers.is_empty() && !refused(now))).unwrap();
+        let inside = runtime.enter();
+        offer.close("a test");
+        drop(inside);
+        // Closing waits until nothing is granted.
+        assert!(refused(&inventory.borrow_and_update()));
+    }
+
+    #[test]
+    fn drivers_go_by_what_is_wanted_and_come_back() {
+        let folder = tempfile::tempdir().unwrap();
+        let (host, gpus) = board(folder.path());
+        host.aliases("alias vfio_pci:v*d*sv*sd*bc*sc*i* vfio_pci\n");
+        for address in host.addresses() {
+            host.attach(address, if address > host.addresses()[7] { "nvidia-nvswitch" } else { "nvidia" });
+        }
+        let drivers = || -> Vec<Option<String>> {
+            gpu::pci::scan(&host.machine()).unwrap().devices.into_iter().map(|device| device.driver).collect()
+        };
+        let of = |gpu: &str, switch: &str| -> Vec<Option<String>> {
+            let names = std::iter::repeat_n(gpu, 8).chain(std::iter::repeat_n(switch, 4));
+            names.map(|name| Some(name.to_owned())).collect()
+        };
+        for (enabled, switches, expected) in [
+            (false, false, of("nvidia", "nvidia-nvswitch")),
+            (true, false, of("vfio-pci", "nvidia-nvswitch")),
+            (true, true, of("vfio-pci", "vfio-pci")),
+            (true, false, of("vfio-pci", "nvidia-nvswitch")),
+            (false, true, of("nvidia", "nvidia-nvswitch")),
+        ] {
+            gpus.drive(Vfio { enabled, switches }).unwrap();
+            assert_eq!(drivers(), expected, "{enabled} {switches}");
+        }
+        // One that somebody has open is named, and not taken from him.
+        host.hold(77, "nvidia-smi", "/dev/nvidia0");
+        let problems = gpus.drive(Vfio { enabled: true, switches: true }).unwrap_err();
+        assert!(!problems.is_empty(), "{problems:?}");
+    }
+}

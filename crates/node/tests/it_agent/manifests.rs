@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use node::runtime::class::{self, Keys};
 use serde_json::{Value, json};
 
 use crate::Test;
@@ -14,6 +15,7 @@ pub(crate) const TESTS: &[Test] = &[
     ),
     ("manifests::an_agent_may_not_touch_what_is_not_its_own", an_agent_may_not_touch_what_is_not_its_own),
     ("manifests::every_example_is_accepted", every_example_is_accepted),
+    ("manifests::runtime_classes_are_accepted_as_they_are_printed", runtime_classes_are_accepted_as_they_are_printed),
 ];
 
 fn repository() -> PathBuf {
@@ -42,6 +44,7 @@ fn collection(object: &Value) -> String {
         "DaemonSet" => ("daemonsets", true),
         "Deployment" => ("deployments", true),
         "Pod" => ("pods", true),
+        "RuntimeClass" => ("runtimeclasses", false),
         kind => panic!("no place for a {kind}"),
     };
     let version = text("apiVersion");
@@ -91,6 +94,19 @@ pub(crate) fn install(rig: &Rig) {
     assert!(apply(rig, &repository().join("deploy/node-agent.yaml")) > 8);
     // The example's wish is not for the nodes of other tests.
     rig.cluster.ask("DELETE", "/apis/casemate.dev/v1alpha1/nodeconfigurations/cluster", None);
+}
+
+fn runtime_classes_are_accepted_as_they_are_printed(rig: &mut Rig) {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("classes.yaml");
+    for keys in [Keys::NotCounted, Keys::Counted] {
+        std::fs::write(&path, class::yaml(&class::runtime_classes(keys))).expect("a file");
+        assert_eq!(apply(rig, &path), 5);
+    }
+    let stored = rig.get("/apis/node.k8s.io/v1/runtimeclasses/kata-qemu-nvidia-gpu-snp");
+    assert_eq!(stored["handler"], "kata-qemu-nvidia-gpu-snp");
+    assert_eq!(stored["scheduling"]["nodeSelector"]["nvidia.com/cc.ready.state"], "true");
+    assert_eq!(stored["overhead"]["podFixed"]["memory"], "10Gi");
 }
 
 fn an_agent_may_not_touch_what_is_not_its_own(rig: &mut Rig) {
