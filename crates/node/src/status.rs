@@ -66,7 +66,7 @@ pub fn look(machine: &Machine, bus: &Arc<dyn Bus>, clock: &Arc<dyn Clock>) -> Re
         unknown.push(format!("whether a change of modes is under way: {}", chain(&error)));
         None
     });
-    let offered = inventory::look(machine, Naming::default(), &Readiness::Ready)?;
+    let offered = inventory::of(machine, &scan.devices, Naming::default(), &Readiness::Ready)?;
     let runtime = runtime(&machine.path("/")).map_err(|why| unknown.push(format!("the runtime: {why}"))).ok();
     // What somebody has open is looked at and not spoken to.
     let look = Processes::new(machine.clone());

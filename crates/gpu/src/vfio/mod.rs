@@ -169,7 +169,15 @@ impl<'a> Binder<'a> {
     /// Binds devices, and the functions that belong to them, to the VFIO driver that is the best for each. All of them
     /// are tried; one that failed is a failure of the whole.
     pub fn bind(&self, devices: &[Device]) -> Result<Vec<Bound>, Vec<BindFailure>> {
-        self.each(devices, |address| self.take(address))
+        // A distribution's list has megabytes: it is read for the first device, and not at all where there is none.
+        let mut aliases = None;
+        self.each(devices, |address| {
+            let aliases = match &mut aliases {
+                Some(read) => read,
+                none => none.insert(self.aliases()?),
+            };
+            self.take(address, aliases)
+        })
     }
 
     /// Gives devices, and the functions that belong to them, the drivers that they had before. Those that were never
@@ -181,7 +189,7 @@ impl<'a> Binder<'a> {
     fn each(
         &self,
         devices: &[Device],
-        act: impl Fn(Address) -> Result<Bound, BindError>,
+        mut act: impl FnMut(Address) -> Result<Bound, BindError>,
     ) -> Result<Vec<Bound>, Vec<BindFailure>> {
         let (mut bound, mut failures) = (Vec::new(), Vec::new());
         for device in devices {
@@ -210,10 +218,10 @@ impl<'a> Binder<'a> {
         Ok(names.iter().filter_map(|name| name.strip_prefix("consumer:pci:")?.parse().ok()).collect())
     }
 
-    fn take(&self, device: Address) -> Result<Bound, BindError> {
+    fn take(&self, device: Address, aliases: &str) -> Result<Bound, BindError> {
         let folder = pci::folder(device);
         let modalias = self.machine.text(&format!("{folder}/modalias"))?.unwrap_or_default();
-        let module = aliases::best(&self.aliases()?, &modalias);
+        let module = aliases::best(aliases, &modalias);
         let has = self.driver(device)?;
         if has.as_deref().is_some_and(|has| has.replace('-', "_") == module) {
             // Also after a crash before it was remembered: then it had this driver before us.

@@ -42,6 +42,7 @@ pub struct Gpus {
 /// Beside the journal: which driver each device had before it was bound to VFIO.
 const DRIVERS: &str = "drivers.json";
 
+#[derive(Clone)]
 struct Read {
     addresses: Vec<Address>,
     cc_capable: bool,
@@ -123,6 +124,10 @@ impl Gpus {
         self.busy.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn known(&self) -> MutexGuard<'_, Option<Read>> {
+        self.read.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn scan(&self) -> Result<Vec<gpu::pci::Device>, gpu::ReadError> {
         Ok(gpu::pci::scan(&self.machine)?.devices)
     }
@@ -133,7 +138,7 @@ impl Gpus {
         let look = Processes::new(self.machine.clone());
         let (bus, clock) = (Arc::clone(&self.bus), Arc::clone(&self.clock));
         let result = run(Transition::new(devices, bus, clock, &look, &self.journal, self.limits));
-        *self.read.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        *self.known() = None;
         result
     }
 
@@ -166,17 +171,16 @@ impl Devices for Gpus {
         let report = detect(&self.machine).map_err(|error| chain(&error))?;
         let has = |feature| report.feature(feature).is_some_and(|finding| finding.present);
         let host_is_confidential = has(Feature::SevSnp) || has(Feature::Tdx);
-        let devices = self.scan().map_err(|error| chain(&error))?;
-        let addresses: Vec<Address> = devices.iter().map(|device| device.address).collect();
-        let mut read = self.read.lock().unwrap_or_else(PoisonError::into_inner);
-        let read = match read.take().filter(|read| read.addresses == addresses) {
-            Some(same) => read.insert(same),
+        let addresses: Vec<Address> = report.devices.iter().map(|device| device.address).collect();
+        let before = self.known().clone().filter(|read| read.addresses == addresses);
+        let Read { cc_capable, modes, .. } = match before {
+            Some(same) => same,
             None => {
-                let (cc_capable, modes) = self.modes(devices)?;
-                read.insert(Read { addresses, cc_capable, modes })
+                // Without the lock: a change that is under way is waited for, and takes it at its end.
+                let (cc_capable, modes) = self.modes(report.devices)?;
+                self.known().insert(Read { addresses, cc_capable, modes }).clone()
             }
         };
-        let (cc_capable, modes) = (read.cc_capable, read.modes.clone());
         let mut features = report.labels;
         features.extend(self.said.lock().unwrap_or_else(PoisonError::into_inner).clone());
         Ok(Observed { features, cc_capable, host_is_confidential, modes })

@@ -12,7 +12,8 @@ use gpu::transition::{Hands, HandsError, Paused, Record, State};
 use tokio::runtime::Handle;
 use tokio::sync::{Mutex as AsyncMutex, watch};
 
-use super::crd::ResourceNames;
+use super::crd::{CcMode, ResourceNames};
+use super::device::Modes;
 use super::wish::Settings;
 use crate::plugin::allocate::Tell;
 use crate::plugin::observe::{self, Control};
@@ -177,9 +178,7 @@ fn naming(settings: Option<&Settings>) -> Naming {
 }
 
 /// Whether the devices of a machine that nobody has changed may be used, by what was read of them.
-pub(super) fn as_found(modes: &super::device::Modes) -> Readiness {
-    use super::crd::CcMode;
-    use super::device::Modes;
+pub(super) fn as_found(modes: &Modes) -> Readiness {
     match modes {
         Modes::All(CcMode::Ppcie) => Readiness::ReadyAsOne,
         Modes::All(_) | Modes::None => Readiness::Ready,

@@ -248,16 +248,25 @@ pub fn is_vfio(driver: &str) -> bool {
 
 /// Looks at a machine.
 pub fn look(machine: &Machine, naming: Naming, readiness: &Readiness) -> Result<Inventory, ReadError> {
-    let scan = gpu::pci::scan(machine)?;
+    of(machine, &gpu::pci::scan(machine)?.devices, naming, readiness)
+}
+
+/// What of these devices, which a scan of the machine has found, is offered.
+pub(crate) fn of(
+    machine: &Machine,
+    devices: &[Device],
+    naming: Naming,
+    readiness: &Readiness,
+) -> Result<Inventory, ReadError> {
     let iommufd = machine.exists("/dev/iommu");
     let (mut nodes, mut lost) = (BTreeSet::new(), BTreeSet::new());
-    for device in &scan.devices {
+    for device in devices {
         nodes.extend(node_candidates(device, iommufd).filter(|node| machine.exists(node)));
         if !answers(machine, device.address)? {
             lost.insert(device.address);
         }
     }
-    Ok(inventory(&scan.devices, naming, readiness, &Vfio { iommufd, nodes, lost }))
+    Ok(inventory(devices, naming, readiness, &Vfio { iommufd, nodes, lost }))
 }
 
 /// Whether a device answers on the bus: one that does not reads as ones (PCI Express Base Specification, completion
