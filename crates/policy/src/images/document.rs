@@ -243,7 +243,8 @@ fn field(field: impl Into<String>, what: impl Into<String>) -> DocumentError {
     DocumentError::Field { field: field.into(), what: what.into() }
 }
 
-fn quote(text: &str) -> String {
+/// A word of a document, a registry or a layer, for a message.
+pub(super) fn quote(text: &str) -> String {
     quoted(text, QUOTE_CHARS)
 }
 

@@ -11,14 +11,13 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use bytes::Bytes;
-use protocol::text::quoted;
 use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderValue, WWW_AUTHENTICATE};
 use reqwest::redirect::Policy;
 use reqwest::{Method, Response, StatusCode, Url};
 use serde_json::Value;
 
 use super::auth::Credential;
-use super::document::is_sha256;
+use super::document::{is_sha256, quote};
 use super::reference::Reference;
 use super::{Options, RegistryError};
 
@@ -386,10 +385,6 @@ fn innermost(error: &reqwest::Error) -> String {
     }
     let text = cause.to_string();
     if text.contains("timed out") { "no answer in time".into() } else { text }
-}
-
-fn quote(text: &str) -> String {
-    quoted(text, 80)
 }
 
 #[cfg(test)]

@@ -4,8 +4,9 @@
 //! image's `/etc/passwd` for the group and `/etc/group` for the supplementary groups. Both files are read by Go code
 //! that is lenient: a field that is no number counts as 0, and the first line that fits wins.
 
-use protocol::text::quoted;
 use serde::{Deserialize, Serialize};
+
+use super::document::quote;
 
 /// LIMIT: containerd refuses numbers beyond what runc takes.
 const MAX_ID: i64 = i32::MAX as i64;
@@ -142,10 +143,6 @@ impl Users {
     fn passwd(&self) -> Result<Option<&Vec<User>>, UserError> {
         if self.unread { Err(UserError::Unread) } else { Ok(self.passwd.as_ref()) }
     }
-}
-
-fn quote(text: &str) -> String {
-    quoted(text, 80)
 }
 
 fn id(number: i64) -> Result<u32, UserError> {
