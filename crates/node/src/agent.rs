@@ -26,6 +26,7 @@ pub mod metrics;
 pub mod offer;
 pub mod pause;
 pub mod policy;
+mod proven;
 pub mod run;
 pub mod runtimes;
 pub mod watches;

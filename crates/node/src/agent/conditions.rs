@@ -43,7 +43,7 @@ pub fn count<'a>(nodes: impl IntoIterator<Item = &'a Labels>) -> NodeCounts {
             Some(Phase::Refused) => counts.refused += 1,
             None => {}
         }
-        match ModeState::read(node.get(labels::MODE_STATE).map(String::as_str), None) {
+        match ModeState::of(node) {
             Some(ModeState::Mode(CcMode::On)) => counts.on += 1,
             Some(ModeState::Mode(CcMode::Off)) => counts.off += 1,
             Some(ModeState::Mode(CcMode::Devtools)) => counts.devtools += 1,

@@ -116,6 +116,10 @@ pub struct NodeConfigurationSpec {
     /// machine itself cannot run confidential guests, `on`, `devtools` and `ppcie` mean `off`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cc_mode: Option<CcMode>,
+    /// What a change of mode does while somebody has a device: `GiveUp`, the node stays in service as it is and the
+    /// change is tried again later; or `Wait`, the node takes no new pods with GPUs until those that are there have ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub when_in_use: Option<WhenInUse>,
     /// Which devices are kept ready to be handed to guests.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub vfio: Option<Vfio>,
@@ -131,6 +135,16 @@ pub struct NodeConfigurationSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 4096), regex(pattern = r"^/[^\x00]+\.toml$"))]
     pub bundle: Option<String>,
+}
+
+/// What a change of mode does while somebody has a device.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize, schemars::JsonSchema)]
+pub enum WhenInUse {
+    /// The node stays in service as it is, and the change is tried again later.
+    #[default]
+    GiveUp,
+    /// The node is out of service for new pods until nobody has a device.
+    Wait,
 }
 
 /// Which devices are bound to VFIO.

@@ -6,7 +6,7 @@
 
 use gpu::transition::Hands;
 
-use super::crd::CcMode;
+use super::crd::{CcMode, Vfio, WhenInUse};
 use super::labels::ModeState;
 use super::wish::Labels;
 
@@ -31,8 +31,26 @@ pub enum Modes {
     None,
     /// All have this one.
     All(CcMode),
-    /// They differ, as after an interrupted tool: what each has, by PCI address.
+    /// They differ, or some do not say, as after an interrupted tool: what each has, by PCI address.
     Mixed(Vec<(String, String)>),
+}
+
+impl Kind {
+    /// Whether the change has not ended: its record is there, and says how to go on.
+    pub const fn is_unfinished(self) -> bool {
+        matches!(self, Self::Waiting | Self::Interrupted)
+    }
+
+    /// As metrics call it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Impossible => "refused",
+            Self::GivenUp => "given-up",
+            Self::Waiting => "waiting",
+            Self::Interrupted => "interrupted",
+            Self::Failed => "failed",
+        }
+    }
 }
 
 impl Modes {
@@ -46,6 +64,17 @@ impl Modes {
     }
 }
 
+/// A change that somebody wants.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Change {
+    /// The mode of all devices.
+    pub mode: CcMode,
+    /// The drivers that they are to have; a GPU with its ordinary driver cannot be changed.
+    pub vfio: Vfio,
+    /// What is done about those who have a device.
+    pub when_in_use: WhenInUse,
+}
+
 /// The devices of a machine.
 pub trait Devices: Send + Sync + 'static {
     /// Reads them. Changes nothing. May block for some milliseconds.
@@ -54,28 +83,29 @@ pub trait Devices: Send + Sync + 'static {
     /// A sentence that names the device and the reason.
     fn observe(&self) -> Result<Observed, String>;
 
-    /// Ends what an agent before this one began and did not end: goes on with it, or takes it back. Does nothing where
-    /// there is nothing to end. Called once, before anything else is changed, and again after [`Kind::Interrupted`] and
-    /// [`Kind::Waiting`]. May block for minutes.
+    /// Ends what was begun and did not end: goes on with it, or takes it back, and then does what is wanted now. `false`
+    /// where there was nothing to end, and nothing was done. Called once, before anything else is changed, and again
+    /// after [`Kind::Interrupted`] and [`Kind::Waiting`]. May block for minutes.
     ///
     /// # Errors
     /// [`Failure`].
-    fn recover(&self, hands: &mut dyn Hands) -> Result<(), Failure>;
+    fn recover(&self, wanted: Option<Change>, hands: &mut dyn Hands) -> Result<bool, Failure>;
 
     /// Brings all devices into a mode. `Ok` proves that every one of them was read back in that mode and that the
     /// components go on; it does not prove that they will stay in it. May block for minutes.
     ///
     /// # Errors
     /// [`Failure`]; its kind says what the node is then.
-    fn change(&self, to: CcMode, hands: &mut dyn Hands) -> Result<(), Failure>;
+    fn change(&self, to: Change, hands: &mut dyn Hands) -> Result<(), Failure>;
 }
 
 /// What a change that did not succeed left behind.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Kind {
-    /// The devices cannot be in that mode. Nothing was touched, and trying again would not help.
+    /// These devices cannot be in that mode. Nothing was touched; only other devices would help.
     Impossible,
-    /// Given up before a device was touched, because somebody holds one. The node is what it was.
+    /// Given up before a device was touched, because somebody holds one or one is not ready for it. The node is what it
+    /// was.
     GivenUp,
     /// Somebody holds a device, and the end of that is waited for. The node is out of service until then.
     Waiting,
@@ -140,11 +170,11 @@ impl Devices for FeaturesOnly {
         Ok(Observed { features: report.labels, host_is_confidential, ..Observed::default() })
     }
 
-    fn recover(&self, _: &mut dyn Hands) -> Result<(), Failure> {
-        Ok(())
+    fn recover(&self, _: Option<Change>, _: &mut dyn Hands) -> Result<bool, Failure> {
+        Ok(false)
     }
 
-    fn change(&self, _: CcMode, _: &mut dyn Hands) -> Result<(), Failure> {
+    fn change(&self, _: Change, _: &mut dyn Hands) -> Result<(), Failure> {
         Err(Failure { kind: Kind::Impossible, message: "no device of this machine has a mode".into(), hint: None })
     }
 }

@@ -38,9 +38,15 @@ pub async fn keep(
         let devices = Arc::clone(&gpus);
         let problems = match spawn_blocking(move || devices.drive(vfio)).await {
             Ok(Ok(bound)) => {
-                for one in bound.iter().filter(|one| one.changed) {
-                    let driver = one.driver.as_deref().unwrap_or("none");
-                    tracing::info!(device = %one.device, driver, "driver changed");
+                let changed: Vec<String> = bound
+                    .iter()
+                    .filter(|one| one.changed)
+                    .map(|one| format!("{}: {}", one.device, one.driver.as_deref().unwrap_or("none")))
+                    .collect();
+                if !changed.is_empty() {
+                    let note = format!("drivers changed: {}", changed.join("; "));
+                    tracing::info!("{note}");
+                    events.write(None, Reason::DriversChanged, &note).await;
                 }
                 Vec::new()
             }

@@ -38,7 +38,9 @@ pub enum Reason {
     LabelConflict,
     /// Components that were left paused go on.
     ComponentsResumed,
-    /// Devices could not be bound to VFIO, or given back.
+    /// Devices were bound to VFIO, or given back.
+    DriversChanged,
+    /// They could not be.
     DriversFailed,
     /// The Kata runtime was installed or upgraded.
     RuntimeInstalled,
@@ -56,6 +58,7 @@ impl Reason {
             Self::CcModeRecovered => "CcModeRecovered",
             Self::LabelConflict => "LabelConflict",
             Self::ComponentsResumed => "ComponentsResumed",
+            Self::DriversChanged => "DriversChanged",
             Self::DriversFailed => "DriversFailed",
             Self::RuntimeInstalled => "RuntimeInstalled",
             Self::RuntimeFailed => "RuntimeFailed",
@@ -73,7 +76,7 @@ impl Reason {
         match self {
             Self::LabelConflict => "LabelNode",
             Self::ComponentsResumed => "ResumeComponents",
-            Self::DriversFailed => "BindDrivers",
+            Self::DriversChanged | Self::DriversFailed => "BindDrivers",
             Self::RuntimeInstalled | Self::RuntimeFailed => "InstallRuntime",
             _ => "ChangeCcMode",
         }

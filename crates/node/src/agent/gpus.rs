@@ -7,14 +7,17 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use gpu::pci::DeviceKind;
-use gpu::transition::{FileJournal, Hands, Interrupted, Limits, Outcome, Refusal, Transition};
+use gpu::transition::{
+    FileJournal, Hands, Interrupted, Journal as _, Limits, Outcome, Record, Refusal, Surveyed, Transition,
+};
 use gpu::users::Processes;
 use gpu::vfio::{Binder, Bound, Host, Kernel, Memory};
-use gpu::{Address, Bus, Clock, Machine};
+use gpu::{Address, Bus, Clock, Machine, Mode, Observed};
 
-use super::crd::{CcMode, Vfio};
-use super::device::{Devices, Failure, Kind, Modes, Observed, chain};
+use super::crd::{Vfio, WhenInUse};
+use super::device::{self, Change, Devices, Failure, Kind, Modes, chain};
 use super::offer::{Guarded, Offer, as_found};
+use super::proven::Proven;
 use super::wish::Labels;
 use crate::features::{Feature, detect};
 
@@ -33,6 +36,8 @@ pub struct Gpus {
     /// One at a time: a change of modes, or of drivers.
     busy: Mutex<()>,
     offer: Arc<Offer>,
+    /// The mode that all were last proven to be at.
+    proven: Proven,
     /// Labels about the machine that others found out.
     said: Mutex<Labels>,
     /// What was read of the devices' registers, and which devices those were.
@@ -41,6 +46,8 @@ pub struct Gpus {
 
 /// Beside the journal: which driver each device had before it was bound to VFIO.
 const DRIVERS: &str = "drivers.json";
+/// Beside the journal: the mode that all devices were last read at.
+const PROVEN: &str = "modes.json";
 
 #[derive(Clone)]
 struct Read {
@@ -54,6 +61,7 @@ impl Gpus {
     pub fn new(machine: Machine, bus: Arc<dyn Bus>, clock: Arc<dyn Clock>, journal: impl Into<PathBuf>) -> Self {
         let journal: PathBuf = journal.into();
         let memory = Memory::new(journal.parent().unwrap_or(Path::new(".")).join(DRIVERS));
+        let proven = Proven::new(journal.parent().unwrap_or(Path::new(".")).join(PROVEN));
         let kernel = Arc::new(Host::new(machine.clone()));
         let (journal, limits) = (FileJournal::new(journal), Limits::default());
         Self {
@@ -65,6 +73,7 @@ impl Gpus {
             kernel,
             memory,
             busy: Mutex::default(),
+            proven,
             offer: Arc::default(),
             said: Mutex::default(),
             read: Mutex::default(),
@@ -99,6 +108,11 @@ impl Gpus {
     /// A sentence for each device that was not bound or given back.
     pub fn drive(&self, vfio: Vfio) -> Result<Vec<Bound>, Vec<String>> {
         let _busy = self.alone();
+        self.bind(vfio)
+    }
+
+    /// The same for whoever is alone already.
+    fn bind(&self, vfio: Vfio) -> Result<Vec<Bound>, Vec<String>> {
         let devices = self.scan().map_err(|error| vec![chain(&error)])?;
         let wanted = |device: &gpu::pci::Device| match device.kind {
             DeviceKind::Gpu => vfio.enabled,
@@ -132,14 +146,31 @@ impl Gpus {
         Ok(gpu::pci::scan(&self.machine)?.devices)
     }
 
-    fn with_transition<T>(&self, run: impl FnOnce(Transition<'_>) -> Result<T, Failure>) -> Result<T, Failure> {
+    /// Runs a transition. `drivers` first, unless an earlier one has not ended: then devices are left to it.
+    fn with_transition<T>(
+        &self,
+        wanted: Option<Change>,
+        run: impl FnOnce(Transition<'_>) -> Result<T, Failure>,
+    ) -> Result<T, Failure> {
         let _busy = self.alone();
+        if let Some(change) = wanted
+            && self.unfinished()?.is_none()
+        {
+            // What could not be bound says so when it is asked whether it can change, and in the events about drivers.
+            let _ = self.bind(change.vfio);
+        }
         let devices = self.scan().map_err(|error| interrupted(&error))?;
         let look = Processes::new(self.machine.clone());
         let (bus, clock) = (Arc::clone(&self.bus), Arc::clone(&self.clock));
-        let result = run(Transition::new(devices, bus, clock, &look, &self.journal, self.limits));
+        let wait_for_users = wanted.is_some_and(|change| change.when_in_use == WhenInUse::Wait);
+        let limits = Limits { wait_for_users, ..self.limits };
+        let result = run(Transition::new(devices, bus, clock, &look, &self.journal, limits));
         *self.known() = None;
         result
+    }
+
+    fn unfinished(&self) -> Result<Option<Record>, Failure> {
+        self.journal.load().map_err(|error| stopped(&Interrupted::Journal(error)))
     }
 
     /// Asks all devices, as far as nobody has them.
@@ -152,7 +183,16 @@ impl Gpus {
         if !survey.devices.iter().any(|device| device.kind == DeviceKind::Gpu && device.chip.is_some()) {
             return Ok((false, Modes::None));
         }
+        let addresses = addresses(survey.devices.iter().map(|device| device.address));
         if let Some(mode) = survey.common() {
+            self.proven.remember(&self.machine, &addresses, mode);
+            return Ok((true, Modes::All(mode.into())));
+        }
+        // A kernel may let nobody map a device that a guest has. What was proven of it still holds: nobody resets a
+        // device that is held, and the machine has not started anew.
+        if let Some(mode) = self.proven.recall(&self.machine, &addresses)
+            && survey.devices.iter().all(|device| (device.held && device.mode.is_err()) || shows(device, mode))
+        {
             return Ok((true, Modes::All(mode.into())));
         }
         let each = survey.devices.iter().map(|device| {
@@ -167,11 +207,11 @@ impl Gpus {
 }
 
 impl Devices for Gpus {
-    fn observe(&self) -> Result<Observed, String> {
+    fn observe(&self) -> Result<device::Observed, String> {
         let report = detect(&self.machine).map_err(|error| chain(&error))?;
         let has = |feature| report.feature(feature).is_some_and(|finding| finding.present);
         let host_is_confidential = has(Feature::SevSnp) || has(Feature::Tdx);
-        let addresses: Vec<Address> = report.devices.iter().map(|device| device.address).collect();
+        let addresses = addresses(report.devices.iter().map(|device| device.address));
         let before = self.known().clone().filter(|read| read.addresses == addresses);
         let Read { cc_capable, modes, .. } = match before {
             Some(same) => same,
@@ -183,32 +223,35 @@ impl Devices for Gpus {
         };
         let mut features = report.labels;
         features.extend(self.said.lock().unwrap_or_else(PoisonError::into_inner).clone());
-        Ok(Observed { features, cc_capable, host_is_confidential, modes })
+        Ok(device::Observed { features, cc_capable, host_is_confidential, modes })
     }
 
-    fn recover(&self, hands: &mut dyn Hands) -> Result<(), Failure> {
-        let offer = Arc::clone(&self.offer);
-        let mut hands = Guarded { offer: &offer, cluster: hands };
-        let ended = self.with_transition(|transition| match transition.resume(&mut hands) {
-            Ok(None) => Ok(false),
-            // Whatever it came to, it ended; what is wanted now is decided next.
-            Ok(Some(outcome @ Outcome::Waiting(_))) => Err(failure(&outcome)),
-            Ok(Some(_)) => Ok(true),
-            Err(error) => Err(stopped(&error)),
-        })?;
-        if !ended {
+    fn recover(&self, wanted: Option<Change>, hands: &mut dyn Hands) -> Result<bool, Failure> {
+        if self.unfinished()?.is_none() {
             // Nothing was under way, so nothing was said of the devices yet.
             let observed =
                 self.observe().map_err(|message| Failure { kind: Kind::Interrupted, message, hint: None })?;
-            offer.open(as_found(&observed.modes));
+            self.offer.open(as_found(&observed.modes));
+            return Ok(false);
         }
-        Ok(())
+        let mut hands = Guarded { offer: &self.offer, cluster: hands };
+        self.with_transition(wanted, |transition| {
+            let outcome = match wanted {
+                // Also what nobody wants any more is ended before anything else is done.
+                Some(change) => transition.bring_to(change.mode.into(), &mut hands).map(Some),
+                None => transition.resume(&mut hands),
+            };
+            match outcome {
+                Ok(None | Some(Outcome::Ready(_))) => Ok(true),
+                Ok(Some(outcome)) => Err(failure(&outcome)),
+                Err(error) => Err(stopped(&error)),
+            }
+        })
     }
 
-    fn change(&self, to: CcMode, hands: &mut dyn Hands) -> Result<(), Failure> {
-        let offer = Arc::clone(&self.offer);
-        let mut hands = Guarded { offer: &offer, cluster: hands };
-        self.with_transition(|transition| match transition.bring_to(to.into(), &mut hands) {
+    fn change(&self, to: Change, hands: &mut dyn Hands) -> Result<(), Failure> {
+        let mut hands = Guarded { offer: &self.offer, cluster: hands };
+        self.with_transition(Some(to), |transition| match transition.bring_to(to.mode.into(), &mut hands) {
             Ok(Outcome::Ready(_)) => Ok(()),
             Ok(outcome) => Err(failure(&outcome)),
             Err(error) => Err(stopped(&error)),
@@ -216,11 +259,32 @@ impl Devices for Gpus {
     }
 }
 
+/// Whether a device was read at its share of a mode.
+fn shows(device: &Surveyed, mode: Mode) -> bool {
+    let share = device.chip.map_or(Mode::Off, |chip| chip.share_of(mode));
+    device.mode.as_ref().is_ok_and(|shown| *shown == Observed::Mode(share))
+}
+
+fn addresses(of: impl Iterator<Item = Address>) -> Vec<Address> {
+    let mut addresses: Vec<Address> = of.collect();
+    addresses.sort_unstable();
+    addresses
+}
+
+/// Codes of failures that only another device would not have.
+const FOR_GOOD: [&str; 2] = ["unsupported", "unknown-chip"];
+
 /// An outcome that is not the mode that was asked for.
 fn failure(outcome: &Outcome) -> Failure {
     let (kind, failures) = match outcome {
         Outcome::Ready(_) | Outcome::Waiting(_) => (Kind::Waiting, &[][..]),
-        Outcome::Refused(Refusal::Devices(failures)) => (Kind::Impossible, failures.as_slice()),
+        // What a chip cannot do it will never do. Everything else may be otherwise in a minute: a driver that is bound, a
+        // device that comes back.
+        Outcome::Refused(Refusal::Devices(failures)) => {
+            let for_good = |failure: &gpu::transition::Failure| FOR_GOOD.contains(&failure.code.as_str());
+            let kind = if failures.iter().any(for_good) { Kind::Impossible } else { Kind::GivenUp };
+            (kind, failures.as_slice())
+        }
         // Asked again later, as after a change that was given up.
         Outcome::Refused(Refusal::InUse(..)) => (Kind::GivenUp, &[][..]),
         Outcome::Refused(_) => (Kind::Impossible, &[][..]),
@@ -242,3 +306,6 @@ fn stopped(error: &Interrupted) -> Failure {
 fn interrupted(error: &dyn std::error::Error) -> Failure {
     Failure { kind: Kind::Interrupted, message: chain(error), hint: None }
 }
+
+#[cfg(test)]
+mod tests;

@@ -11,7 +11,7 @@ use futures_util::{StreamExt as _, pin_mut};
 use gpu::Mode;
 use gpu::transition::{Hands, HandsError, Paused, Record, State};
 use k8s_openapi::api::core::v1::Pod;
-use kube::api::Api;
+use kube::api::{Api, ListParams};
 use kube::runtime::watcher::{self, Event, watcher};
 use kube::{Client, ResourceExt as _};
 use tokio::runtime::Handle;
@@ -19,7 +19,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::backoff::Backoff;
-use super::client::CallError;
+use super::client::{CallError, call};
 use super::device::HandsFailure;
 use super::events::{Events, Reason};
 use super::labels::{self, ModeState, NEITHER, Phase};
@@ -27,6 +27,11 @@ use super::metrics::Metrics;
 use super::pause;
 use super::wish::Labels;
 use super::write::{Applied, MODES, NodeLabels, OnConflict};
+
+/// What names of resources of devices begin with, whoever's plugin offers them.
+const DEVICES: &str = "nvidia.com/";
+/// LIMIT: pods are listed in pages of this many; a node has 110 by default.
+const PODS: u32 = 500;
 
 /// How long the cluster is waited for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -65,7 +70,10 @@ impl Hands for ClusterHands {
     fn pause(&mut self) -> Result<Paused, HandsError> {
         let gone = self.runtime.block_on(async {
             self.rewrite("the pause of components", pause::pause).await?;
-            self.wait_for_pods().await
+            match self.wait_for_pods().await? {
+                Paused::Gone => self.pods_with_devices().await,
+                still_there @ Paused::StillThere(_) => Ok(still_there),
+            }
         });
         Ok(gone?)
     }
@@ -144,7 +152,7 @@ impl ClusterHands {
     async fn say_not_ready(&self) -> Result<(), HandsFailure> {
         let read = self.until_taken("reading the node", || self.labels.read()).await?;
         let node = read.metadata.labels.unwrap_or_default();
-        let state = ModeState::read(node.get(labels::MODE_STATE).map(String::as_str), None);
+        let state = ModeState::of(&node);
         let mut wanted = labels::of_modes(Phase::Changing, state);
         // Also on a node that said nothing about its mode so far.
         wanted.insert(labels::READY_STATE.to_owned(), NEITHER.to_owned());
@@ -229,6 +237,27 @@ impl ClusterHands {
         Ok(Paused::StillThere(running.into_iter().collect()))
     }
 
+    /// Whether a pod that is bound to the node was given a device, and may not have opened it yet: it is seen nowhere
+    /// among the machine's processes. The device plugin grants nothing by now, so there can be no new one.
+    async fn pods_with_devices(&self) -> Result<Paused, HandsFailure> {
+        let api: Api<Pod> = Api::all(self.client.clone());
+        let pods = self
+            .until_taken("reading the pods of the node", || async {
+                let mut params = ListParams::default().fields(&format!("spec.nodeName={}", self.node)).limit(PODS);
+                let mut found = Vec::new();
+                loop {
+                    let page = call(api.list(&params)).await?;
+                    found.extend(page.items.iter().filter_map(device_of));
+                    match page.metadata.continue_.filter(|token| !token.is_empty()) {
+                        Some(token) => params = params.continue_token(&token),
+                        None => return Ok(found),
+                    }
+                }
+            })
+            .await?;
+        Ok(if pods.is_empty() { Paused::Gone } else { Paused::StillThere(pods) })
+    }
+
     /// Tries until the API server takes it, or refuses, or patience ends.
     async fn until_taken<T, F: Future<Output = Result<T, CallError>>>(
         &self,
@@ -257,17 +286,57 @@ impl ClusterHands {
     }
 }
 
+/// A pod that has not ended and that asks for one of NVIDIA's devices, and which.
+fn device_of(pod: &Pod) -> Option<String> {
+    let spec = pod.spec.as_ref()?;
+    let containers = spec.containers.iter().chain(spec.init_containers.iter().flatten());
+    let limits = containers.filter_map(|container| container.resources.as_ref()?.limits.as_ref()).flatten();
+    let (resource, _) = limits.into_iter().find(|(name, many)| name.starts_with(DEVICES) && many.0 != "0")?;
+    let name = format!("pod {}/{} ({resource})", pod.namespace().unwrap_or_default(), pod.name_any());
+    (!has_ended(pod)).then_some(name)
+}
+
+fn has_ended(pod: &Pod) -> bool {
+    let over = |phase: &String| phase == "Succeeded" || phase == "Failed";
+    pod.status.as_ref().and_then(|status| status.phase.as_ref()).is_some_and(over)
+}
+
 /// Whether a pod belongs to one of these components and can still hold a device.
 fn is_of(pod: &Pod, components: &[&str]) -> bool {
-    let over = |phase: &String| phase == "Succeeded" || phase == "Failed";
-    let ended = pod.status.as_ref().and_then(|status| status.phase.as_ref()).is_some_and(over);
     let selector = pod.spec.as_ref().and_then(|spec| spec.node_selector.as_ref());
-    !ended && selector.is_some_and(|selector| components.iter().any(|component| selector.contains_key(*component)))
+    !has_ended(pod)
+        && selector.is_some_and(|selector| components.iter().any(|component| selector.contains_key(*component)))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_pod_with_a_device_is_one_that_asks_for_it_and_has_not_ended() {
+        let pod = |kind: &str, resource: &str, many: &str, phase: &str| -> Pod {
+            let containers = serde_json::json!([{"name": "c", "resources": {"limits": {resource: many, "cpu": "1"}}}]);
+            let mut pod = serde_json::json!({
+                "metadata": {"name": "p", "namespace": "n"}, "spec": {"containers": []}, "status": {"phase": phase},
+            });
+            pod["spec"][kind] = containers;
+            serde_json::from_value(pod).expect("a pod")
+        };
+        let pgpu = "nvidia.com/pgpu";
+        assert_eq!(device_of(&pod("containers", pgpu, "1", "Pending")).as_deref(), Some("pod n/p (nvidia.com/pgpu)"));
+        assert!(device_of(&pod("initContainers", "nvidia.com/GH100_H100_SXM5_80GB", "8", "Running")).is_some());
+        assert!(device_of(&pod("containers", "nvidia.com/gpu", "1", "")).is_some(), "another's plugin gave it");
+        for none in [
+            pod("containers", pgpu, "1", "Succeeded"),
+            pod("containers", pgpu, "1", "Failed"),
+            pod("containers", pgpu, "0", "Running"),
+            pod("containers", "memory", "1Gi", "Running"),
+            pod("containers", "example.com/nvidia.com", "1", "Running"),
+            Pod::default(),
+        ] {
+            assert_eq!(device_of(&none), None);
+        }
+    }
 
     #[test]
     fn pods_are_known_by_the_selector_of_their_component() {

@@ -44,6 +44,12 @@ impl ModeState {
         }
     }
 
+    /// What a node's labels say.
+    pub fn of(node: &Labels) -> Option<Self> {
+        let wanted = node.get(MODE).and_then(|word| word.parse().ok());
+        Self::read(node.get(MODE_STATE).map(String::as_str), wanted)
+    }
+
     /// As [`MODE_STATE`] says it.
     pub const fn name(self) -> &'static str {
         match self {

@@ -191,8 +191,8 @@ mod tests {
     use gpu::simulated::{Fault, Host, Life, VirtualClock};
     use gpu::{Address, Clock};
 
-    use super::super::crd::{CcMode, Vfio};
-    use super::super::device::Devices as _;
+    use super::super::crd::{CcMode, Vfio, WhenInUse};
+    use super::super::device::{Change, Devices as _};
     use super::super::gpus::Gpus;
     use super::*;
 
@@ -230,6 +230,10 @@ mod tests {
         }
     }
 
+    fn to(mode: CcMode) -> Change {
+        Change { mode, vfio: Vfio::default(), when_in_use: WhenInUse::default() }
+    }
+
     fn board(folder: &std::path::Path) -> (Host, Gpus) {
         let clock: Arc<dyn Clock> = Arc::new(VirtualClock::default());
         let host = Host::new(folder.join("root"), Arc::clone(&clock));
@@ -246,18 +250,18 @@ mod tests {
         let offer = gpus.offer();
         assert!(matches!(offer.readiness(), Readiness::NotReady(_)), "nobody has looked yet");
         let mut witness = Witness { offer: Arc::clone(&offer), seen: Vec::new() };
-        gpus.recover(&mut witness).unwrap();
+        gpus.recover(None, &mut witness).unwrap();
         assert_eq!(offer.readiness(), Readiness::Ready);
         for (mode, ready) in [(CcMode::Ppcie, Readiness::ReadyAsOne), (CcMode::On, Readiness::Ready)] {
             witness.seen.clear();
-            gpus.change(mode, &mut witness).unwrap();
+            gpus.change(to(mode), &mut witness).unwrap();
             assert_eq!(witness.seen, ["not ready", "pause", "restore", "publish"].map(|step| (step, false)), "{mode}");
             assert_eq!(offer.readiness(), ready, "{mode}");
         }
         // A device that does not come back keeps all of them from pods.
         let lost: Address = host.addresses()[3];
         host.fault(lost, Fault::FallsOffAtReset, 1);
-        let failure = gpus.change(CcMode::Off, &mut witness).unwrap_err();
+        let failure = gpus.change(to(CcMode::Off), &mut witness).unwrap_err();
         assert!(failure.message.contains(&lost.to_string()), "{failure}");
         assert!(matches!(offer.readiness(), Readiness::NotReady(_)));
     }

@@ -73,9 +73,12 @@ impl ClusterPolicy {
         )
     }
 
-    /// Whether the operator runs Kata pods with GPUs: only then does its default mode mean anything.
+    /// Whether the operator prepares nodes for guests with GPUs in which modes matter: only then does its default mode
+    /// mean anything. An operator of before v26.7.0 knows no `mode` and has its manager with every kind of guest; a
+    /// later one's API server fills the field in.
     pub fn is_for_kata(&self) -> bool {
-        self.sandbox_workloads.enabled == Some(true) && self.sandbox_workloads.mode.as_deref() == Some("kata")
+        let mode = self.sandbox_workloads.mode.as_deref();
+        self.sandbox_workloads.enabled == Some(true) && mode.is_none_or(|mode| mode == "kata")
     }
 
     /// Whether the operator deploys its own manager of modes; it does unless told not to.
@@ -117,11 +120,22 @@ mod tests {
             json!({"sandboxWorkloads": kata, "ccManager": {"defaultMode": ""}}),
             json!({"sandboxWorkloads": {"enabled": false, "mode": "kata"}, "ccManager": {"defaultMode": "on"}}),
             json!({"sandboxWorkloads": {"enabled": true, "mode": "kubevirt"}, "ccManager": {"defaultMode": "on"}}),
-            json!({"sandboxWorkloads": {"enabled": true}, "ccManager": {"defaultMode": "on"}}),
+            json!({"ccManager": {"defaultMode": "on"}}),
             json!({"sandboxWorkloads": "kata", "ccManager": {"defaultMode": "on"}}),
             json!({"sandboxWorkloads": kata, "ccManager": {"defaultMode": ["on"]}}),
         ] {
             assert_eq!(read(spec.clone()).default_mode(), None, "{spec}");
         }
+    }
+
+    #[test]
+    fn an_operator_that_knows_no_mode_has_its_manager_all_the_same() {
+        let old = read(json!({"sandboxWorkloads": {"enabled": true}, "ccManager": {"defaultMode": "on"}}));
+        assert!(old.has_manager());
+        assert_eq!(old.default_mode(), Some(Ok(CcMode::On)));
+        let without = read(json!({"sandboxWorkloads": {"enabled": true}, "ccManager": {"enabled": false}}));
+        assert!(!without.has_manager());
+        let kubevirt = read(json!({"sandboxWorkloads": {"enabled": true, "mode": "kubevirt"}}));
+        assert!(!kubevirt.has_manager());
     }
 }

@@ -17,7 +17,7 @@ use super::backoff::{Backoff, somewhere_in};
 use super::client::CallError;
 use super::conditions;
 use super::crd::CcMode;
-use super::device::{Devices, Failure, Kind, Observed};
+use super::device::{Change, Devices, Failure, Kind, Observed};
 use super::events::{Events, Reason};
 use super::hands::{ClusterHands, Patience};
 use super::labels::{self, Phase};
@@ -81,12 +81,16 @@ pub async fn run(
         observed: None,
         work: None,
         recovered: false,
+        unproven: false,
         failed: None,
+        told_failure: None,
         refused: None,
         left: BTreeSet::new(),
         applied_features: None,
         applied_modes: None,
         said: None,
+        held_before: BTreeSet::new(),
+        refused_features: None,
         wanted_since: None,
         retry: Backoff::new(options.retry.0, options.retry.1),
         trouble: Backoff::new(Duration::from_secs(1), Duration::from_secs(60)),
@@ -102,9 +106,10 @@ pub async fn run(
 
 /// A change that did not succeed, and which.
 struct Failed {
-    mode: Option<CcMode>,
+    /// What was wanted then; another wish is tried at once.
+    wanted: Option<CcMode>,
     kind: Kind,
-    again_at: Option<Instant>,
+    again_at: Instant,
 }
 
 /// The labels that a status counts, and the configurations that hold, with their generations.
@@ -112,9 +117,26 @@ type Said = (Labels, Vec<(String, Option<i64>)>);
 
 /// What a thread is doing to the devices.
 struct Work {
-    mode: Option<CcMode>,
+    /// `None`: ending what was begun before.
+    change: Option<CcMode>,
+    wanted: Option<CcMode>,
     begun: Instant,
-    task: JoinHandle<Result<(), Failure>>,
+    task: JoinHandle<Result<Done, Failure>>,
+}
+
+/// What came of it.
+enum Done {
+    Changed,
+    /// What was begun before has ended.
+    Recovered,
+    /// There was nothing to end.
+    Nothing,
+}
+
+/// What a thread is to do to the devices.
+enum Begin {
+    Change { to: Change, wanted: Option<CcMode>, why: String },
+    Recovery(Option<Change>),
 }
 
 struct Agent {
@@ -127,8 +149,14 @@ struct Agent {
     picture: watch::Receiver<Picture>,
     observed: Option<Observed>,
     work: Option<Work>,
+    /// Whether nothing that was begun is left to be ended.
     recovered: bool,
+    /// Whether the last change failed and no later one proved where the devices are. Until then the node is not ready,
+    /// whatever they show, and the device plugin grants nothing.
+    unproven: bool,
     failed: Option<Failed>,
+    /// The failure that was told last: one that comes again is not told again.
+    told_failure: Option<String>,
     /// The refusal that was told last.
     refused: Option<wish::Refusal>,
     /// Labels of features that others hold, told once.
@@ -139,6 +167,10 @@ struct Agent {
     applied_modes: Option<Labels>,
     /// What the node says about its modes, as far as we know; a change of it is what a status counts.
     said: Option<Said>,
+    /// Configurations that held before and whose status still counts this node.
+    held_before: BTreeSet<String>,
+    /// Labels of features that the API server refused, told once.
+    refused_features: Option<Labels>,
     wanted_since: Option<(CcMode, Instant)>,
     retry: Backoff,
     trouble: Backoff,
@@ -156,7 +188,7 @@ async fn at(moment: Option<Instant>) {
     }
 }
 
-async fn done(work: &mut Option<Work>) -> Result<(), Failure> {
+async fn done(work: &mut Option<Work>) -> Result<Done, Failure> {
     match work {
         Some(work) => (&mut work.task).await.unwrap_or_else(|error| {
             let message = format!("the change ended in a panic: {error}");
@@ -171,7 +203,7 @@ impl Agent {
         let mut rescan = tokio::time::interval(self.options.rescan);
         rescan.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
-            let retry = self.failed.as_ref().and_then(|failed| failed.again_at);
+            let retry = self.failed.as_ref().map(|failed| failed.again_at);
             tokio::select! {
                 result = done(&mut self.work) => self.end_work(result).await,
                 changed = self.picture.changed() => if changed.is_err() { return },
@@ -204,6 +236,11 @@ impl Agent {
     async fn reconcile(&mut self) -> Result<(), CallError> {
         let picture = self.picture.borrow_and_update().clone();
         self.metrics.synced(picture.is_whole());
+        if picture.is_whole() && picture.node.is_none() && self.said.is_some() {
+            // The node is gone, and with it whoever would count it out.
+            self.held_before.extend(self.said.take().into_iter().flat_map(|(_, names)| names).map(|(name, _)| name));
+            self.count_at.get_or_insert_with(|| Instant::now() + somewhere_in(self.options.settle));
+        }
         let (Some(observed), Some(node)) = (self.observed.clone(), picture.node.clone()) else { return Ok(()) };
         if !picture.is_whole() {
             return Ok(());
@@ -214,19 +251,28 @@ impl Agent {
             // The labels of modes are the change's own until it ends.
             return Ok(());
         }
-        if !self.recovered {
-            if self.failed.is_some() {
-                return Ok(()); // until it is tried again
-            }
-            self.begin(None, &node, "ending what an earlier agent began");
-            return Ok(());
-        }
         let settings = wish::decide(
             &node.labels,
             picture.configurations.values(),
             picture.policy(),
             observed.host_is_confidential,
         );
+        let wanted = match &settings.mode {
+            Wish::Mode { mode, .. } => Some(*mode),
+            Wish::AsIs | Wish::Refused(_) => None,
+        };
+        if self.failed.as_ref().is_some_and(|failed| failed.wanted != wanted) {
+            // Something else is wanted now.
+            self.failed = None;
+            self.retry.reset();
+        }
+        let change = |mode| Change { mode, vfio: settings.vfio, when_in_use: settings.when_in_use };
+        if !self.recovered {
+            if self.failed.is_none() {
+                self.begin(Begin::Recovery(wanted.map(change)), &node);
+            }
+            return Ok(());
+        }
         self.options.told.send_if_modified(|told| {
             let differs = told.as_ref() != Some(&settings);
             if differs {
@@ -234,47 +280,56 @@ impl Agent {
             }
             differs
         });
-        let wish = settings.mode;
+        let wish = settings.mode.clone();
         self.metrics.mode(match observed.modes.state() {
             Some(labels::ModeState::Mode(mode)) => Some(mode),
             _ => None,
         });
         self.tell_refusal(&node, &wish);
         let state = observed.modes.state();
-        let phase = match &wish {
-            Wish::Refused(_) => Phase::Refused,
-            Wish::AsIs => Phase::Settled,
-            Wish::Mode { mode, source } => {
-                if self.failed.as_ref().is_some_and(|failed| failed.mode.is_some_and(|failed| failed != *mode)) {
-                    // Something else is wanted now.
-                    self.failed = None;
-                    self.retry.reset();
-                }
-                if state.is_none() || state == Some(labels::ModeState::Mode(*mode)) {
-                    self.failed = None;
-                    self.wanted_since = None;
-                    Phase::Settled
-                } else if let Some(failed) = &self.failed {
-                    match failed.kind {
-                        Kind::Impossible => Phase::Refused,
-                        Kind::GivenUp | Kind::Failed => Phase::Failed,
-                        Kind::Waiting | Kind::Interrupted => Phase::Changing,
+        // After a failure the devices are asked once more, also at the mode that they were brought back to.
+        let goal = match (&wish, state) {
+            (Wish::Mode { mode, .. }, Some(state)) if state != labels::ModeState::Mode(*mode) => Some(*mode),
+            (Wish::Mode { mode, .. }, Some(_)) if self.unproven => Some(*mode),
+            (Wish::AsIs | Wish::Refused(_), Some(labels::ModeState::Mode(mode))) if self.unproven => Some(mode),
+            _ => None,
+        };
+        let phase = match (goal, &self.failed) {
+            (Some(_), Some(failed)) => match failed.kind {
+                Kind::Impossible => Phase::Refused,
+                Kind::GivenUp | Kind::Failed => Phase::Failed,
+                Kind::Waiting | Kind::Interrupted => Phase::Changing,
+            },
+            (Some(mode), None) => {
+                let seen = self.wanted_since.filter(|(wanted, _)| *wanted == mode).map(|(_, since)| since);
+                let since = seen.unwrap_or_else(Instant::now);
+                self.wanted_since = Some((mode, since));
+                let why = match &wish {
+                    Wish::Mode { mode: wanted, source } if state != Some(labels::ModeState::Mode(*wanted)) => {
+                        format!("{source} wants `{mode}`")
                     }
-                } else {
-                    let seen = self.wanted_since.filter(|(wanted, _)| wanted == mode).map(|(_, since)| since);
-                    let since = seen.unwrap_or_else(Instant::now);
-                    self.wanted_since = Some((*mode, since));
-                    let why = format!("{source} wants `{mode}`");
-                    self.begin(Some(*mode), &node, &why);
-                    self.metrics.wish_delay(since.elapsed());
-                    Phase::Changing
+                    _ => "the last change failed, and they are asked once more".to_owned(),
+                };
+                self.begin(Begin::Change { to: change(mode), wanted, why }, &node);
+                self.metrics.wish_delay(since.elapsed());
+                Phase::Changing
+            }
+            (None, _) => {
+                self.wanted_since = None;
+                match (&wish, state) {
+                    (Wish::Refused(_), _) => Phase::Refused,
+                    // Devices that are not at one mode are nobody's wish.
+                    (Wish::AsIs, Some(labels::ModeState::Failed)) => Phase::Failed,
+                    _ => {
+                        self.failed = None;
+                        Phase::Settled
+                    }
                 }
             }
         };
         self.metrics.phase(phase);
-        let broken = self.failed.as_ref().is_some_and(|failed| failed.kind == Kind::Failed);
         if phase != Phase::Changing {
-            let said = if broken { state.map(|_| labels::ModeState::Failed) } else { state };
+            let said = if self.unproven { state.map(|_| labels::ModeState::Failed) } else { state };
             self.label_modes(&node, &labels::of_modes(phase, said)).await?;
             // What a crash, or another manager, left paused.
             if !pause::paused(&node.labels).is_empty() {
@@ -299,7 +354,20 @@ impl Agent {
         if different.is_empty() && !changed {
             return Ok(());
         }
-        let applied = self.node.apply(FEATURES, &node.uid, &wanted, OnConflict::Leave).await?;
+        let applied = match self.node.apply(FEATURES, &node.uid, &wanted, OnConflict::Leave).await {
+            Ok(applied) => applied,
+            // Labels of features are a courtesy to the scheduler; modes are not to wait for an administrator to mend
+            // what refuses them.
+            Err(CallError::Never(why)) => {
+                if self.refused_features.as_ref() != Some(&wanted) {
+                    tracing::warn!(why, "the labels of features are refused");
+                    self.refused_features = Some(wanted);
+                }
+                return Ok(());
+            }
+            Err(later) => return Err(later),
+        };
+        self.refused_features = None;
         let held: BTreeSet<String> = applied.conflicts.iter().map(|conflict| conflict.label.clone()).collect();
         if held != self.left {
             self.hands.tell_conflicts(&node.uid, &applied, "left");
@@ -341,58 +409,90 @@ impl Agent {
         tokio::spawn(async move { events.write(Some(uid), reason, &note).await });
     }
 
-    /// Begins a change, or with no mode the recovery.
-    fn begin(&mut self, mode: Option<CcMode>, node: &NodeView, why: &str) {
+    fn begin(&mut self, what: Begin, node: &NodeView) {
         let (devices, mut hands) = (Arc::clone(&self.devices), self.hands.clone());
-        if let Some(mode) = mode {
-            tracing::info!(%mode, why, "a change of mode begins");
-            self.metrics.phase(Phase::Changing);
-            self.tell(node, Reason::CcModeChanging, format!("changing all devices to `{mode}`: {why}"));
-        }
+        let (change, wanted) = match &what {
+            Begin::Change { to, wanted, why } => {
+                tracing::info!(mode = %to.mode, why, "a change of mode begins");
+                self.metrics.phase(Phase::Changing);
+                if self.told_failure.is_none() {
+                    let note = format!("changing all devices to `{}`: {why}", to.mode);
+                    self.tell(node, Reason::CcModeChanging, note);
+                }
+                (Some(to.mode), *wanted)
+            }
+            Begin::Recovery(wanted) => (None, wanted.map(|change| change.mode)),
+        };
         self.applied_modes = None;
-        let task = spawn_blocking(move || match mode {
-            Some(mode) => devices.change(mode, &mut hands),
-            None => devices.recover(&mut hands),
+        let task = spawn_blocking(move || match what {
+            Begin::Change { to, .. } => devices.change(to, &mut hands).map(|()| Done::Changed),
+            Begin::Recovery(wanted) => {
+                Ok(if devices.recover(wanted, &mut hands)? { Done::Recovered } else { Done::Nothing })
+            }
         });
-        self.work = Some(Work { mode, begun: Instant::now(), task });
+        self.work = Some(Work { change, wanted, begun: Instant::now(), task });
     }
 
-    async fn end_work(&mut self, result: Result<(), Failure>) {
+    async fn end_work(&mut self, result: Result<Done, Failure>) {
         let Some(work) = self.work.take() else { return };
         let node = self.picture.borrow().node.clone().unwrap_or_default();
         let took = work.begun.elapsed();
         // What is said next is read from the devices, not from the result.
         self.observe().await;
-        if let Some(mode) = work.mode {
-            self.metrics.change(mode, if result.is_ok() { "changed" } else { "failed" }, took);
+        if let Some(mode) = work.change.or(work.wanted).filter(|_| !matches!(result, Ok(Done::Nothing))) {
+            let outcome = result.as_ref().map_or_else(|failure| failure.kind.name(), |_| "changed");
+            self.metrics.change(mode, outcome, took);
         }
-        match (result, work.mode) {
-            (Ok(()), Some(mode)) => {
+        let failure = match result {
+            Ok(done) => {
+                self.recovered = true;
+                self.unproven = false;
                 self.retry.reset();
                 self.wanted_since = None;
-                self.tell(
-                    &node,
-                    Reason::CcModeChanged,
-                    format!("all devices are in mode `{mode}` ({:.1} s)", took.as_secs_f64()),
-                );
+                self.told_failure = None;
+                let seconds = took.as_secs_f64();
+                match (done, work.change) {
+                    (Done::Changed, Some(mode)) => {
+                        let note = format!("all devices are in mode `{mode}` ({seconds:.1} s)");
+                        self.tell(&node, Reason::CcModeChanged, note);
+                    }
+                    (Done::Recovered, _) => {
+                        let note = format!("a change that was begun before has ended ({seconds:.1} s)");
+                        self.tell(&node, Reason::CcModeRecovered, note);
+                    }
+                    (Done::Changed | Done::Nothing, _) => {}
+                }
+                return;
             }
-            (Ok(()), None) => self.recovered = true,
-            (Err(failure), mode) => {
-                // Recovery is tried again before anything else is done.
-                let unfinished = matches!(failure.kind, Kind::Waiting | Kind::Interrupted);
-                self.recovered = mode.is_some() || !unfinished;
-                let again_at = (failure.kind != Kind::Impossible).then(|| Instant::now() + self.retry.wait());
-                let again = again_at.map_or("not tried again until something else is wanted".to_owned(), |moment| {
-                    format!("tried again in {} s", moment.saturating_duration_since(Instant::now()).as_secs())
-                });
-                let what = mode.map_or("what an earlier agent began".to_owned(), |mode| format!("mode `{mode}`"));
-                let hint = failure.hint.as_ref().map(|hint| format!("; {hint}")).unwrap_or_default();
-                let note = format!("{what}: {failure}; {again}{hint}");
-                tracing::error!("{note}");
-                self.tell(&node, Reason::CcModeFailed, note);
-                self.failed = Some(Failed { mode, kind: failure.kind, again_at });
-            }
+            Err(failure) => failure,
+        };
+        self.recovered = !failure.kind.is_unfinished();
+        match failure.kind {
+            Kind::Failed => self.unproven = true,
+            // The node was given back to service at the mode that it had.
+            Kind::GivenUp => self.unproven = false,
+            Kind::Impossible | Kind::Waiting | Kind::Interrupted => {}
         }
+        let wait = match failure.kind {
+            // Other devices would make a difference, and they are looked for now and then.
+            Kind::Impossible => self.options.retry.1,
+            // It only looks who is still there.
+            Kind::Waiting => self.options.retry.0,
+            _ => self.retry.wait(),
+        };
+        let what = match work.change {
+            Some(mode) => format!("mode `{mode}`"),
+            None => "a change that was begun before".to_owned(),
+        };
+        let hint = failure.hint.as_ref().map(|hint| format!("; {hint}")).unwrap_or_default();
+        let told = format!("{what}: {failure}{hint}");
+        let note = format!("{told}; tried again in {} s", wait.as_secs());
+        tracing::error!("{note}");
+        if self.told_failure.as_ref() != Some(&told) {
+            self.tell(&node, Reason::CcModeFailed, note);
+            self.told_failure = Some(told);
+        }
+        self.failed = Some(Failed { wanted: work.wanted, kind: failure.kind, again_at: Instant::now() + wait });
     }
 
     /// Plans a new count if what this node says, or a configuration that holds for it, is another one than before.
@@ -410,6 +510,9 @@ impl Agent {
             holding.into_iter().map(|name| (name.clone(), generation(&name))).collect();
         let said = Some((says, holding));
         if said != self.said {
+            // Those that no longer hold here still count this node until somebody counts again.
+            let before = self.said.take().into_iter().flat_map(|(_, names)| names).map(|(name, _)| name);
+            self.held_before.extend(before);
             self.said = said;
             self.count_at.get_or_insert_with(|| Instant::now() + somewhere_in(self.options.settle));
         }
@@ -417,13 +520,15 @@ impl Agent {
 
     async fn count(&mut self) {
         self.count_at = None;
-        let names: Vec<String> = self.said.iter().flat_map(|(_, names)| names).map(|(name, _)| name.clone()).collect();
+        let holding = self.said.iter().flat_map(|(_, names)| names).map(|(name, _)| name.clone());
+        let names: BTreeSet<String> = holding.chain(std::mem::take(&mut self.held_before)).collect();
         for name in names {
             match conditions::publish(&self.client, &name).await {
                 Ok(()) => {}
                 Err(CallError::Never(error)) => tracing::warn!(name, error, "the status of a configuration is refused"),
                 Err(CallError::Later(error)) => {
                     tracing::debug!(name, error, "the status of a configuration is counted again");
+                    self.held_before.insert(name.clone());
                     let wait = self.options.settle.max(Duration::from_secs(1)) + somewhere_in(self.options.settle);
                     self.count_at = Some(Instant::now() + wait);
                 }

@@ -5,7 +5,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::crd::{CLUSTER, CcMode, DevicePlugin, NodeConfiguration, NodeConfigurationSpec, Runtime, UnknownMode, Vfio};
+use super::crd::{
+    CLUSTER, CcMode, DevicePlugin, NodeConfiguration, NodeConfigurationSpec, Runtime, UnknownMode, Vfio, WhenInUse,
+};
 use super::labels;
 use super::policy::ClusterPolicy;
 
@@ -108,6 +110,8 @@ fn quoted(names: &[String]) -> String {
 pub struct Settings {
     /// The mode of its devices.
     pub mode: Wish,
+    /// What a change of it does while somebody has a device.
+    pub when_in_use: WhenInUse,
     /// What is bound to VFIO.
     pub vfio: Vfio,
     /// How devices are announced.
@@ -122,6 +126,9 @@ pub struct Settings {
 ///
 /// `host_is_confidential`: whether this machine can run confidential guests at all. Where it cannot, a default other
 /// than `off` would make its GPUs useless to everybody, so it means `off`; an explicit label still holds.
+///
+/// A node that the GPU Operator's label keeps for containers is left alone by what holds for the whole cluster: its
+/// GPUs have their own driver and their own pods. Its own label, or a configuration that selects it, still holds.
 pub fn decide<'a>(
     node: &Labels,
     configurations: impl IntoIterator<Item = &'a NodeConfiguration>,
@@ -133,6 +140,7 @@ pub fn decide<'a>(
     // Only the mode can harm what runs; about the rest a disagreement means the cluster's own value.
     Settings {
         mode,
+        when_in_use: configurations.get("whenInUse", |spec| spec.when_in_use).or_cluster().unwrap_or_default(),
         vfio: configurations.get("vfio", |spec| spec.vfio).or_cluster().unwrap_or_default(),
         device_plugin: configurations.get("devicePlugin", |spec| spec.device_plugin).or_cluster().unwrap_or_default(),
         runtimes: configurations.get("runtimes", |spec| spec.runtimes.clone()).or_cluster().unwrap_or_default(),
@@ -174,6 +182,8 @@ fn mode(node: &Labels, configurations: &Selected<'_>, policy: Option<&ClusterPol
 /// The configurations that hold for a node.
 struct Selected<'a> {
     cluster: Option<&'a NodeConfigurationSpec>,
+    /// Whether the node is kept for containers.
+    for_containers: bool,
     /// By name.
     others: BTreeMap<String, &'a NodeConfigurationSpec>,
 }
@@ -197,7 +207,7 @@ impl<T> Choice<T> {
 
 impl<'a> Selected<'a> {
     fn new(node: &Labels, configurations: impl IntoIterator<Item = &'a NodeConfiguration>) -> Self {
-        let mut selected = Self { cluster: None, others: BTreeMap::new() };
+        let mut selected = Self { cluster: None, for_containers: for_containers(node), others: BTreeMap::new() };
         for configuration in configurations {
             let name = configuration.metadata.name.clone().unwrap_or_default();
             if name == CLUSTER {
@@ -210,7 +220,8 @@ impl<'a> Selected<'a> {
     }
 
     fn get<T: PartialEq>(&self, field: &'static str, get: impl Fn(&NodeConfigurationSpec) -> Option<T>) -> Choice<T> {
-        let cluster = self.cluster.and_then(&get);
+        let about_devices = matches!(field, "ccMode" | "vfio");
+        let cluster = self.cluster.filter(|_| !(about_devices && self.for_containers)).and_then(&get);
         let mut set = self.others.iter().filter_map(|(name, spec)| Some((name.clone(), get(spec)?)));
         let Some((first, value)) = set.next() else {
             return cluster.map_or(Choice::None, |value| Choice::One(value, CLUSTER.to_owned()));
@@ -223,6 +234,11 @@ impl<'a> Selected<'a> {
         }
         if agree { Choice::One(value, first) } else { Choice::Disagreement { field, names, cluster } }
     }
+}
+
+/// Whether the GPU Operator's label keeps a node for ordinary containers.
+fn for_containers(node: &Labels) -> bool {
+    node.get(labels::WORKLOAD).is_some_and(|workload| workload == "container")
 }
 
 /// Whether a configuration selects a node with these labels. One without a selector, other than the cluster's, selects

@@ -1,6 +1,6 @@
 //! `casemate-node agent` and `casemate-node crd`.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -30,9 +30,18 @@ pub(crate) struct Agent {
     /// The kubelet's folder for sockets of device plugins, as this process sees it
     #[arg(long, value_name = "DIR", default_value = KUBELET_FOLDER)]
     kubelet: PathBuf,
-    /// Where metrics are served; a pod's own address, never all of the host's
-    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:9102")]
+    /// Where metrics are served, ADDRESS:PORT; a pod's own address, never all of the host's
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:9102", value_parser = address)]
     metrics: SocketAddr,
+}
+
+/// An address as `$(POD_IP):9102` comes out in a manifest: one of IPv6 has no brackets there.
+fn address(text: &str) -> Result<SocketAddr, String> {
+    let (ip, port) = text.rsplit_once(':').ok_or("an address and a port are needed, such as 10.0.0.1:9102")?;
+    let ip = ip.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(ip);
+    let ip = ip.parse::<IpAddr>().map_err(|error| format!("`{ip}`: {error}"))?;
+    let port = port.parse().map_err(|error| format!("port `{port}`: {error}"))?;
+    Ok(SocketAddr::new(ip, port))
 }
 
 /// Runs the agent until it is told to end.
@@ -95,4 +104,24 @@ async fn serve(args: Agent) -> Result<()> {
 /// The definition of `NodeConfiguration`, as YAML.
 pub(crate) fn definition() -> String {
     crd::definition()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_of_both_families_are_taken_as_manifests_make_them() {
+        for (text, expected) in [
+            ("10.0.0.1:9102", "10.0.0.1:9102"),
+            ("fd00::1:9102", "[fd00::1]:9102"),
+            ("[fd00::1]:9102", "[fd00::1]:9102"),
+            ("::1:1", "[::1]:1"),
+        ] {
+            assert_eq!(address(text).map(|address| address.to_string()), Ok(expected.to_owned()), "{text}");
+        }
+        for text in ["", ":9102", "10.0.0.1", "10.0.0.1:", "10.0.0.1:99999", "node:9102", "[fd00::1:9102", "fd00::1"] {
+            assert!(address(text).is_err(), "{text}");
+        }
+    }
 }

@@ -30,6 +30,14 @@ pub(crate) const TESTS: &[Test] = &[
     ("modes::a_change_that_one_agent_began_is_ended_by_the_next", a_change_that_one_agent_began_is_ended_by_the_next),
     ("modes::readiness_that_another_wrote_is_taken_from_it", readiness_that_another_wrote_is_taken_from_it),
     ("modes::a_pod_that_holds_a_gpu_keeps_the_node_as_it_is", a_pod_that_holds_a_gpu_keeps_the_node_as_it_is),
+    (
+        "modes::after_a_failure_the_node_comes_back_with_what_it_offers",
+        after_a_failure_the_node_comes_back_with_what_it_offers,
+    ),
+    (
+        "modes::a_pod_that_was_given_a_gpu_and_has_not_opened_it_counts",
+        a_pod_that_was_given_a_gpu_and_has_not_opened_it_counts,
+    ),
     ("modes::the_operators_policy_is_read", the_operators_policy_is_read),
 ];
 
@@ -216,6 +224,47 @@ fn a_pod_that_holds_a_gpu_keeps_the_node_as_it_is(rig: &mut Rig) {
     assert!(machine.host.is_at(Mode::Off));
     machine.host.end(4242);
     rig.wait_for_labels("held", "the change is made once the guest is gone", |labels| is(labels, "on", "true"));
+}
+
+fn after_a_failure_the_node_comes_back_with_what_it_offers(rig: &mut Rig) {
+    rig.node("back", &[]);
+    let machine = Simulated::new(rig, "back", gpu::simulated::Host::hgx);
+    let _agent = rig.agent(&rig.agent_of("back"), "back", machine.devices.clone());
+    rig.wait_for_labels("back", "the mode is said", |labels| is(labels, "off", "false"));
+    let closed = || matches!(machine.devices.offer().readiness(), node::plugin::Readiness::NotReady(_));
+    assert!(!closed());
+    machine.host.fault(machine.host.addresses()[2], Fault::KeepsMode, 1000);
+    rig.label("back", &json!({MODE: "on"}));
+    rig.wait_for_event("back", "CcModeFailed");
+    rig.wait_for_labels("back", "the failure is said", |labels| is(labels, "failed", ""));
+    assert!(closed());
+    // Nobody wants anything else than what they were brought back to; the node is to be of use again.
+    machine.host.mend();
+    rig.label("back", &json!({MODE: null}));
+    rig.wait_for_labels("back", "it is in service again", |labels| {
+        labels["casemate.dev/node-state"] == "settled" && labels[STATE] != "failed"
+    });
+    rig.wait("devices are offered again", || !closed());
+}
+
+fn a_pod_that_was_given_a_gpu_and_has_not_opened_it_counts(rig: &mut Rig) {
+    rig.node("given", &[(VFIO, "true")]);
+    let pod = json!({
+        "apiVersion": "v1", "kind": "Pod", "metadata": {"name": "starting", "namespace": "default"},
+        "spec": {"nodeName": "given", "containers": [{"name": "c", "image": "i",
+            "resources": {"limits": {"nvidia.com/pgpu": "1"}}}]},
+    });
+    rig.post("/api/v1/namespaces/default/pods", &pod);
+    let machine =
+        Simulated::new(rig, "given", |host| host.add("0000:41:00.0".parse().expect("an address"), Model::H100));
+    let _agent = rig.agent(&rig.agent_of("given"), "given", machine.devices.clone());
+    rig.wait_for_labels("given", "the mode is said", |labels| is(labels, "off", "false"));
+    rig.label("given", &json!({MODE: "on"}));
+    let note = rig.wait_for_event("given", "CcModeFailed");
+    assert!(note.contains("pod default/starting (nvidia.com/pgpu)"), "{note}");
+    assert!(machine.said_at_resets.lock().expect("no panic").is_empty(), "a device that was given away was reset");
+    rig.cluster.ask("DELETE", "/api/v1/namespaces/default/pods/starting?gracePeriodSeconds=0", None);
+    rig.wait_for_labels("given", "the change is made once the pod is gone", |labels| is(labels, "on", "true"));
 }
 
 fn the_operators_policy_is_read(rig: &mut Rig) {

@@ -16,8 +16,7 @@ use kube::api::{Api, ListParams};
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Client, Config};
 use node::agent::client;
-use node::agent::crd::CcMode;
-use node::agent::device::{Devices, Failure, Observed};
+use node::agent::device::{Change, Devices, Failure, Observed};
 use node::agent::gpus::Gpus;
 use node::agent::hands::Patience;
 use node::agent::metrics::Metrics;
@@ -213,12 +212,12 @@ impl Devices for Told {
         Ok(self.0.lock().expect("no panic").clone())
     }
 
-    fn recover(&self, _: &mut dyn Hands) -> Result<(), Failure> {
-        Ok(())
+    fn recover(&self, _: Option<Change>, _: &mut dyn Hands) -> Result<bool, Failure> {
+        Ok(false)
     }
 
-    fn change(&self, to: CcMode, _: &mut dyn Hands) -> Result<(), Failure> {
-        panic!("nobody asked for `{to}`")
+    fn change(&self, to: Change, _: &mut dyn Hands) -> Result<(), Failure> {
+        panic!("nobody asked for `{}`", to.mode)
     }
 }
 
@@ -242,11 +241,11 @@ impl Devices for Counted {
         self.devices.observe()
     }
 
-    fn recover(&self, hands: &mut dyn Hands) -> Result<(), Failure> {
-        self.counted(|| self.devices.recover(hands))
+    fn recover(&self, wanted: Option<Change>, hands: &mut dyn Hands) -> Result<bool, Failure> {
+        self.counted(|| self.devices.recover(wanted, hands))
     }
 
-    fn change(&self, to: CcMode, hands: &mut dyn Hands) -> Result<(), Failure> {
+    fn change(&self, to: Change, hands: &mut dyn Hands) -> Result<(), Failure> {
         self.counted(|| self.devices.change(to, hands))
     }
 }

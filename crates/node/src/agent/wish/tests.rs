@@ -135,3 +135,21 @@ fn fields_are_replaced_one_by_one() {
     assert_eq!(decide(&labels(&[]), [&cluster, &models], None, true).runtimes, [Runtime::Snp]);
     assert_eq!(holding(&labels(&[("x", "1")]), [&cluster, &models]).len(), 2);
 }
+
+#[test]
+fn a_node_that_is_kept_for_containers_is_left_alone_by_what_holds_for_all() {
+    let mut cluster = configuration(CLUSTER, &[], Some(CcMode::On));
+    cluster.spec.vfio = Some(Vfio { enabled: true, switches: true });
+    cluster.spec.bundle = Some("/b.toml".into());
+    let container = ("nvidia.com/gpu.workload.config", "container");
+    let kept = decide(&labels(&[container]), [&cluster], None, true);
+    assert_eq!((kept.mode, kept.vfio), (Wish::AsIs, Vfio::default()));
+    assert_eq!(kept.bundle.as_deref(), Some("/b.toml"), "Kata without a GPU may be there all the same");
+    let chosen = configuration("chosen", &[("pool", "gpu")], Some(CcMode::On));
+    let named = decide(&labels(&[container, ("pool", "gpu")]), [&cluster, &chosen], None, true);
+    assert_eq!(named.mode, by_configuration(CcMode::On, "chosen"));
+    let label = decide(&labels(&[container, ("nvidia.com/cc.mode", "on")]), [&cluster], None, true);
+    assert_eq!(label.mode, Wish::Mode { mode: CcMode::On, source: Source::Label });
+    let guests = decide(&labels(&[("nvidia.com/gpu.workload.config", "vm-passthrough")]), [&cluster], None, true);
+    assert_eq!(guests.vfio, Vfio { enabled: true, switches: true });
+}
