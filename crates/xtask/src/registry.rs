@@ -45,7 +45,7 @@ pub(crate) fn run(args: &RegistryArgs) -> Result<()> {
     let images = ImagesArgs { release: args.release, model_file: args.model_file.clone(), ..ImagesArgs::default() };
     let built = images::build(&metadata, &images)?;
     let mut registry = Registry::start(&metadata.target_directory.join("registry"), args.port)?;
-    images::push(&built, &registry.address())?;
+    images::push(&built, &images::Destination::root(registry.address()))?;
     note!("registry: listening on {}; Ctrl-C stops it", registry.address());
     for image in &built {
         out!("{}/{}:{}@{}", registry.address(), image.name, image.tag, image.digest);

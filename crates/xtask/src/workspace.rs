@@ -1,6 +1,7 @@
 //! What cargo knows about this repository, and building parts of it.
 
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -92,21 +93,44 @@ pub(crate) fn build_product(release: bool) -> Result<BTreeMap<String, PathBuf>> 
 
 /// Builds the binaries of these crates.
 pub(crate) fn build(crates: &[&str], release: bool) -> Result<BTreeMap<String, PathBuf>> {
-    let mut command = cargo();
-    command.args(["build", "--bins", "--message-format=json-render-diagnostics"]);
-    for package in crates {
-        command.args(["-p", package]);
+    Build { packages: crates, release, folder: None, environment: &[] }.run()
+}
+
+/// A build of binaries.
+pub(crate) struct Build<'a> {
+    /// Of these crates.
+    pub(crate) packages: &'a [&'a str],
+    /// Optimised.
+    pub(crate) release: bool,
+    /// The sources, if not these.
+    pub(crate) folder: Option<&'a Path>,
+    /// Beside what is inherited.
+    pub(crate) environment: &'a [(&'static str, OsString)],
+}
+
+impl Build<'_> {
+    /// Runs cargo and says where each binary is.
+    pub(crate) fn run(&self) -> Result<BTreeMap<String, PathBuf>> {
+        let mut command = cargo();
+        command.args(["build", "--bins", "--message-format=json-render-diagnostics"]);
+        for package in self.packages {
+            command.args(["-p", package]);
+        }
+        if self.release {
+            command.arg("--release");
+        }
+        if let Some(folder) = self.folder {
+            command.current_dir(folder);
+        }
+        command.envs(self.environment.iter().map(|(name, value)| (name, value)));
+        note!("$ {}", proc::shown("cargo", &command.get_args().collect::<Vec<_>>()));
+        let out = command.stdin(Stdio::null()).stderr(Stdio::inherit()).output().context("run cargo")?;
+        proc::check_interrupt()?;
+        if !out.status.success() {
+            bail!("the build failed");
+        }
+        Ok(executables(&String::from_utf8_lossy(&out.stdout)))
     }
-    if release {
-        command.arg("--release");
-    }
-    note!("$ {}", proc::shown("cargo", &command.get_args().collect::<Vec<_>>()));
-    let out = command.stdin(Stdio::null()).stderr(Stdio::inherit()).output().context("run cargo")?;
-    proc::check_interrupt()?;
-    if !out.status.success() {
-        bail!("the build failed");
-    }
-    Ok(executables(&String::from_utf8_lossy(&out.stdout)))
 }
 
 fn executables(messages: &str) -> BTreeMap<String, PathBuf> {

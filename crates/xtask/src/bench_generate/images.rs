@@ -26,9 +26,15 @@ pub(crate) fn push(folder: &Path, registry: &str, names: &[&str]) -> Result<()> 
             let image = image(name, layers, bytes, &folder.join("files"))?;
             oci::write_layout(&image, &layout)?;
         }
-        built.push(Built { name: format!("bench/{name}"), tag: "1".to_owned(), digest: String::new(), layout });
+        built.push(Built {
+            name: format!("bench/{name}"),
+            tag: "1".to_owned(),
+            digest: String::new(),
+            layout,
+            sbom: None,
+        });
     }
-    images::push(&built, registry)
+    images::push(&built, &images::Destination::root(registry))
 }
 
 fn image(name: &str, layers: usize, bytes: usize, files: &Path) -> Result<Image> {
@@ -38,7 +44,7 @@ fn image(name: &str, layers: usize, bytes: usize, files: &Path) -> Result<Image>
         let mut add = |path: String, bytes: &[u8]| -> Result<()> {
             let source: PathBuf = files.join(path.trim_start_matches('/').replace('/', "_"));
             fs::write(&source, bytes).with_context(|| format!("write `{}`", source.display()))?;
-            entries.push(Entry { path, source, mode: 0o644 });
+            entries.push(Entry::file(path, source, 0o644));
             Ok(())
         };
         fs::create_dir_all(files).with_context(|| format!("create `{}`", files.display()))?;
@@ -59,6 +65,7 @@ fn image(name: &str, layers: usize, bytes: usize, files: &Path) -> Result<Image>
         layers: packed,
         entrypoint: vec!["/opt/0/0".to_owned()],
         user: "1000:1000".to_owned(),
+        home: "/".to_owned(),
         description: format!("{layers} layers of {bytes} bytes, half of them noise"),
     })
 }

@@ -73,11 +73,13 @@ pub(super) fn seal(demo: &mut Demo) -> Result<()> {
 /// Images are built FROM scratch and pushed to a registry on loopback, which ends with this process.
 pub(super) fn publish(demo: &mut Demo) -> Result<()> {
     let registry = Registry::start_somewhere(&demo.work.join("registry"), demo.registry_port)?;
-    let args = ImagesArgs { model_file: Some(demo.work.join(SEALED)), ..ImagesArgs::default() };
-    let built = images::write(&demo.metadata, &args, &demo.binaries)?;
+    let only = vec!["casemate-pod".to_owned()];
+    let args = ImagesArgs { model_file: Some(demo.work.join(SEALED)), only, ..ImagesArgs::default() };
+    let folder = demo.metadata.target_directory.join("images");
+    let built = images::write(&demo.metadata, &args, &demo.binaries, &folder)?;
     // skopeo speaks to the terminal itself.
     demo.ui.hide();
-    images::push(&built, &registry.address())?;
+    images::push(&built, &images::Destination::root(registry.address()))?;
     for image in &built {
         demo.ui.line(&format!("  {}/{}:{}@{}", registry.address(), image.name, image.tag, image.digest));
     }

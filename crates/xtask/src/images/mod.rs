@@ -1,36 +1,47 @@
-//! `cargo xtask images`: the images that ship, built FROM scratch around the static binaries, and the image of the
-//! example in `examples/inference`.
+//! `cargo xtask images`: the images that ship, built FROM scratch around the static binaries, each with an SPDX document
+//! beside it, and the image of the example in `examples/inference`.
 
+mod binaries;
+mod destination;
 pub(crate) mod oci;
+mod sbom;
+
+pub(crate) use destination::{Destination, push};
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::rc::Rc;
 
 use anyhow::{Context, Result};
+use base64::Engine as _;
 use clap::Args;
 
-use crate::failure::{negative, unknown};
+use crate::failure::negative;
 use crate::proc;
 use crate::workspace::{self, Metadata};
-use oci::{Entry, Image, Layer};
+use oci::{Entry, Image, Layer, Source};
 
 /// Which images to build, and what to do with them.
 #[derive(Args, Clone, Debug, Default)]
 pub(crate) struct ImagesArgs {
-    /// Build optimised binaries, for images that leave this machine
+    /// Build optimised binaries, as for images that leave this machine; implied where they do, and by `--check`
     #[arg(long)]
     pub(crate) release: bool,
     /// Also build the example image `casemate/digits` around this sealed model
     #[arg(long, value_name = "PATH")]
     pub(crate) model_file: Option<PathBuf>,
-    /// Push the images to this registry (HOST:PORT); plain HTTP is used for a loopback address only
-    #[arg(long, value_name = "REGISTRY")]
-    pub(crate) push: Option<String>,
-    /// Build everything twice and fail if a digest differs
+    /// Build these images alone
+    #[arg(long, value_name = "NAME", value_delimiter = ',', value_parser = MADE_OF.map(|(name, _)| name))]
+    pub(crate) only: Vec<String>,
+    /// Push the images, each to REGISTRY/REPO/NAME:TAG; plain HTTP is used for a loopback address only
+    ///
+    /// Examples: `127.0.0.1:5000`, `europe-west4-docker.pkg.dev/PROJECT/casemate:v1`. Logins are those of `skopeo login`
+    /// and `docker login`. Without a tag it is the version.
+    #[arg(long, value_name = "REGISTRY[/REPO][:TAG]")]
+    pub(crate) push: Option<Destination>,
+    /// Build everything twice, the second time from a copy of the sources in another folder, and fail if a digest differs
     #[arg(long)]
     pub(crate) check: bool,
 }
@@ -46,6 +57,8 @@ pub(crate) struct Built {
     pub(crate) digest: String,
     /// The layout's folder.
     pub(crate) layout: PathBuf,
+    /// What it is made of, in SPDX; not for an example.
+    pub(crate) sbom: Option<PathBuf>,
 }
 
 /// The example's image, as `examples/inference` names it; its version is the model's.
@@ -58,46 +71,84 @@ const FAST: u32 = 1;
 const SMALL: u32 = 6;
 /// Who workloads run as: nobody in particular, and not root.
 const WORKLOAD_USER: &str = "65532:65532";
+const WORKLOAD_ID: u32 = 65532;
+/// Where the command line's image works: a volume with YAML is mounted here.
+const HOME: &str = "/work";
+/// Where programs of Debian's family look for the authorities of the public internet.
+const ROOTS: &str = "/etc/ssl/certs/ca-certificates.crt";
+/// The crates of each image's binaries.
+const MADE_OF: [(&str, &[&str]); 4] = [
+    ("casemate-pod", &["pod"]),
+    ("casemate-serve", &["inference"]),
+    ("casemate-node", &["node"]),
+    ("casemate", &["cli"]),
+];
 
 /// The command.
 pub(crate) fn run(args: &ImagesArgs) -> Result<()> {
     let metadata = Metadata::load()?;
-    let built = build(&metadata, args)?;
+    let away = args.push.as_ref().is_some_and(|to| !to.is_loopback());
+    let args = ImagesArgs { release: args.release || args.check || away, ..args.clone() };
+    let built = build(&metadata, &args)?;
     for image in &built {
         out!("{}:{}  {}  {}", image.name, image.tag, image.digest, image.layout.display());
+        if let Some(sbom) = &image.sbom {
+            out!("  made of: {}", sbom.display());
+        }
     }
     if args.check {
-        let again = build(&metadata, args)?;
-        for (one, two) in built.iter().zip(&again) {
-            if one.digest != two.digest {
-                let message = format!("image `{}` is not reproducible: {} and {}", one.name, one.digest, two.digest);
-                return Err(negative(&message, "compare the layouts of two builds with `diff -r`"));
-            }
-        }
-        note!("images: built twice, same digests");
+        check(&metadata, &args, &built)?;
     }
     match &args.push {
-        Some(registry) => push(&built, registry),
+        Some(to) => push(&built, to),
         None => Ok(()),
     }
 }
 
-/// Builds the binaries and writes the images.
+/// Builds the images and says which.
 pub(crate) fn build(metadata: &Metadata, args: &ImagesArgs) -> Result<Vec<Built>> {
-    write(metadata, args, &binaries(args.release)?)
+    let binaries = if args.release {
+        binaries::release(&metadata.workspace_root, &metadata.target_directory.join("images/release"))?
+    } else {
+        workspace::build_product(false)?
+    };
+    write(metadata, args, &binaries, &metadata.target_directory.join("images"))
 }
 
-/// Writes the images around these binaries into `target/images`.
+/// Builds everything once more, elsewhere, and compares.
+fn check(metadata: &Metadata, args: &ImagesArgs, built: &[Built]) -> Result<()> {
+    let elsewhere = metadata.target_directory.join("images/again");
+    let sources = elsewhere.join("a-copy-of-the-sources");
+    binaries::copy_sources(&metadata.workspace_root, &sources)?;
+    let binaries = binaries::release(&sources, &elsewhere.join("target"))?;
+    let again = write(metadata, args, &binaries, &elsewhere)?;
+    let differ: Vec<String> = built
+        .iter()
+        .zip(&again)
+        .filter(|(one, two)| one.digest != two.digest)
+        .map(|(one, two)| format!("image `{}` is not reproducible: {} and {}", one.name, one.digest, two.digest))
+        .collect();
+    if !differ.is_empty() {
+        let hint = format!("compare with `diff -r`: the second build is in `{}`", elsewhere.display());
+        return Err(negative(&differ.join("; "), &hint));
+    }
+    std::fs::remove_dir_all(&elsewhere).with_context(|| format!("remove `{}`", elsewhere.display()))?;
+    note!("images: built twice from two folders, same digests");
+    Ok(())
+}
+
+/// Writes the images around these binaries into a folder.
 pub(crate) fn write(
     metadata: &Metadata,
     args: &ImagesArgs,
     binaries: &BTreeMap<String, PathBuf>,
+    into: &Path,
 ) -> Result<Vec<Built>> {
-    let stripped = metadata.target_directory.join("images/bin");
+    let stripped = into.join("bin");
     fs::create_dir_all(&stripped).with_context(|| format!("create `{}`", stripped.display()))?;
     let program = |name: &str| -> Result<Entry> {
         let source = strip(workspace::binary(binaries, name)?, &stripped)?;
-        Ok(Entry { path: format!("/{name}"), source, mode: 0o755 })
+        Ok(Entry::file(format!("/{name}"), source, 0o755))
     };
     let level = if args.release { SMALL } else { FAST };
     let pack = |entries: &[Entry]| Layer::pack(entries, level);
@@ -107,85 +158,88 @@ pub(crate) fn write(
         layers,
         entrypoint: vec![entrypoint.to_owned()],
         user: user.to_owned(),
+        home: "/".to_owned(),
         description: description.to_owned(),
     };
+    let wanted = |name: &str| args.only.is_empty() || args.only.iter().any(|only| only == name);
     let server = pack(&[program("casemate-serve")?])?;
-    let mut images = vec![
-        image(
+    let mut images = Vec::new();
+    if wanted("casemate-pod") {
+        images.push(image(
             "casemate-pod",
             vec![pack(&[program("casemate-pod")?, program("casemate-launch")?])?],
             "/casemate-pod",
             // The initializer sets up the pod's firewall and the mesh opens transparent sockets; both give root up.
             "0:0",
             "Casemate inside a pod: Coordinator, initializer, mesh",
-        ),
-        image(
-            "casemate-serve",
-            vec![Rc::clone(&server)],
-            "/casemate-serve",
-            WORKLOAD_USER,
-            "Casemate's inference server",
-        ),
-    ];
+        ));
+    }
+    if wanted("casemate-serve") {
+        let layers = vec![Rc::clone(&server)];
+        images.push(image("casemate-serve", layers, "/casemate-serve", WORKLOAD_USER, "Casemate's inference server"));
+    }
+    if wanted("casemate-node") {
+        let layers = vec![pack(&[program("casemate-node")?])?];
+        // It changes the machine; the manifest says what of root's rights it keeps.
+        images.push(image("casemate-node", layers, "/casemate-node", "0:0", "Casemate's node agent"));
+    }
+    if wanted("casemate") {
+        let layers = vec![pack(&command_line(program("casemate")?))?];
+        let image = image("casemate", layers, "/casemate", WORKLOAD_USER, "Casemate's command line");
+        images.push(Image { home: HOME.to_owned(), ..image });
+    }
     if let Some(model) = &args.model_file {
         let source = workspace::user_path(model);
         if !source.is_file() {
             let message = format!("there is no sealed model at `{}`", source.display());
             return Err(negative(&message, "`casemate model seal` makes one"));
         }
-        let model = pack(&[Entry { path: MODEL_PATH.to_owned(), source, mode: 0o444 }])?;
+        let model = pack(&[Entry::file(MODEL_PATH, source, 0o444)])?;
         let description = "Casemate's inference server with a sealed classifier of handwritten digits";
         let mut digits = image(EXAMPLE_NAME, vec![server, model], "/casemate-serve", WORKLOAD_USER, description);
         EXAMPLE_TAG.clone_into(&mut digits.tag);
         images.push(digits);
     }
+    let graph = sbom::Graph::load(&metadata.workspace_root.join("Cargo.lock"))?;
     let mut built = Vec::new();
     for image in images {
         let folder = image.name.rsplit('/').next().unwrap_or(&image.name);
-        let layout = metadata.target_directory.join("images").join(folder);
+        let layout = into.join(folder);
         let digest = oci::write_layout(&image, &layout).with_context(|| format!("write image `{}`", image.name))?;
-        built.push(Built { name: image.name, tag: image.tag, digest, layout });
+        let sbom = match MADE_OF.iter().find(|(name, _)| *name == image.name) {
+            Some((name, crates)) => {
+                let path = into.join(format!("{folder}.spdx.json"));
+                let text = serde_json::to_vec_pretty(&graph.document(name, &image.tag, &digest, crates))?;
+                fs::write(&path, text).with_context(|| format!("write `{}`", path.display()))?;
+                Some(path)
+            }
+            None => None,
+        };
+        built.push(Built { name: image.name, tag: image.tag, digest, layout, sbom });
     }
     Ok(built)
 }
 
-/// For images that leave this machine, each crate is built alone, so that no feature that another crate asks of a shared
-/// dependency gets into a TEE. Images for local mode take the binaries that tests and demo have built already.
-fn binaries(release: bool) -> Result<BTreeMap<String, PathBuf>> {
-    if !release {
-        return workspace::build_product(false);
+/// The command line with what it needs of a system: whom to trust on the public internet, and a folder to work in.
+fn command_line(program: Entry) -> Vec<Entry> {
+    let mut roots = String::new();
+    for root in webpki_root_certs::TLS_SERVER_ROOT_CERTS {
+        roots.push_str(&pem(root));
     }
-    let mut binaries = workspace::build(&["pod"], true)?;
-    binaries.extend(workspace::build(&["inference"], true)?);
-    Ok(binaries)
+    let folder = |path: &str, owner, mode| Entry { path: path.to_owned(), source: Source::Folder(owner), mode };
+    vec![
+        program,
+        Entry { path: ROOTS.to_owned(), source: Source::Bytes(roots.into_bytes()), mode: 0o444 },
+        folder(HOME, WORKLOAD_ID, 0o755),
+        folder("/tmp", 0, 0o1777),
+    ]
 }
 
-/// Pushes images with skopeo, which keeps their digests.
-pub(crate) fn push(images: &[Built], registry: &str) -> Result<()> {
-    let Some(skopeo) = proc::find_program("skopeo") else {
-        return Err(unknown("there is no `skopeo` to push images with", "`cargo xtask packages` installs it"));
-    };
-    for image in images {
-        let mut command = Command::new(&skopeo);
-        // The images carry no signatures; their digests are in the manifest that owners sign.
-        command.args(["copy", "--quiet", "--insecure-policy", "--preserve-digests"]);
-        if is_loopback(registry) {
-            command.arg("--dest-tls-verify=false");
-        }
-        command.arg(format!("oci:{}:{}", image.layout.display(), image.tag));
-        command.arg(format!("docker://{registry}/{}:{}", image.name, image.tag));
-        proc::run(&mut command).with_context(|| format!("push image `{}` to `{registry}`", image.name))?;
-    }
-    Ok(())
-}
-
-/// Whether a registry's address (HOST or HOST:PORT) is this very machine's.
-fn is_loopback(registry: &str) -> bool {
-    let host = match registry.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
-        Some((host, _)) => host,
-        None => registry.rsplit_once(':').map_or(registry, |(host, _)| host),
-    };
-    host == "localhost" || host.parse().is_ok_and(|ip: IpAddr| ip.is_loopback())
+fn pem(certificate: &[u8]) -> String {
+    let text = base64::engine::general_purpose::STANDARD.encode(certificate);
+    let lines: Vec<&str> =
+        text.as_bytes().chunks(64).map(|line| std::str::from_utf8(line).unwrap_or_default()).collect();
+    format!("-----BEGIN CERTIFICATE-----\n{}\n-----END CERTIFICATE-----\n", lines.join("\n"))
 }
 
 /// A copy without debug information, which is most of a binary and of no use inside an image.
@@ -201,58 +255,4 @@ fn strip(binary: &Path, into: &Path) -> Result<PathBuf> {
         fs::copy(binary, &copy).with_context(|| format!("copy `{}`", binary.display()))?;
     }
     Ok(copy)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_loopback_registries_are_spoken_to_in_plain_http() {
-        for here in ["127.0.0.1:5000", "127.9.9.9", "localhost:5000", "localhost", "[::1]:5000"] {
-            assert!(is_loopback(here), "{here}");
-        }
-        for away in
-            ["registry.example:5000", "10.0.0.1:5000", "localhost.example", "127.0.0.1.example:80", "[::2]:5000"]
-        {
-            assert!(!is_loopback(away), "{away}");
-        }
-    }
-
-    #[test]
-    fn a_pushed_image_keeps_its_digest() {
-        let Some(skopeo) = proc::find_program("skopeo").filter(|_| proc::find_program("docker-registry").is_some())
-        else {
-            out!("SKIPPED: no skopeo or no docker-registry");
-            return;
-        };
-        let dir = tempfile::tempdir().expect("tempdir");
-        let program = dir.path().join("program");
-        fs::write(&program, "bytes").expect("written");
-        let image = Image {
-            name: "test".to_owned(),
-            tag: "1.2.3".to_owned(),
-            layers: vec![
-                Layer::pack(&[Entry { path: "/program".to_owned(), source: program, mode: 0o755 }], FAST)
-                    .expect("packed"),
-            ],
-            entrypoint: vec!["/program".to_owned()],
-            user: WORKLOAD_USER.to_owned(),
-            description: String::new(),
-        };
-        let layout = dir.path().join("layout");
-        let digest = oci::write_layout(&image, &layout).expect("written");
-        let registry = crate::registry::Registry::start_on_free_port(dir.path()).expect("started");
-        let built = Built { name: image.name, tag: image.tag, digest, layout };
-        push(std::slice::from_ref(&built), &registry.address()).expect("pushed");
-
-        let inspect = |reference: &str| {
-            let text = proc::output(Command::new(&skopeo).args(["inspect", "--tls-verify=false", reference]));
-            serde_json::from_str::<serde_json::Value>(&text.expect("inspected")).expect("json")
-        };
-        let by_tag = inspect(&format!("docker://{}/test:1.2.3", registry.address()));
-        assert_eq!(by_tag["Digest"], built.digest.as_str());
-        assert_eq!((&by_tag["Architecture"], &by_tag["Os"]), (&"amd64".into(), &"linux".into()));
-        inspect(&format!("docker://{}/test@{}", registry.address(), built.digest));
-    }
 }

@@ -13,15 +13,33 @@ use flate2::{Compression, GzBuilder};
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
-/// A file of an image.
+/// A file or a folder of an image.
 #[derive(Clone, Debug)]
 pub(crate) struct Entry {
     /// Absolute path in the image.
     pub(crate) path: String,
-    /// Where its bytes are.
-    pub(crate) source: PathBuf,
+    /// What is there.
+    pub(crate) source: Source,
     /// Permission bits.
     pub(crate) mode: u32,
+}
+
+/// What an [`Entry`] is.
+#[derive(Clone, Debug)]
+pub(crate) enum Source {
+    /// The bytes of a file of this machine.
+    File(PathBuf),
+    /// These bytes.
+    Bytes(Vec<u8>),
+    /// An empty folder of this user and group. Everything else is root's.
+    Folder(u32),
+}
+
+impl Entry {
+    /// A file whose bytes are those of a file of this machine.
+    pub(crate) fn file(path: impl Into<String>, source: PathBuf, mode: u32) -> Self {
+        Self { path: path.into(), source: Source::File(source), mode }
+    }
 }
 
 /// A layer, packed once for every image that has it.
@@ -48,6 +66,8 @@ pub(crate) struct Image {
     pub(crate) layers: Vec<Rc<Layer>>,
     pub(crate) entrypoint: Vec<String>,
     pub(crate) user: String,
+    /// Where it starts, and its home; `/` for most.
+    pub(crate) home: String,
     pub(crate) description: String,
 }
 
@@ -84,9 +104,9 @@ pub(crate) fn write_layout(image: &Image, folder: &Path) -> Result<String> {
         "os": "linux",
         "config": {
             "User": image.user,
-            "Env": ["PATH=/"],
+            "Env": environment(&image.home),
             "Entrypoint": image.entrypoint,
-            "WorkingDir": "/",
+            "WorkingDir": image.home,
             "Labels": {
                 "org.opencontainers.image.title": image.name,
                 "org.opencontainers.image.version": image.tag,
@@ -108,6 +128,14 @@ pub(crate) fn write_layout(image: &Image, folder: &Path) -> Result<String> {
     write(&folder.join("index.json"), &serde_json::to_vec(&index)?)?;
     write(&folder.join("oci-layout"), &serde_json::to_vec(&json!({ "imageLayoutVersion": "1.0.0" }))?)?;
     Ok(digest)
+}
+
+fn environment(home: &str) -> Vec<String> {
+    let mut environment = vec!["PATH=/".to_owned()];
+    if home != "/" {
+        environment.push(format!("HOME={home}"));
+    }
+    environment
 }
 
 struct Blobs {
@@ -149,11 +177,29 @@ fn archive(entries: &[Entry]) -> Result<Vec<u8>> {
                 folders.push(folder);
             }
         }
-        let bytes = fs::read(&entry.source).with_context(|| format!("read `{}`", entry.source.display()))?;
-        tar.append_data(&mut header(entry.mode, bytes.len() as u64), path, bytes.as_slice())
-            .with_context(|| format!("put `{}` into a layer", entry.path))?;
+        let mut head = header(entry.mode, 0);
+        let put = match &entry.source {
+            Source::Folder(owner) => {
+                head.set_entry_type(tar::EntryType::Directory);
+                head.set_uid(u64::from(*owner));
+                head.set_gid(u64::from(*owner));
+                folders.push(format!("{path}/"));
+                tar.append_data(&mut head, format!("{path}/"), std::io::empty())
+            }
+            Source::Bytes(bytes) => append(&mut tar, head, path, bytes),
+            Source::File(source) => {
+                let bytes = fs::read(source).with_context(|| format!("read `{}`", source.display()))?;
+                append(&mut tar, head, path, &bytes)
+            }
+        };
+        put.with_context(|| format!("put `{}` into a layer", entry.path))?;
     }
     tar.into_inner().context("finish a layer")
+}
+
+fn append(tar: &mut tar::Builder<Vec<u8>>, mut head: tar::Header, path: &str, bytes: &[u8]) -> std::io::Result<()> {
+    head.set_size(bytes.len() as u64);
+    tar.append_data(&mut head, path, bytes)
 }
 
 fn header(mode: u32, size: u64) -> tar::Header {
@@ -188,7 +234,7 @@ mod tests {
         let entry = |path: &str| {
             let source = dir.join(path.replace('/', "_"));
             fs::write(&source, path).expect("write");
-            Entry { path: path.to_owned(), source, mode: 0o755 }
+            Entry::file(path, source, 0o755)
         };
         order.iter().map(|&n| entry(PATHS[n])).collect()
     }
@@ -200,6 +246,7 @@ mod tests {
             layers: vec![Layer::pack(entries, 6).expect("packed")],
             entrypoint: vec!["/a".to_owned()],
             user: "0:0".to_owned(),
+            home: "/".to_owned(),
             description: "a test".to_owned(),
         }
     }
@@ -209,7 +256,7 @@ mod tests {
         let dir = tempfile::tempdir().expect("tempdir");
         let first = write_layout(&image(&entries(dir.path(), &[0, 1, 2])), &dir.path().join("one")).expect("written");
         let entries = entries(dir.path(), &[2, 0, 1]);
-        let source = &entries[0].source;
+        let Source::File(source) = &entries[0].source else { panic!("a file") };
         fs::set_permissions(source, fs::Permissions::from_mode(0o600)).expect("chmod");
         let file = fs::File::options().append(true).open(source).expect("open");
         file.set_modified(SystemTime::UNIX_EPOCH + Duration::from_secs(1)).expect("touch");
@@ -226,9 +273,10 @@ mod tests {
         let digest = write(&first);
         first.entrypoint.push("x".to_owned());
         assert_ne!(digest, write(&first));
-        fs::write(&entries[0].source, "other").expect("write");
+        let Source::File(source) = entries[0].source.clone() else { panic!("a file") };
+        fs::write(&source, "other").expect("write");
         assert_ne!(digest, write(&image(&entries)));
-        fs::write(&entries[0].source, &entries[0].path).expect("write");
+        fs::write(&source, &entries[0].path).expect("write");
         assert_eq!(digest, write(&image(&entries)));
         entries[0].mode = 0o644;
         assert_ne!(digest, write(&image(&entries)));
@@ -250,6 +298,27 @@ mod tests {
     }
 
     #[test]
+    fn a_folder_may_belong_to_whoever_runs_there() {
+        let entries = [
+            Entry { path: "/work".to_owned(), source: Source::Folder(65532), mode: 0o700 },
+            Entry { path: "/work/notes".to_owned(), source: Source::Bytes(b"n".to_vec()), mode: 0o444 },
+        ];
+        let bytes = archive(&entries).expect("an archive");
+        let mut archive = tar::Archive::new(bytes.as_slice());
+        let found: Vec<_> = archive
+            .entries()
+            .expect("entries")
+            .map(|entry| {
+                let entry = entry.expect("an entry");
+                let header = entry.header();
+                let path = entry.path().expect("a path").to_string_lossy().into_owned();
+                (path, header.uid().expect("an owner"), header.mode().expect("a mode"))
+            })
+            .collect();
+        assert_eq!(found, [("work/".to_owned(), 65532, 0o700), ("work/notes".to_owned(), 0, 0o444)]);
+    }
+
+    #[test]
     fn every_blob_has_the_name_of_its_digest() {
         let dir = tempfile::tempdir().expect("tempdir");
         let out = dir.path().join("out");
@@ -266,7 +335,7 @@ mod tests {
     #[test]
     fn a_missing_source_is_named() {
         let dir = tempfile::tempdir().expect("tempdir");
-        let entry = Entry { path: "/a".to_owned(), source: dir.path().join("gone"), mode: 0o755 };
+        let entry = Entry::file("/a", dir.path().join("gone"), 0o755);
         let error = Layer::pack(&[entry], 1).expect_err("fails").to_string();
         assert!(error.ends_with("gone`"), "{error}");
     }
