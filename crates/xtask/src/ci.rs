@@ -6,7 +6,7 @@ use std::process::Command;
 use anyhow::Result;
 use clap::Args;
 
-use crate::demo::DemoArgs;
+use crate::demo::{DemoArgs, Example};
 use crate::failure::negative;
 use crate::test::{Summary, TestArgs};
 use crate::workspace::{self, Metadata};
@@ -34,6 +34,8 @@ pub(crate) fn run(args: &CiArgs) -> Result<()> {
     stages.add("oracles", oracles())?;
     let demo = DemoArgs { json: Some(args.json.clone()), yes: true, ..DemoArgs::default() };
     stages.add("demo", demo::run(&demo))?;
+    let web = DemoArgs { example: Example::Web, yes: true, ..DemoArgs::default() };
+    stages.add("demo of the web example", demo::run(&web))?;
 
     if std::env::var("CI").as_deref() == Ok("true") {
         stages.add("nothing changed", unchanged())?;

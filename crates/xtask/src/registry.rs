@@ -36,13 +36,17 @@ pub(crate) struct RegistryArgs {
     /// Also the example image `casemate/digits` around this sealed model
     #[arg(long, value_name = "PATH")]
     model_file: Option<PathBuf>,
+    /// Also the image of `examples/web`
+    #[arg(long)]
+    web: bool,
 }
 
 /// The command: starts the registry, pushes the images and waits for Ctrl-C.
 pub(crate) fn run(args: &RegistryArgs) -> Result<()> {
     packages::ensure(args.yes)?;
     let metadata = Metadata::load()?;
-    let images = ImagesArgs { release: args.release, model_file: args.model_file.clone(), ..ImagesArgs::default() };
+    let model_file = args.model_file.clone();
+    let images = ImagesArgs { release: args.release, web: args.web, model_file, ..ImagesArgs::default() };
     let built = images::build(&metadata, &images)?;
     let mut registry = Registry::start(&metadata.target_directory.join("registry"), args.port)?;
     images::push(&built, &images::Destination::root(registry.address()))?;

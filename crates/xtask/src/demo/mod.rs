@@ -9,6 +9,7 @@ pub(crate) mod start_up;
 mod steps;
 mod traces;
 mod ui;
+mod web;
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
@@ -18,7 +19,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
-use clap::Args;
+use clap::{Args, ValueEnum};
 
 use crate::failure::{negative, unknown};
 use crate::packages;
@@ -32,6 +33,9 @@ use ui::Ui;
 /// Options of the command.
 #[derive(Args, Debug, Default)]
 pub(crate) struct DemoArgs {
+    /// Which of the examples
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) example: Example,
     /// Also write steps, attacks and measurements to this file
     #[arg(long, value_name = "FILE")]
     pub(crate) json: Option<PathBuf>,
@@ -44,6 +48,16 @@ pub(crate) struct DemoArgs {
     /// Install missing packages without asking
     #[arg(long)]
     pub(crate) yes: bool,
+}
+
+/// An example of this repository.
+#[derive(ValueEnum, Clone, Copy, Debug, Default)]
+pub(crate) enum Example {
+    /// A sealed model behind an inference server, with everything that owners, clients and attackers do
+    #[default]
+    Inference,
+    /// An ordinary web service and its client, from plain YAML to verified answers
+    Web,
 }
 
 /// What the engine keeps in a work folder while it runs.
@@ -79,7 +93,10 @@ pub(crate) fn run(args: &DemoArgs) -> Result<()> {
     become_root_if_needed(args.yes)?;
     let started = Instant::now();
     let mut demo = Demo::prepare(args.registry_port, false)?;
-    let result = demo.run_steps();
+    let result = demo.run_steps(match args.example {
+        Example::Inference => steps::STEPS,
+        Example::Web => web::STEPS,
+    });
     proc::begin_cleanup();
     // After a failure there is something to look at; after Ctrl-C nobody asked for it.
     let failed = result.as_ref().is_err_and(|error| !error.is::<Interrupted>());
@@ -144,10 +161,10 @@ impl Demo {
         self.casemate(&["down"]).map(|_| ())
     }
 
-    fn run_steps(&mut self) -> Result<()> {
-        for (number, (name, step)) in steps::STEPS.iter().enumerate() {
+    fn run_steps(&mut self, steps: &[(&'static str, steps::Run)]) -> Result<()> {
+        for (number, (name, step)) in steps.iter().enumerate() {
             proc::check_interrupt()?;
-            self.ui.begin(&format!("{}/{} {name}", number + 1, steps::STEPS.len()));
+            self.ui.begin(&format!("{}/{} {name}", number + 1, steps.len()));
             let started = Instant::now();
             let result = step(self);
             let seconds = started.elapsed().as_secs_f64();

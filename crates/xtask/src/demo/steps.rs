@@ -72,9 +72,14 @@ pub(super) fn seal(demo: &mut Demo) -> Result<()> {
 
 /// Images are built FROM scratch and pushed to a registry on loopback, which ends with this process.
 pub(super) fn publish(demo: &mut Demo) -> Result<()> {
+    let model_file = Some(demo.work.join(SEALED));
+    publish_images(demo, &ImagesArgs { model_file, ..ImagesArgs::default() })
+}
+
+/// The pod's image and those of an example, in a registry.
+pub(super) fn publish_images(demo: &mut Demo, example: &ImagesArgs) -> Result<()> {
     let registry = Registry::start_somewhere(&demo.work.join("registry"), demo.registry_port)?;
-    let only = vec!["casemate-pod".to_owned()];
-    let args = ImagesArgs { model_file: Some(demo.work.join(SEALED)), only, ..ImagesArgs::default() };
+    let args = ImagesArgs { only: vec!["casemate-pod".to_owned()], ..example.clone() };
     let folder = demo.metadata.target_directory.join("images");
     let built = images::write(&demo.metadata, &args, &demo.binaries, &folder)?;
     // skopeo speaks to the terminal itself.
@@ -89,10 +94,20 @@ pub(super) fn publish(demo: &mut Demo) -> Result<()> {
 
 /// Plain YAML becomes a confidential deployment.
 pub(super) fn generate(demo: &mut Demo) -> Result<()> {
+    let mut options = Vec::new();
+    for holder in HOLDERS {
+        options.extend(["--add-seedshare-owner-key", holder]);
+    }
+    options.extend(["--seedshare-threshold", "2"]);
+    generate_example(demo, EXAMPLE, &options)
+}
+
+/// Copies an example's resources into the work folder and runs `casemate generate` over them.
+pub(super) fn generate_example(demo: &mut Demo, example: &str, options: &[&str]) -> Result<()> {
     let address = demo.registry_address()?;
     let resources = demo.work.join("resources");
     fs::create_dir_all(&resources).with_context(|| format!("create `{}`", resources.display()))?;
-    let source = demo.metadata.workspace_root.join(EXAMPLE).join("resources");
+    let source = demo.metadata.workspace_root.join(example).join("resources");
     let entries = fs::read_dir(&source).with_context(|| format!("read `{}`", source.display()))?;
     for entry in entries {
         let path = entry?.path();
@@ -104,10 +119,8 @@ pub(super) fn generate(demo: &mut Demo) -> Result<()> {
     }
     let image = format!("{address}/casemate-pod:{}", demo.metadata.version());
     let mut command = vec!["generate", "--reference-values", "local", "--pod-image", &image];
-    for holder in HOLDERS {
-        command.extend(["--add-seedshare-owner-key", holder]);
-    }
-    command.extend(["--seedshare-threshold", "2", "resources/"]);
+    command.extend(options);
+    command.push("resources/");
     demo.casemate(&command)?;
     Ok(())
 }
@@ -265,7 +278,7 @@ pub(super) fn down(demo: &mut Demo) -> Result<()> {
 }
 
 /// No process, namespace, mount, firewall table or file is left outside of the work folder.
-fn nothing_left(demo: &mut Demo) -> Result<()> {
+pub(super) fn nothing_left(demo: &mut Demo) -> Result<()> {
     let left = demo.left_over(SETTLE)?;
     for trace in &left {
         demo.ui.line(&format!("  left: {trace}"));

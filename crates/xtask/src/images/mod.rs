@@ -32,6 +32,9 @@ pub(crate) struct ImagesArgs {
     /// Also build the example image `casemate/digits` around this sealed model
     #[arg(long, value_name = "PATH")]
     pub(crate) model_file: Option<PathBuf>,
+    /// Also build the image of `examples/web`, `casemate/web`, around this machine's busybox
+    #[arg(long)]
+    pub(crate) web: bool,
     /// Build these images alone
     #[arg(long, value_name = "NAME", value_delimiter = ',', value_parser = MADE_OF.map(|(name, _)| name))]
     pub(crate) only: Vec<String>,
@@ -64,6 +67,10 @@ pub(crate) struct Built {
 /// The example's image, as `examples/inference` names it; its version is the model's.
 const EXAMPLE_NAME: &str = "casemate/digits";
 const EXAMPLE_TAG: &str = "1";
+/// The image of `examples/web`.
+const WEB_NAME: &str = "casemate/web";
+/// A program that names this needs libraries.
+const LOADER: &[u8] = b"ld-linux-x86-64.so";
 /// Where the example's image has its model; `examples/inference` names this path.
 pub(crate) const MODEL_PATH: &str = "/models/digits.onnx.sealed";
 /// Levels of gzip: images that leave the machine are worth a few seconds more.
@@ -200,6 +207,12 @@ pub(crate) fn write(
         EXAMPLE_TAG.clone_into(&mut digits.tag);
         images.push(digits);
     }
+    if args.web {
+        let mut web =
+            image(WEB_NAME, vec![pack(&web_files()?)?], "/busybox", WORKLOAD_USER, "A web server, and a record");
+        EXAMPLE_TAG.clone_into(&mut web.tag);
+        images.push(web);
+    }
     let graph = sbom::Graph::load(&metadata.workspace_root.join("Cargo.lock"))?;
     let mut built = Vec::new();
     for image in images {
@@ -218,6 +231,23 @@ pub(crate) fn write(
         built.push(Built { name: image.name, tag: image.tag, digest, layout, sbom });
     }
     Ok(built)
+}
+
+/// The web server of `examples/web`, its own program and everything else that it needs, and what it serves to programs.
+fn web_files() -> Result<Vec<Entry>> {
+    let hint = "`./x packages` installs Debian's package `busybox-static`";
+    let Some(program) = proc::find_program("busybox") else {
+        return Err(negative("there is no `busybox` to make the image of", hint));
+    };
+    let bytes = fs::read(&program).with_context(|| format!("read `{}`", program.display()))?;
+    if bytes.windows(LOADER.len()).any(|window| window == LOADER) {
+        return Err(negative(&format!("`{}` is not static, and the image has nothing else", program.display()), hint));
+    }
+    let record = Source::Bytes(b"blood pressure 120/80\n".to_vec());
+    Ok(vec![
+        Entry { path: "/busybox".to_owned(), source: Source::Bytes(bytes), mode: 0o755 },
+        Entry { path: "/records/record.txt".to_owned(), source: record, mode: 0o444 },
+    ])
 }
 
 /// The command line with what it needs of a system: whom to trust on the public internet, and a folder to work in.
