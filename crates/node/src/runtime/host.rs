@@ -78,6 +78,14 @@ pub fn configuration(root: &Root, distribution: Distribution) -> Result<Files, H
         }
         files.insert(path, text);
     }
+    // What these import is as little in effect as they are, so they are not looked into.
+    if let (false, Some(pattern)) = (files.contains_key(&main), distribution.unread()) {
+        for path in expand(root, &main, &pattern)?.into_iter().take(MAX_FILES) {
+            if let Some(text) = root.text(&path)? {
+                files.insert(path, text);
+            }
+        }
+    }
     Ok(files)
 }
 
@@ -378,6 +386,19 @@ mod tests {
             names,
             ["/etc/containerd/conf.d/a.toml", "/etc/containerd/conf.d/b.toml", "/etc/containerd/config.toml"]
         );
+    }
+
+    #[test]
+    fn files_that_nothing_imports_are_looked_at_where_there_is_no_main_file() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = Root::new(dir.path());
+        root.replace("/etc/containerd/conf.d/site.toml", "version = 3\n").unwrap();
+        root.replace("/etc/containerd/conf.d/notes.txt", "no TOML").unwrap();
+        let files = |distribution| -> Vec<String> { configuration(&root, distribution).unwrap().into_keys().collect() };
+        assert_eq!(files(Distribution::Containerd), ["/etc/containerd/conf.d/site.toml"]);
+        assert!(files(Distribution::K3s).is_empty());
+        root.replace("/etc/containerd/config.toml", "version = 3\n").unwrap();
+        assert_eq!(files(Distribution::Containerd), ["/etc/containerd/config.toml"]);
     }
 
     #[test]

@@ -74,6 +74,11 @@ fn a_configuration_that_is_not_understood_is_refused_with_file_and_line() {
             ],
             "kata-deploy.toml:2: before 2.0 containerd takes this section in place of the one in /etc/containerd/config.toml",
         ),
+        (
+            Distribution::Containerd,
+            vec![("/etc/containerd/conf.d/10-site.toml", "version = 3\n[debug]\n  level = 'info'\n".into())],
+            "conf.d/10-site.toml is there and /etc/containerd/config.toml is not, so containerd reads neither",
+        ),
         (Distribution::K3s, vec![], "config.toml is missing: k3s has not been started yet"),
         (
             Distribution::K3s,
@@ -90,4 +95,22 @@ fn a_configuration_that_is_not_understood_is_refused_with_file_and_line() {
         assert!(error.to_string().contains(expected), "{list:?}: {error}");
         assert!(error.hint().is_some(), "{error}");
     }
+}
+
+#[test]
+fn a_file_that_nothing_reads_hinders_neither_removal_nor_a_main_file_that_imports_it() {
+    let site = ("/etc/containerd/conf.d/10-site.toml", "version = 3\n[debug]\n  level = 'info'\n");
+    assert_eq!(plan(Distribution::Containerd, &files(&[site]), &[]).unwrap(), []);
+    // What the hint says to write.
+    let main = (MAIN, "version = 3\nimports = [\"/etc/containerd/conf.d/*.toml\"]\n");
+    let edits = plan(Distribution::Containerd, &files(&[site, main]), &snp()).unwrap();
+    let paths: Vec<&str> = edits.iter().map(|edit| edit.path.as_str()).collect();
+    assert_eq!(paths, ["/etc/containerd/conf.d/casemate.toml"]);
+    // A file of ours that lost its main file is replaced by one that is read.
+    let ours = files(&[("/etc/containerd/conf.d/casemate.toml", text::DROP_IN_HEAD)]);
+    let edits = plan(Distribution::Containerd, &ours, &snp()).unwrap();
+    assert_eq!(
+        edits.iter().map(ToString::to_string).collect::<Vec<_>>(),
+        ["remove /etc/containerd/conf.d/casemate.toml", "write /etc/containerd/config.toml",]
+    );
 }
