@@ -19,6 +19,7 @@ mod files;
 pub mod host;
 pub mod install;
 mod journal;
+mod service;
 mod stage;
 
 pub use class::{Handler, HostPath, Runtime};

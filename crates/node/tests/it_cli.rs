@@ -29,6 +29,9 @@ fn write(root: &Path, path: &str, text: &str) {
     std::fs::write(path, text).unwrap();
 }
 
+/// Says which boot of the machine this is.
+const BOOT: &str = "proc/sys/kernel/random/boot_id";
+
 /// A host with containerd 2.1 and a bundle of one class.
 fn host() -> (tempfile::TempDir, String) {
     let dir = tempfile::tempdir().unwrap();
@@ -51,6 +54,7 @@ fn host() -> (tempfile::TempDir, String) {
 fn a_runtime_is_planned_installed_shown_and_removed() {
     let (dir, bundle) = host();
     let root = dir.path();
+    write(root, BOOT, "first\n");
     check(
         &["runtime", "status"],
         root,
@@ -95,16 +99,36 @@ fn a_runtime_is_planned_installed_shown_and_removed() {
         &["runtime", "install", "--no-restart", "--bundle", &bundle],
         root,
         expect![[r#"
-        nothing to do
-        exit 0
-    "#]],
+            restart of containerd is left to somebody else
+            exit 0
+        "#]],
     );
+    check(
+        &["runtime", "status"],
+        root,
+        expect![[r#"
+            release 3.21.0 for containerd
+            classes         kata-qemu-snp
+            containerd has not been restarted since its configuration was changed
+            exit 0
+        "#]],
+    );
+    // The machine is started anew, and containerd with it.
+    write(root, BOOT, "second\n");
     check(
         &["runtime", "status"],
         root,
         expect![[r#"
         release 3.21.0 for containerd
         classes         kata-qemu-snp
+        exit 0
+    "#]],
+    );
+    check(
+        &["runtime", "install", "--no-restart", "--bundle", &bundle],
+        root,
+        expect![[r#"
+        nothing to do
         exit 0
     "#]],
     );
@@ -139,14 +163,17 @@ fn a_runtime_is_planned_installed_shown_and_removed() {
         exit 0
     "#]],
     );
-    check(
-        &["runtime", "remove", "--no-restart"],
-        root,
-        expect![[r#"
+    write(root, BOOT, "third\n");
+    for _ in 0..2 {
+        check(
+            &["runtime", "remove", "--no-restart"],
+            root,
+            expect![[r#"
         nothing to do
         exit 0
     "#]],
-    );
+        );
+    }
 }
 
 #[test]

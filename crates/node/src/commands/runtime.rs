@@ -9,7 +9,7 @@ use node::runtime::Root;
 use node::runtime::bundle::{Bundle, Digest};
 use node::runtime::class::{self, Keys};
 use node::runtime::containerd::{Distribution, Edit};
-use node::runtime::host::{self, Processes, Service, ServiceError, Systemd};
+use node::runtime::host::{self, Processes, Run, Service, ServiceError, Systemd};
 use node::runtime::install::{Done, InstallError, Installer, Status};
 
 #[derive(Subcommand)]
@@ -96,12 +96,16 @@ impl Host {
     }
 }
 
-/// Somebody else restarts containerd.
-struct Somebody;
+/// Somebody else restarts containerd; the system knows when that was done.
+struct Somebody(Systemd);
 
 impl Service for Somebody {
     fn restart(&mut self, _: Distribution) -> Result<bool, ServiceError> {
         Ok(false)
+    }
+
+    fn run(&self, distribution: Distribution) -> Run {
+        self.0.run(distribution)
     }
 }
 
@@ -144,7 +148,7 @@ fn with<T: serde::Serialize>(
     let (root, distribution) = host.open()?;
     let users = Processes::new(root.clone());
     let mut systemd = Systemd::new(&root);
-    let mut somebody = Somebody;
+    let mut somebody = Somebody(systemd.clone());
     let service: &mut dyn Service = if no_restart { &mut somebody } else { &mut systemd };
     match work(Installer::new(root, distribution, &users, service)) {
         Ok(result) => {

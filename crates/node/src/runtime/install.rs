@@ -7,7 +7,8 @@
 //! 2. The journal says what is to be installed.
 //! 3. The files are copied beside, checked, and renamed to the name of the release. Until here the next call *undoes*.
 //! 4. `current` points to the release, containerd's files are changed, containerd is restarted if they were. From here on
-//!    the next call *finishes*, since the journal has all that this takes.
+//!    the next call *finishes*, since the journal has all that this takes. A restart that is left to somebody else stays
+//!    due in the journal until containerd runs in another run than the one that the files were changed in.
 //! 5. The journal says that it is done, and releases that nobody uses go.
 //!
 //! A removal is written to the journal once nothing can refuse it, and from then on is finished.
@@ -27,6 +28,7 @@ use super::containerd::{self, ConfigError, Distribution, Edit};
 use super::files::{FileError, Root, io, remove_file, sync_folder};
 use super::host::{self, HostError, Sandbox, Service, ServiceError, Users};
 use super::journal::{HOME, Installed, Journal, JournalError, Pending};
+use super::service::Run;
 use super::stage::{self, StageError};
 
 /// Behind the name of a file that was an administrator's alone before we changed it.
@@ -348,7 +350,12 @@ impl<'a> Installer<'a> {
                 self.done.steps.push("finish the removal".to_owned());
                 self.finish(&mut journal)?;
             }
-            None if journal.restart_due => self.restart(&mut journal)?,
+            None if journal.restart_due => {
+                self.settle(&mut journal)?;
+                if journal.installed.is_none() {
+                    self.forget(&journal)?;
+                }
+            }
             None => {}
         }
         self.distribution = distribution;
@@ -364,9 +371,15 @@ impl<'a> Installer<'a> {
         self.step("note that it is undone")?;
         match journal.installed {
             Some(_) => journal.write(&self.root)?,
-            None => Journal::remove(&self.root)?,
+            None => self.forget(journal)?,
         }
         Ok(())
+    }
+
+    /// Without a runtime there is nothing to remember, but for a restart that somebody else is to do.
+    fn forget(&self, journal: &Journal) -> Result<(), InstallError> {
+        self.step("forget")?;
+        if journal.restart_due { Ok(journal.write(&self.root)?) } else { Ok(Journal::remove(&self.root)?) }
     }
 
     /// Copies and checks a release, and gives it its name.
@@ -403,9 +416,10 @@ impl<'a> Installer<'a> {
         let runtimes = wanted.as_ref().map(|wanted| wanted.runtimes.clone()).unwrap_or_default();
         let edits = self.edits(&runtimes)?;
         if !edits.is_empty() {
-            if !journal.restart_due {
+            if !journal.restart_due || journal.changed_in.is_some() {
                 self.step("announce the restart")?;
                 journal.restart_due = true;
+                journal.changed_in = None;
                 journal.write(&self.root)?;
             }
             for edit in &edits {
@@ -413,9 +427,13 @@ impl<'a> Installer<'a> {
             }
         }
         self.drop_backups()?;
-        if journal.restart_due {
-            self.restart(journal)?;
+        if journal.restart_due && journal.changed_in.is_none() {
+            // Behind the last edit: a run that began between two of them has read half of it.
+            self.step("note the run")?;
+            journal.changed_in = Some(self.service.run(self.distribution));
+            journal.write(&self.root)?;
         }
+        self.settle(journal)?;
         self.step("end")?;
         journal.installed = wanted;
         journal.pending = None;
@@ -424,20 +442,35 @@ impl<'a> Installer<'a> {
         }
         self.sweep(journal)?;
         if journal.installed.is_none() {
-            self.step("forget")?;
-            Journal::remove(&self.root)?;
+            self.forget(journal)?;
             self.done.steps.push("everything is removed".to_owned());
         }
         Ok(())
     }
 
-    fn restart(&mut self, journal: &mut Journal) -> Result<(), InstallError> {
-        self.step("restart")?;
-        self.done.restarted = self.service.restart(self.distribution)?;
-        let who = if self.done.restarted { "" } else { " is left to somebody else" };
-        self.done.steps.push(format!("restart of {}{who}", self.distribution));
+    /// Whether containerd has yet to read what was changed: the run that did not is still the one that runs.
+    fn is_restart_due(&self, journal: &Journal) -> bool {
+        let restarted = |before: &Run| self.service.run(journal.distribution).is_other_than(before);
+        journal.restart_due && !journal.changed_in.as_ref().is_some_and(restarted)
+    }
+
+    /// Sees to a restart that is due. One that is left to somebody else stays due until it happened.
+    fn settle(&mut self, journal: &mut Journal) -> Result<(), InstallError> {
+        if !journal.restart_due {
+            return Ok(());
+        }
+        if self.is_restart_due(journal) {
+            self.step("restart")?;
+            self.done.restarted = self.service.restart(self.distribution)?;
+            if !self.done.restarted {
+                self.done.steps.push(format!("restart of {} is left to somebody else", self.distribution));
+                return Ok(());
+            }
+            self.done.steps.push(format!("restart of {}", self.distribution));
+        }
         self.step("note the restart")?;
         journal.restart_due = false;
+        journal.changed_in = None;
         Ok(journal.write(&self.root)?)
     }
 
@@ -550,7 +583,7 @@ impl<'a> Installer<'a> {
             release: installed.map(|installed| installed.release.clone()),
             classes: runtimes.iter().map(|runtime| runtime.handler.clone()).collect(),
             pending,
-            restart_due: journal.as_ref().is_some_and(|journal| journal.restart_due),
+            restart_due: journal.as_ref().is_some_and(|journal| self.is_restart_due(journal)),
             damaged,
             configuration: self.edits(&runtimes)?.into_iter().map(|edit| edit.path).collect(),
             users: sandboxes.into_iter().map(|sandbox| (sandbox.handler, sandbox.who)).collect(),
