@@ -313,6 +313,36 @@ fn a_bundle_that_is_not_the_pinned_one_is_refused() {
 }
 
 #[test]
+fn classes_that_nobody_asked_for_are_not_told_to_containerd() {
+    let mut host = Host::new();
+    let bundle = host.bundle("3.21.0", &CLASSES);
+    let install = |host: &mut Host, names: &[&str]| {
+        let classes: Vec<Handler> = names.iter().map(|name| Handler::new(*name).unwrap()).collect();
+        host.installer(&pass).only(classes).install(&bundle, None)
+    };
+    let told = |host: &Host| {
+        let main = host.root().text(MAIN).unwrap().unwrap();
+        CLASSES.map(|class| main.contains(&format!("containerd.runtimes.{class}]")))
+    };
+    let error = install(&mut host, &["kata-qemu-snp", "kata-qemu-tdx"]).unwrap_err();
+    let has = "`kata-qemu-snp`, `kata-qemu-nvidia-gpu-snp`";
+    assert_eq!(error.to_string(), format!("release 3.21.0 has no class `kata-qemu-tdx`; it has {has}"));
+    assert!(error.is_refusal() && error.hint().is_some());
+    assert!(host.status().release.is_none());
+    for (names, expected) in
+        [(&CLASSES[..1], [true, false]), (&CLASSES[..], [true, true]), (&CLASSES[1..], [false, true])]
+    {
+        install(&mut host, names).unwrap();
+        let status = host.status();
+        assert!(status.is_ready(), "{status:?}");
+        assert_eq!((status.classes.len(), told(&host)), (names.len(), expected));
+        assert_eq!(install(&mut host, names).unwrap(), Done::default());
+    }
+    host.use_class("kata-qemu-nvidia-gpu-snp", Some("3.21.0"));
+    assert!(matches!(install(&mut host, &CLASSES[..1]), Err(InstallError::InUse { .. })));
+}
+
+#[test]
 fn one_release_has_one_bundle() {
     let mut host = Host::new();
     let bundle = host.bundle("3.21.0", &CLASSES);

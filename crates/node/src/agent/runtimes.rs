@@ -17,10 +17,10 @@ use super::device::chain;
 use super::events::{Events, Reason};
 use super::gpus::Gpus;
 use super::wish::Settings;
-use crate::runtime::Root;
 use crate::runtime::class::RUNTIME_LABEL;
 use crate::runtime::host::{self, Processes, Systemd};
 use crate::runtime::install::{Installer, Status};
+use crate::runtime::{Handler, Root};
 
 /// Keeps the runtime as the settings say, until `ending` turns true. Nodes that have it get the label that runtime
 /// classes select on.
@@ -84,14 +84,13 @@ fn bring_about(root: &Path, bundle: Option<&str>, wanted: &[Runtime]) -> Result<
         let usable = !wanted.is_empty() && status(&root).is_ok_and(|status| lacks(&status, wanted).is_empty());
         return Ok(Outcome { steps: Vec::new(), usable });
     };
-    let path = root.path(bundle).map_err(|error| chain(&error))?;
-    let done = with(&root, |installer| installer.install(&path, None))?;
-    let status = status(&root)?;
-    let lacking = lacks(&status, wanted);
-    if !lacking.is_empty() {
-        let classes: Vec<String> = status.classes.iter().map(ToString::to_string).collect();
-        return Err(format!("bundle `{bundle}` has no class {}; it has {}", lacking.join(", "), classes.join(", ")));
+    if wanted.is_empty() {
+        return Ok(Outcome { steps: Vec::new(), usable: false });
     }
+    let path = root.path(bundle).map_err(|error| chain(&error))?;
+    let classes: Vec<Handler> = wanted.iter().filter_map(|runtime| Handler::new(runtime.name()).ok()).collect();
+    let done = with(&root, |installer| installer.only(classes).install(&path, None))?;
+    let status = status(&root)?;
     Ok(Outcome { steps: done.steps, usable: status.is_ready() })
 }
 

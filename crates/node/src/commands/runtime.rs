@@ -5,12 +5,12 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 use clap::{Args, Subcommand, ValueEnum};
-use node::runtime::Root;
 use node::runtime::bundle::{Bundle, Digest};
-use node::runtime::class::{self, Keys};
+use node::runtime::class::{self, Keys, NameError};
 use node::runtime::containerd::{Distribution, Edit};
 use node::runtime::host::{self, Processes, Run, Service, ServiceError, Systemd};
 use node::runtime::install::{Done, InstallError, Installer, Status};
+use node::runtime::{Handler, Root};
 
 #[derive(Subcommand)]
 pub(crate) enum Command {
@@ -21,6 +21,9 @@ pub(crate) enum Command {
         /// The TOML that describes the bundle
         #[arg(long, value_name = "FILE")]
         bundle: PathBuf,
+        /// A class of the bundle to install, and no other; may be given again [default: all]
+        #[arg(long = "class", value_name = "NAME", value_parser = handler)]
+        classes: Vec<Handler>,
     },
     /// Install a bundle, or upgrade to it
     Install {
@@ -32,6 +35,9 @@ pub(crate) enum Command {
         /// The digest that the TOML must have
         #[arg(long, value_name = "HEX")]
         sha256: Option<Digest>,
+        /// A class of the bundle to install, and no other; may be given again [default: all]
+        #[arg(long = "class", value_name = "NAME", value_parser = handler)]
+        classes: Vec<Handler>,
         /// Leave the restart of containerd to somebody else
         #[arg(long)]
         no_restart: bool,
@@ -58,6 +64,15 @@ pub(crate) enum Command {
         #[arg(long)]
         json: bool,
     },
+}
+
+fn handler(name: &str) -> Result<Handler, NameError> {
+    Handler::new(name)
+}
+
+/// Without a name, every class is meant.
+fn only(installer: Installer<'_>, classes: Vec<Handler>) -> Installer<'_> {
+    if classes.is_empty() { installer } else { installer.only(classes) }
 }
 
 #[derive(Args)]
@@ -112,13 +127,13 @@ impl Service for Somebody {
 /// Runs a command. A refusal exits with 1, what could not be done with 2.
 pub(crate) fn run(command: Command) -> Result<ExitCode> {
     match command {
-        Command::Plan { host, bundle } => {
+        Command::Plan { host, bundle, classes } => {
             let text = std::fs::read_to_string(&bundle).with_context(|| format!("read `{}`", bundle.display()))?;
             let parsed = Bundle::parse(&text).map_err(|source| InstallError::Bundle { path: bundle, source });
-            with(&host, false, |installer| installer.plan(&parsed?), |edits| plan_text(edits))
+            with(&host, false, |installer| only(installer, classes).plan(&parsed?), |edits| plan_text(edits))
         }
-        Command::Install { host, bundle, sha256, no_restart } => {
-            with(&host, no_restart, |installer| installer.install(&bundle, sha256), done_text)
+        Command::Install { host, bundle, sha256, classes, no_restart } => {
+            with(&host, no_restart, |installer| only(installer, classes).install(&bundle, sha256), done_text)
         }
         Command::Remove { host, no_restart } =>
         {

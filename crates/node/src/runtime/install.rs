@@ -84,6 +84,16 @@ pub enum InstallError {
         /// Processes or pods.
         who: Vec<String>,
     },
+    /// A class is asked for that the bundle does not have.
+    #[error("release {release} has no class `{class}`; it has {}", quoted(.has))]
+    NoClass {
+        /// Of the bundle.
+        release: Release,
+        /// What was asked for.
+        class: Handler,
+        /// What there is.
+        has: Vec<Handler>,
+    },
     /// The same name for other files.
     #[error("release {release} is installed from another bundle")]
     SameRelease {
@@ -102,6 +112,10 @@ pub enum InstallError {
     },
 }
 
+fn quoted(classes: &[Handler]) -> String {
+    classes.iter().map(|class| format!("`{class}`")).collect::<Vec<_>>().join(", ")
+}
+
 impl From<ConfigError> for InstallError {
     fn from(error: ConfigError) -> Self {
         Self::Host(HostError::Config(error))
@@ -114,6 +128,7 @@ impl InstallError {
         match self {
             Self::Host(HostError::Config(error)) => error.hint(),
             Self::InUse { .. } | Self::Damaged { .. } => Some("delete those pods, or wait for their end"),
+            Self::NoClass { .. } => Some("ask for classes that it has, or name another bundle"),
             Self::SameRelease { .. } => Some("give the changed bundle a release of its own"),
             Self::Service(_) => Some("start containerd, then run the command again: it goes on from here"),
             _ => None,
@@ -137,6 +152,7 @@ impl InstallError {
                 )
                 | Self::Host(HostError::Config(_) | HostError::Ambiguous(_) | HostError::Pattern { .. })
                 | Self::InUse { .. }
+                | Self::NoClass { .. }
                 | Self::SameRelease { .. }
                 | Self::Damaged { .. }
         )
@@ -190,6 +206,8 @@ pub struct Installer<'a> {
     distribution: Distribution,
     users: &'a dyn Users,
     service: &'a mut dyn Service,
+    /// The classes that are wanted of a bundle; `None` for all.
+    only: Option<BTreeSet<Handler>>,
     /// Called before every effect; an error ends the work there, as a kill would.
     checkpoint: &'a dyn Fn(&'static str) -> io::Result<()>,
     done: Done,
@@ -203,7 +221,14 @@ fn pass(_: &'static str) -> io::Result<()> {
 impl<'a> Installer<'a> {
     /// For a host, with those who know about running pods and about containerd's service.
     pub fn new(root: Root, distribution: Distribution, users: &'a dyn Users, service: &'a mut dyn Service) -> Self {
-        Self { root, distribution, users, service, checkpoint: &pass, done: Done::default() }
+        Self { root, distribution, users, service, only: None, checkpoint: &pass, done: Done::default() }
+    }
+
+    /// Of a bundle's classes, containerd is told of these alone. The others' files are there, as a release is a whole.
+    #[must_use]
+    pub fn only(mut self, classes: impl IntoIterator<Item = Handler>) -> Self {
+        self.only = Some(classes.into_iter().collect());
+        self
     }
 
     /// Ends the work at a step of the caller's choice, as a kill would. For tests of what is left then.
@@ -233,7 +258,20 @@ impl<'a> Installer<'a> {
 
     /// What an installation of this bundle would change in containerd's configuration.
     pub fn plan(&self, bundle: &Bundle) -> Result<Vec<Edit>, InstallError> {
-        self.edits(&stage::runtimes(bundle)?)
+        self.edits(&self.runtimes(bundle)?)
+    }
+
+    /// The classes of a bundle that are wanted.
+    fn runtimes(&self, bundle: &Bundle) -> Result<Vec<Runtime>, InstallError> {
+        let mut runtimes = stage::runtimes(bundle)?;
+        if let Some(only) = &self.only {
+            let has: Vec<Handler> = runtimes.iter().map(|runtime| runtime.handler.clone()).collect();
+            if let Some(class) = only.iter().find(|class| !has.contains(class)).cloned() {
+                return Err(InstallError::NoClass { release: bundle.release.clone(), class, has });
+            }
+            runtimes.retain(|runtime| only.contains(&runtime.handler));
+        }
+        Ok(runtimes)
     }
 
     fn edits(&self, runtimes: &[Runtime]) -> Result<Vec<Edit>, InstallError> {
@@ -254,7 +292,7 @@ impl<'a> Installer<'a> {
         let mut wanted = Installed {
             release: bundle.release.clone(),
             bundle: found,
-            runtimes: stage::runtimes(&bundle)?,
+            runtimes: self.runtimes(&bundle)?,
             files: Vec::new(),
         };
         let edits = self.edits(&wanted.runtimes)?;
