@@ -19,6 +19,7 @@ mod files;
 pub mod host;
 pub mod install;
 mod journal;
+mod lock;
 mod service;
 mod stage;
 

@@ -8,10 +8,7 @@ use sha2::{Digest as _, Sha256};
 
 fn casemate_node(args: &[&str], root: &Path) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_casemate-node"));
-    command.args(args);
-    if !args.contains(&"classes") {
-        command.arg("--root").arg(root);
-    }
+    command.args(args).arg("--root").arg(root);
     command.output().unwrap()
 }
 
@@ -174,6 +171,31 @@ fn a_runtime_is_planned_installed_shown_and_removed() {
     "#]],
         );
     }
+}
+
+#[test]
+fn classes_are_printed_as_far_as_there_are_any() {
+    let (dir, bundle) = host();
+    let root = dir.path();
+    let none = expect![[r#"
+        error: no class that there is an object for is installed here or in the bundle
+
+        hint: name a bundle with `--bundle FILE`, or print every object with `--all`
+        exit 1
+    "#]];
+    check(&["runtime", "classes"], root, none);
+    let names = |args: &[&str]| -> Vec<String> {
+        let output = casemate_node(&[&["runtime", "classes", "--json"], args].concat(), root);
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        let classes: Vec<serde_json::Value> = serde_json::from_slice(&output.stdout).unwrap();
+        classes.iter().map(|class| class["name"].as_str().unwrap().to_owned()).collect()
+    };
+    assert_eq!(names(&["--bundle", &bundle]), ["kata-qemu-snp"]);
+    assert_eq!(names(&["--all"]).len(), 5);
+    casemate_node(&["runtime", "install", "--no-restart", "--bundle", &bundle], root);
+    assert_eq!(names(&[]), ["kata-qemu-snp"]);
+    casemate_node(&["runtime", "remove", "--no-restart"], root);
+    assert!(!casemate_node(&["runtime", "classes"], root).status.success());
 }
 
 #[test]

@@ -136,7 +136,7 @@ impl Host {
         self.pods.0.borrow_mut().push(sandbox);
     }
 
-    /// Every file and link with its content, but for the lock.
+    /// Every file and link with its content.
     fn tree(&self) -> BTreeMap<PathBuf, String> {
         let mut tree = BTreeMap::new();
         let mut todo = vec![self.dir.path().to_owned()];
@@ -148,7 +148,7 @@ impl Host {
                     tree.insert(name, format!("-> {}", target.display()));
                 } else if path.is_dir() {
                     todo.push(path);
-                } else if path.file_name().unwrap() != ".lock" {
+                } else {
                     tree.insert(name, String::from_utf8_lossy(&std::fs::read(&path).unwrap()).into_owned());
                 }
             }
@@ -174,6 +174,7 @@ fn a_runtime_is_installed_and_removed_to_the_byte() {
     assert!(host.status().is_ready());
     host.remove().unwrap();
     assert_eq!(host.tree(), before);
+    assert!(!host.path("/opt/casemate").exists());
     assert_eq!(host.containerd.restarts, 2);
 }
 

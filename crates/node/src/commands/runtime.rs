@@ -6,10 +6,10 @@ use std::process::ExitCode;
 use anyhow::{Context, Result};
 use clap::{Args, Subcommand, ValueEnum};
 use node::runtime::bundle::{Bundle, Digest};
-use node::runtime::class::{self, Keys, NameError};
+use node::runtime::class::{self, Keys, NameError, RuntimeClass};
 use node::runtime::containerd::{Distribution, Edit};
 use node::runtime::host::{self, Processes, Run, Service, ServiceError, Systemd};
-use node::runtime::install::{Done, InstallError, Installer, Status};
+use node::runtime::install::{self, Done, InstallError, Installer, Status};
 use node::runtime::{Handler, Root};
 
 #[derive(Subcommand)]
@@ -55,8 +55,17 @@ pub(crate) enum Command {
         #[command(flatten)]
         host: Host,
     },
-    /// Print the RuntimeClass objects for `kubectl apply`
+    /// Print the RuntimeClass objects of the installed classes, or of a bundle's, for `kubectl apply`
     Classes {
+        /// Where the node's file system is; in a container, where it is mounted
+        #[arg(long, value_name = "DIR", default_value = "/")]
+        root: PathBuf,
+        /// Those of a bundle, by the TOML that describes it, instead of the installed ones
+        #[arg(long, value_name = "FILE", conflicts_with = "all")]
+        bundle: Option<PathBuf>,
+        /// Those of every class there is
+        #[arg(long)]
+        all: bool,
         /// Have pods ask for one of the processor's keys; only where something announces them as extended resources
         #[arg(long)]
         count_keys: bool,
@@ -141,17 +150,46 @@ pub(crate) fn run(command: Command) -> Result<ExitCode> {
             with(&host, no_restart, |installer| installer.remove(), done_text)
         }
         Command::Status { host } => with(&host, false, |installer| installer.status(), status_text),
-        Command::Classes { count_keys, json } => {
+        Command::Classes { root, bundle, all, count_keys, json } => {
             let keys = if count_keys { Keys::Counted } else { Keys::NotCounted };
-            let classes = class::runtime_classes(keys);
-            if json {
-                println!("{}", serde_json::to_string_pretty(&classes)?);
-            } else {
-                print!("{}", class::yaml(&classes));
-            }
-            Ok(ExitCode::SUCCESS)
+            let names = if all { None } else { Some(names(root, bundle)?) };
+            print_classes(class::runtime_classes(keys), names, json)
         }
     }
+}
+
+/// The classes of a bundle, or the installed ones, of which there may be none.
+fn names(root: PathBuf, bundle: Option<PathBuf>) -> Result<Vec<Handler>> {
+    if let Some(path) = bundle {
+        let text = std::fs::read_to_string(&path).with_context(|| format!("read `{}`", path.display()))?;
+        let bundle = Bundle::parse(&text).with_context(|| format!("read bundle `{}`", path.display()))?;
+        return Ok(bundle.classes.into_iter().map(|class| class.name).collect());
+    }
+    if !root.is_dir() {
+        anyhow::bail!("`{}` is no folder", root.display());
+    }
+    Ok(install::classes(&Root::new(root))?.unwrap_or_default())
+}
+
+/// Prints the objects of these names; exits with 1 where there is none.
+fn print_classes(mut classes: Vec<RuntimeClass>, names: Option<Vec<Handler>>, json: bool) -> Result<ExitCode> {
+    if let Some(names) = names {
+        for name in names.iter().filter(|name| !classes.iter().any(|class| class.name == name.as_str())) {
+            eprintln!("note: class `{name}` is none that casemate-node knows an object for");
+        }
+        classes.retain(|class| names.iter().any(|name| name.as_str() == class.name));
+        if classes.is_empty() {
+            eprintln!("error: no class that there is an object for is installed here or in the bundle");
+            eprintln!("\nhint: name a bundle with `--bundle FILE`, or print every object with `--all`");
+            return Ok(ExitCode::from(1));
+        }
+    }
+    if json {
+        println!("{}", serde_json::to_string_pretty(&classes)?);
+    } else {
+        print!("{}", class::yaml(&classes));
+    }
+    Ok(ExitCode::SUCCESS)
 }
 
 fn with<T: serde::Serialize>(

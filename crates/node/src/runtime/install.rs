@@ -14,7 +14,7 @@
 //! A removal is written to the journal once nothing can refuse it, and from then on is finished.
 
 use std::collections::BTreeSet;
-use std::fs::{self, File};
+use std::fs;
 use std::io::{self, ErrorKind};
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
@@ -28,6 +28,7 @@ use super::containerd::{self, ConfigError, Distribution, Edit};
 use super::files::{FileError, Root, io, remove_file, sync_folder};
 use super::host::{self, HostError, Sandbox, Service, ServiceError, Users};
 use super::journal::{HOME, Installed, Journal, JournalError, Pending};
+use super::lock::Lock;
 use super::service::Run;
 use super::stage::{self, StageError};
 
@@ -246,14 +247,8 @@ impl<'a> Installer<'a> {
         self.root.path(HOME)
     }
 
-    /// One at a time, in whichever process.
-    fn lock(&self) -> Result<File, FileError> {
-        let home = self.home()?;
-        fs::create_dir_all(&home).map_err(io("make folder", &home))?;
-        let path = home.join(".lock");
-        let file = File::options().create(true).append(true).open(&path).map_err(io("open", &path))?;
-        file.lock().map_err(io("lock", path))?;
-        Ok(file)
+    fn lock(&self) -> Result<Lock, FileError> {
+        Lock::take(&self.home()?)
     }
 
     /// What an installation of this bundle would change in containerd's configuration.
@@ -627,6 +622,12 @@ impl<'a> Installer<'a> {
             users: sandboxes.into_iter().map(|sandbox| (sandbox.handler, sandbox.who)).collect(),
         })
     }
+}
+
+/// The classes that are installed on a host; `None` where there is no runtime.
+pub fn classes(root: &Root) -> Result<Option<Vec<Handler>>, InstallError> {
+    let installed = Journal::read(root)?.and_then(|journal| journal.installed);
+    Ok(installed.map(|installed| installed.runtimes.into_iter().map(|runtime| runtime.handler).collect()))
 }
 
 fn refuse_in_use(handler: &Handler, sandboxes: &[Sandbox]) -> Result<(), InstallError> {
