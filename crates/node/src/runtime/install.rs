@@ -16,7 +16,7 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::io::{self, ErrorKind};
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{MetadataExt as _, symlink};
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
@@ -30,7 +30,7 @@ use super::host::{self, HostError, Sandbox, Service, ServiceError, Users};
 use super::journal::{HOME, Installed, Journal, JournalError, Pending};
 use super::lock::Lock;
 use super::service::Run;
-use super::stage::{self, StageError};
+use super::stage::{self, Look, StageError};
 
 /// Behind the name of a file that was an administrator's alone before we changed it.
 const BACKUP: &str = ".before-casemate";
@@ -199,6 +199,39 @@ impl Status {
             && self.damaged.is_empty()
             && self.configuration.is_empty()
     }
+
+    /// Why pods cannot use it: a sentence for each reason, none when they can.
+    pub fn troubles(&self) -> Vec<String> {
+        let mut troubles = Vec::new();
+        if self.release.is_none() {
+            troubles.push("no runtime is installed".to_owned());
+        }
+        troubles.extend(self.pending.iter().map(|what| format!("not finished: {what}")));
+        if self.restart_due {
+            troubles.push(format!("{} was not restarted since its configuration was changed", self.distribution));
+        }
+        if !self.damaged.is_empty() {
+            troubles.push(format!("damaged: {}", self.damaged.join(", ")));
+        }
+        if !self.configuration.is_empty() {
+            troubles.push(format!("not as it was written: {}", self.configuration.join(", ")));
+        }
+        troubles
+    }
+}
+
+/// One state of a file: which one it is, and when it was last changed. `None` where there is none.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Mark(Option<[i64; 4]>);
+
+impl Mark {
+    /// Of a file, or of a link itself.
+    pub fn of(path: &Path) -> Self {
+        // The time of the last change of status cannot be set by a program, unlike that of the content.
+        let mark =
+            |file: fs::Metadata| [file.ino().cast_signed(), file.ctime(), file.ctime_nsec(), file.size().cast_signed()];
+        Self(fs::symlink_metadata(path).ok().map(mark))
+    }
 }
 
 /// Installs and removes on one host.
@@ -302,7 +335,7 @@ impl<'a> Installer<'a> {
             if old.bundle != wanted.bundle {
                 return Err(InstallError::SameRelease { release: old.release });
             }
-            let files = stage::damaged(&old, &folder)?;
+            let files = stage::damaged(&old, &folder, Look::Bytes)?;
             if files.is_empty() {
                 wanted.files = old.files;
             } else if let Some(who) = users_of(&wanted.release, &sandboxes) {
@@ -371,7 +404,7 @@ impl<'a> Installer<'a> {
         match journal.pending.clone() {
             Some(Pending::Install(wanted)) => {
                 let folder = self.home()?.join(wanted.release.as_str());
-                if !wanted.files.is_empty() && stage::damaged(&wanted, &folder)?.is_empty() {
+                if !wanted.files.is_empty() && stage::damaged(&wanted, &folder, Look::Bytes)?.is_empty() {
                     self.done.steps.push(format!("finish the installation of {}", wanted.release));
                     self.finish(&mut journal)?;
                 } else {
@@ -591,13 +624,34 @@ impl<'a> Installer<'a> {
         Ok(())
     }
 
-    /// What is on the host. Changes nothing.
+    /// What is on the host, every byte compared. Changes nothing.
     pub fn status(&self) -> Result<Status, InstallError> {
+        self.status_by(Look::Bytes)
+    }
+
+    /// What is on the host, without a look into the files of the release: for who has looked before and knows by
+    /// [`marks`](Self::marks) that they are the same.
+    pub fn glance(&self) -> Result<Status, InstallError> {
+        self.status_by(Look::Names)
+    }
+
+    /// What changes when somebody touches what is installed, if only to look like before: cheap enough for every minute.
+    pub fn marks(&self) -> Result<Vec<Mark>, InstallError> {
+        let home = self.home()?;
+        let mut paths = vec![home.join("installed.json"), home.join("current")];
+        if let Some(installed) = Journal::read(&self.root)?.and_then(|journal| journal.installed) {
+            let folder = home.join(installed.release.as_str());
+            paths.extend(installed.files.iter().map(|file| folder.join(file.path.as_str())));
+        }
+        Ok(paths.iter().map(|path| Mark::of(path)).collect())
+    }
+
+    fn status_by(&self, look: Look) -> Result<Status, InstallError> {
         let journal = Journal::read(&self.root)?;
         let installed = journal.as_ref().and_then(|journal| journal.installed.as_ref());
         let damaged = match installed {
             Some(installed) => {
-                let mut damaged = stage::damaged(installed, &self.home()?.join(installed.release.as_str()))?;
+                let mut damaged = stage::damaged(installed, &self.home()?.join(installed.release.as_str()), look)?;
                 if self.current()?.as_ref() != Some(&installed.release) {
                     damaged.push("../current".to_owned());
                 }
