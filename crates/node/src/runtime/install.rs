@@ -16,149 +16,32 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::io::{self, ErrorKind};
-use std::os::unix::fs::{MetadataExt as _, symlink};
+use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 use sha2::{Digest as _, Sha256};
 
-use super::bundle::{Bundle, BundleError, Digest, Release};
-use super::class::{Handler, NameError, Runtime};
-use super::containerd::{self, ConfigError, Distribution, Edit};
+use super::bundle::{Bundle, Digest, Release};
+use super::class::{Handler, Runtime};
+use super::containerd::{self, Distribution, Edit};
 use super::files::{FileError, Root, io, remove_file, sync_folder};
-use super::host::{self, HostError, Sandbox, Service, ServiceError, Users};
-use super::journal::{HOME, Installed, Journal, JournalError, Pending};
+use super::host::{self, Sandbox, Service, Users};
+use super::journal::{HOME, Installed, Journal, Pending};
 use super::lock::Lock;
 use super::service::Run;
-use super::stage::{self, Look, StageError};
+use super::stage::{self, Look};
+
+mod error;
+mod status;
+
+pub use error::InstallError;
+pub use status::{Mark, Status};
 
 /// Behind the name of a file that was an administrator's alone before we changed it.
 const BACKUP: &str = ".before-casemate";
 /// Where files are copied to before they have a release's name.
 const STAGING: &str = ".staging";
-
-/// Why something was not installed or removed.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum InstallError {
-    /// The bundle's description.
-    #[error("read bundle `{path}`")]
-    Bundle {
-        /// Its file.
-        path: PathBuf,
-        /// What is wrong with it.
-        source: BundleError,
-    },
-    /// The description is not the one that was asked for.
-    #[error("bundle `{path}` has the SHA-256 {found}, and {expected} was asked for")]
-    NotPinned {
-        /// Its file.
-        path: PathBuf,
-        /// What was asked for.
-        expected: Digest,
-        /// What it is.
-        found: Digest,
-    },
-    /// A path of the bundle that cannot be written to containerd's configuration.
-    #[error(transparent)]
-    Name(#[from] NameError),
-    /// A file of the bundle.
-    #[error(transparent)]
-    Stage(#[from] StageError),
-    /// containerd's configuration.
-    #[error(transparent)]
-    Host(#[from] HostError),
-    /// The journal.
-    #[error(transparent)]
-    Journal(#[from] JournalError),
-    /// containerd was configured and could not be restarted; the next call tries again.
-    #[error("restart containerd")]
-    Service(#[from] ServiceError),
-    /// A file operation.
-    #[error(transparent)]
-    File(#[from] FileError),
-    /// Pods run with what would be taken away.
-    #[error("class `{handler}` is in use by {}", who.join(", "))]
-    InUse {
-        /// The class.
-        handler: Handler,
-        /// Processes or pods.
-        who: Vec<String>,
-    },
-    /// A class is asked for that the bundle does not have.
-    #[error("release {release} has no class `{class}`; it has {}", quoted(.has))]
-    NoClass {
-        /// Of the bundle.
-        release: Release,
-        /// What was asked for.
-        class: Handler,
-        /// What there is.
-        has: Vec<Handler>,
-    },
-    /// The same name for other files.
-    #[error("release {release} is installed from another bundle")]
-    SameRelease {
-        /// Its name.
-        release: Release,
-    },
-    /// Files of the installed release are damaged, and pods run with them.
-    #[error("release {release} is damaged ({}) and in use by {}", files.join(", "), who.join(", "))]
-    Damaged {
-        /// Its name.
-        release: Release,
-        /// Which files.
-        files: Vec<String>,
-        /// Processes or pods.
-        who: Vec<String>,
-    },
-}
-
-fn quoted(classes: &[Handler]) -> String {
-    classes.iter().map(|class| format!("`{class}`")).collect::<Vec<_>>().join(", ")
-}
-
-impl From<ConfigError> for InstallError {
-    fn from(error: ConfigError) -> Self {
-        Self::Host(HostError::Config(error))
-    }
-}
-
-impl InstallError {
-    /// What to do about it.
-    pub fn hint(&self) -> Option<&'static str> {
-        match self {
-            Self::Host(HostError::Config(error)) => error.hint(),
-            Self::InUse { .. } | Self::Damaged { .. } => Some("delete those pods, or wait for their end"),
-            Self::NoClass { .. } => Some("ask for classes that it has, or name another bundle"),
-            Self::SameRelease { .. } => Some("give the changed bundle a release of its own"),
-            Self::Service(_) => Some("start containerd, then run the command again: it goes on from here"),
-            _ => None,
-        }
-    }
-
-    /// Whether this is a no, rather than a "could not": what was asked for was understood and refused.
-    pub const fn is_refusal(&self) -> bool {
-        matches!(
-            self,
-            Self::Bundle { .. }
-                | Self::NotPinned { .. }
-                | Self::Name(_)
-                | Self::Stage(
-                    StageError::Digest { .. }
-                        | StageError::NoMember { .. }
-                        | StageError::NotAFile { .. }
-                        | StageError::NotText { .. }
-                        | StageError::TooLarge { .. }
-                        | StageError::TooMany { .. }
-                )
-                | Self::Host(HostError::Config(_) | HostError::Ambiguous(_) | HostError::Pattern { .. })
-                | Self::InUse { .. }
-                | Self::NoClass { .. }
-                | Self::SameRelease { .. }
-                | Self::Damaged { .. }
-        )
-    }
-}
 
 /// What a call did.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize)]
@@ -167,71 +50,6 @@ pub struct Done {
     pub steps: Vec<String>,
     /// Whether containerd was restarted.
     pub restarted: bool,
-}
-
-/// What is on a host.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
-pub struct Status {
-    /// Whose containerd it is.
-    pub distribution: Distribution,
-    /// The release that new pods get.
-    pub release: Option<Release>,
-    /// Its classes.
-    pub classes: Vec<Handler>,
-    /// What was begun and not done: `install RELEASE`, `remove`.
-    pub pending: Option<String>,
-    /// Whether containerd has yet to be restarted.
-    pub restart_due: bool,
-    /// Files of the release that are missing or changed.
-    pub damaged: Vec<String>,
-    /// Files of containerd's configuration that would be changed.
-    pub configuration: Vec<String>,
-    /// Processes or pods that run with a class, and which.
-    pub users: Vec<(Handler, String)>,
-}
-
-impl Status {
-    /// Whether pods can use what is installed.
-    pub fn is_ready(&self) -> bool {
-        self.release.is_some()
-            && self.pending.is_none()
-            && !self.restart_due
-            && self.damaged.is_empty()
-            && self.configuration.is_empty()
-    }
-
-    /// Why pods cannot use it: a sentence for each reason, none when they can.
-    pub fn troubles(&self) -> Vec<String> {
-        let mut troubles = Vec::new();
-        if self.release.is_none() {
-            troubles.push("no runtime is installed".to_owned());
-        }
-        troubles.extend(self.pending.iter().map(|what| format!("not finished: {what}")));
-        if self.restart_due {
-            troubles.push(format!("{} was not restarted since its configuration was changed", self.distribution));
-        }
-        if !self.damaged.is_empty() {
-            troubles.push(format!("damaged: {}", self.damaged.join(", ")));
-        }
-        if !self.configuration.is_empty() {
-            troubles.push(format!("not as it was written: {}", self.configuration.join(", ")));
-        }
-        troubles
-    }
-}
-
-/// One state of a file: which one it is, and when it was last changed. `None` where there is none.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Mark(Option<[i64; 4]>);
-
-impl Mark {
-    /// Of a file, or of a link itself.
-    pub fn of(path: &Path) -> Self {
-        // The time of the last change of status cannot be set by a program, unlike that of the content.
-        let mark =
-            |file: fs::Metadata| [file.ino().cast_signed(), file.ctime(), file.ctime_nsec(), file.size().cast_signed()];
-        Self(fs::symlink_metadata(path).ok().map(mark))
-    }
 }
 
 /// Installs and removes on one host.
