@@ -22,7 +22,11 @@ impl Lock {
     pub(super) fn take(folder: &Path) -> Result<Self, FileError> {
         let file = folder.join(".lock");
         for _ in 0..MAX_TURNS {
-            fs::create_dir_all(folder).map_err(io("make folder", folder))?;
+            match fs::create_dir_all(folder) {
+                // The folder above went in between.
+                Err(error) if error.kind() == ErrorKind::NotFound => continue,
+                made => made.map_err(io("make folder", folder))?,
+            }
             let open = match File::options().create(true).append(true).open(&file) {
                 Ok(open) => open,
                 // The folder went in between.
