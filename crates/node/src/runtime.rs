@@ -19,6 +19,8 @@ mod files;
 pub mod host;
 pub mod install;
 mod journal;
+mod lock;
+mod service;
 mod stage;
 
 pub use class::{Handler, HostPath, Runtime};

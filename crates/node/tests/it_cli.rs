@@ -8,10 +8,7 @@ use sha2::{Digest as _, Sha256};
 
 fn casemate_node(args: &[&str], root: &Path) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_casemate-node"));
-    command.args(args);
-    if !args.contains(&"classes") {
-        command.arg("--root").arg(root);
-    }
+    command.args(args).arg("--root").arg(root);
     command.output().unwrap()
 }
 
@@ -28,6 +25,9 @@ fn write(root: &Path, path: &str, text: &str) {
     std::fs::create_dir_all(path.parent().unwrap()).unwrap();
     std::fs::write(path, text).unwrap();
 }
+
+/// Says which boot of the machine this is.
+const BOOT: &str = "proc/sys/kernel/random/boot_id";
 
 /// A host with containerd 2.1 and a bundle of one class.
 fn host() -> (tempfile::TempDir, String) {
@@ -51,6 +51,7 @@ fn host() -> (tempfile::TempDir, String) {
 fn a_runtime_is_planned_installed_shown_and_removed() {
     let (dir, bundle) = host();
     let root = dir.path();
+    write(root, BOOT, "first\n");
     check(
         &["runtime", "status"],
         root,
@@ -95,16 +96,36 @@ fn a_runtime_is_planned_installed_shown_and_removed() {
         &["runtime", "install", "--no-restart", "--bundle", &bundle],
         root,
         expect![[r#"
-        nothing to do
-        exit 0
-    "#]],
+            restart of containerd is left to somebody else
+            exit 0
+        "#]],
     );
+    check(
+        &["runtime", "status"],
+        root,
+        expect![[r#"
+            release 3.21.0 for containerd
+            classes         kata-qemu-snp
+            containerd has not been restarted since its configuration was changed
+            exit 0
+        "#]],
+    );
+    // The machine is started anew, and containerd with it.
+    write(root, BOOT, "second\n");
     check(
         &["runtime", "status"],
         root,
         expect![[r#"
         release 3.21.0 for containerd
         classes         kata-qemu-snp
+        exit 0
+    "#]],
+    );
+    check(
+        &["runtime", "install", "--no-restart", "--bundle", &bundle],
+        root,
+        expect![[r#"
+        nothing to do
         exit 0
     "#]],
     );
@@ -139,14 +160,42 @@ fn a_runtime_is_planned_installed_shown_and_removed() {
         exit 0
     "#]],
     );
-    check(
-        &["runtime", "remove", "--no-restart"],
-        root,
-        expect![[r#"
+    write(root, BOOT, "third\n");
+    for _ in 0..2 {
+        check(
+            &["runtime", "remove", "--no-restart"],
+            root,
+            expect![[r#"
         nothing to do
         exit 0
     "#]],
-    );
+        );
+    }
+}
+
+#[test]
+fn classes_are_printed_as_far_as_there_are_any() {
+    let (dir, bundle) = host();
+    let root = dir.path();
+    let none = expect![[r#"
+        error: no class that there is an object for is installed here or in the bundle
+
+        hint: name a bundle with `--bundle FILE`, or print every object with `--all`
+        exit 1
+    "#]];
+    check(&["runtime", "classes"], root, none);
+    let names = |args: &[&str]| -> Vec<String> {
+        let output = casemate_node(&[&["runtime", "classes", "--json"], args].concat(), root);
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        let classes: Vec<serde_json::Value> = serde_json::from_slice(&output.stdout).unwrap();
+        classes.iter().map(|class| class["name"].as_str().unwrap().to_owned()).collect()
+    };
+    assert_eq!(names(&["--bundle", &bundle]), ["kata-qemu-snp"]);
+    assert_eq!(names(&["--all"]).len(), 5);
+    casemate_node(&["runtime", "install", "--no-restart", "--bundle", &bundle], root);
+    assert_eq!(names(&[]), ["kata-qemu-snp"]);
+    casemate_node(&["runtime", "remove", "--no-restart"], root);
+    assert!(!casemate_node(&["runtime", "classes"], root).status.success());
 }
 
 #[test]

@@ -6,7 +6,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use node::runtime::containerd::Distribution;
-use node::runtime::host::{Processes, Sandbox, Service, ServiceError, Users};
+use node::runtime::host::{Processes, Run, Sandbox, Service, ServiceError, Users};
 use node::runtime::install::{Done, InstallError, Installer, Status};
 use node::runtime::{FileError, Handler, Root, StageError};
 use sha2::{Digest as _, Sha256};
@@ -19,6 +19,8 @@ const CONFIG: &str = "version = 2\n# mine\n[debug]\n  level = \"info\"";
 struct Containerd {
     restarts: usize,
     broken: bool,
+    /// Whether restarts are left to somebody else.
+    left: bool,
     root: PathBuf,
     read: Option<String>,
 }
@@ -28,9 +30,16 @@ impl Service for Containerd {
         if self.broken {
             return Err(ServiceError::NotActive { services: distribution.services().to_vec() });
         }
+        if self.left {
+            return Ok(false);
+        }
         self.restarts += 1;
         self.read = std::fs::read_to_string(self.root.join(&MAIN[1..])).ok();
         Ok(true)
+    }
+
+    fn run(&self, _: Distribution) -> Run {
+        Run { boot: Some("boot".to_owned()), services: Some(self.restarts.to_string()) }
     }
 }
 
@@ -127,7 +136,7 @@ impl Host {
         self.pods.0.borrow_mut().push(sandbox);
     }
 
-    /// Every file and link with its content, but for the lock.
+    /// Every file and link with its content.
     fn tree(&self) -> BTreeMap<PathBuf, String> {
         let mut tree = BTreeMap::new();
         let mut todo = vec![self.dir.path().to_owned()];
@@ -139,7 +148,7 @@ impl Host {
                     tree.insert(name, format!("-> {}", target.display()));
                 } else if path.is_dir() {
                     todo.push(path);
-                } else if path.file_name().unwrap() != ".lock" {
+                } else {
                     tree.insert(name, String::from_utf8_lossy(&std::fs::read(&path).unwrap()).into_owned());
                 }
             }
@@ -165,6 +174,7 @@ fn a_runtime_is_installed_and_removed_to_the_byte() {
     assert!(host.status().is_ready());
     host.remove().unwrap();
     assert_eq!(host.tree(), before);
+    assert!(!host.path("/opt/casemate").exists());
     assert_eq!(host.containerd.restarts, 2);
 }
 
@@ -304,6 +314,36 @@ fn a_bundle_that_is_not_the_pinned_one_is_refused() {
 }
 
 #[test]
+fn classes_that_nobody_asked_for_are_not_told_to_containerd() {
+    let mut host = Host::new();
+    let bundle = host.bundle("3.21.0", &CLASSES);
+    let install = |host: &mut Host, names: &[&str]| {
+        let classes: Vec<Handler> = names.iter().map(|name| Handler::new(*name).unwrap()).collect();
+        host.installer(&pass).only(classes).install(&bundle, None)
+    };
+    let told = |host: &Host| {
+        let main = host.root().text(MAIN).unwrap().unwrap();
+        CLASSES.map(|class| main.contains(&format!("containerd.runtimes.{class}]")))
+    };
+    let error = install(&mut host, &["kata-qemu-snp", "kata-qemu-tdx"]).unwrap_err();
+    let has = "`kata-qemu-snp`, `kata-qemu-nvidia-gpu-snp`";
+    assert_eq!(error.to_string(), format!("release 3.21.0 has no class `kata-qemu-tdx`; it has {has}"));
+    assert!(error.is_refusal() && error.hint().is_some());
+    assert!(host.status().release.is_none());
+    for (names, expected) in
+        [(&CLASSES[..1], [true, false]), (&CLASSES[..], [true, true]), (&CLASSES[1..], [false, true])]
+    {
+        install(&mut host, names).unwrap();
+        let status = host.status();
+        assert!(status.is_ready(), "{status:?}");
+        assert_eq!((status.classes.len(), told(&host)), (names.len(), expected));
+        assert_eq!(install(&mut host, names).unwrap(), Done::default());
+    }
+    host.use_class("kata-qemu-nvidia-gpu-snp", Some("3.21.0"));
+    assert!(matches!(install(&mut host, &CLASSES[..1]), Err(InstallError::InUse { .. })));
+}
+
+#[test]
 fn one_release_has_one_bundle() {
     let mut host = Host::new();
     let bundle = host.bundle("3.21.0", &CLASSES);
@@ -345,6 +385,55 @@ fn a_restart_that_failed_is_done_by_the_next_call() {
     host.containerd.broken = false;
     let done = host.installer(&pass).resume().unwrap();
     assert!(done.restarted && host.status().is_ready());
+}
+
+#[test]
+fn a_restart_that_is_left_to_somebody_else_is_due_until_it_happened() {
+    let mut host = Host::new();
+    let empty = host.tree();
+    let bundle = host.bundle("3.21.0", &CLASSES);
+    host.containerd.left = true;
+    for _ in 0..2 {
+        let done = host.install(&bundle).unwrap();
+        assert!(!done.restarted);
+        assert_eq!(done.steps.last().unwrap(), "restart of containerd is left to somebody else");
+        let status = host.status();
+        assert!(status.restart_due && !status.is_ready());
+    }
+    // Somebody restarts it, and nobody tells us.
+    host.containerd.restarts += 1;
+    assert!(host.status().is_ready());
+    assert_eq!(host.install(&bundle).unwrap(), Done::default());
+
+    // An upgrade that changes no configuration owes nothing; one that drops a class does, and so does a removal.
+    let same = host.bundle("3.22.0", &CLASSES);
+    host.install(&same).unwrap();
+    assert!(host.status().is_ready());
+    let fewer = host.bundle("3.23.0", &CLASSES[..1]);
+    host.install(&fewer).unwrap();
+    assert!(host.status().restart_due);
+    host.remove().unwrap();
+    let status = host.status();
+    assert!(status.restart_due && status.release.is_none());
+    // This is what is left to do, and is done by who may do it.
+    host.containerd.left = false;
+    assert!(host.remove().unwrap().restarted);
+    assert_eq!(host.tree(), empty);
+}
+
+#[test]
+fn a_debt_of_an_older_version_is_paid_with_a_restart() {
+    let mut host = Host::new();
+    let bundle = host.bundle("3.21.0", &CLASSES);
+    host.install(&bundle).unwrap();
+    let journal = "/opt/casemate/kata/installed.json";
+    let text = host.root().text(journal).unwrap().unwrap();
+    host.root().replace(journal, &text.replace("\"restart_due\": false", "\"restart_due\": true")).unwrap();
+    // It does not say in which run the configuration was changed.
+    host.containerd.restarts += 1;
+    assert!(host.status().restart_due);
+    assert!(host.install(&bundle).unwrap().restarted);
+    assert!(host.status().is_ready());
 }
 
 #[test]

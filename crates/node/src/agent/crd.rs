@@ -126,7 +126,7 @@ pub struct NodeConfigurationSpec {
     /// How devices are announced to the kubelet.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub device_plugin: Option<DevicePlugin>,
-    /// The runtime classes to install.
+    /// The runtime classes to install, and no others of the bundle; none if empty.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 16))]
     #[x_kube(merge_strategy = ListMerge::Set)]

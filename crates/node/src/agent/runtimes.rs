@@ -1,12 +1,14 @@
 //! The Kata runtime that the settings name: installed, kept whole, never taken away.
 //!
+//! Looked at every minute, since people install and remove by hand, restart containerd and break files without telling
+//! anybody. The look is at names and times of files; their bytes are compared when those changed, and once a day.
+//!
 //! Taking a runtime away is `casemate-node runtime remove`, a decision of its own: a configuration that was deleted by
 //! mistake must not take the runtime from under a cluster.
 
-use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 use tokio::task::spawn_blocking;
@@ -17,10 +19,15 @@ use super::device::chain;
 use super::events::{Events, Reason};
 use super::gpus::Gpus;
 use super::wish::Settings;
-use crate::runtime::Root;
 use crate::runtime::class::RUNTIME_LABEL;
-use crate::runtime::host::{self, Processes, Systemd};
-use crate::runtime::install::{Installer, Status};
+use crate::runtime::host::{self, Processes, Service, Systemd, Users};
+use crate::runtime::install::{InstallError, Installer, Mark, Status};
+use crate::runtime::{Handler, Root};
+
+/// How often the runtime is looked at.
+const PERIOD: Duration = Duration::from_secs(60);
+/// How long bytes that were compared are taken for the same when no file seems touched.
+const BYTES: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// Keeps the runtime as the settings say, until `ending` turns true. Nodes that have it get the label that runtime
 /// classes select on.
@@ -31,28 +38,43 @@ pub async fn keep(
     mut settings: watch::Receiver<Option<Settings>>,
     mut ending: watch::Receiver<bool>,
 ) {
+    let root = Root::new(root);
     let mut retry = Backoff::new(Duration::from_secs(30), Duration::from_secs(600));
-    let mut wait = None;
-    let mut before: Option<(Option<String>, Vec<Runtime>)> = None;
+    let mut next = tokio::time::Instant::now() + PERIOD;
+    let mut before: Option<Wanted> = None;
+    let mut keeper = Keeper::new(root.clone());
+    let mut troubles = Vec::new();
     loop {
-        tokio::select! {
+        let due = tokio::select! {
             _ = ending.wait_for(|ending| *ending) => return,
-            changed = settings.changed() => if changed.is_err() { return },
-            () = tokio::time::sleep(wait.unwrap_or(Duration::MAX)), if wait.is_some() => before = None,
-        }
-        let wanted =
-            settings.borrow_and_update().as_ref().map(|settings| (settings.bundle.clone(), settings.runtimes.clone()));
-        let Some(wanted) = wanted else { continue };
-        if before.as_ref() == Some(&wanted) {
+            changed = settings.changed() => if changed.is_err() { return } else { false },
+            () = tokio::time::sleep_until(next) => true,
+        };
+        let wanted = settings.borrow_and_update().as_ref().map(Wanted::of);
+        let Some(wanted) = wanted else {
+            next = tokio::time::Instant::now() + PERIOD;
+            continue;
+        };
+        if !due && before.as_ref() == Some(&wanted) {
             continue;
         }
         before = Some(wanted.clone());
-        let (bundle, runtimes) = wanted;
-        let folder = root.clone();
-        let result = spawn_blocking(move || bring_about(&folder, bundle.as_deref(), &runtimes)).await;
-        match result.unwrap_or_else(|error| Err(format!("installing ended in a panic: {error}"))) {
+        let mut worker = std::mem::replace(&mut keeper, Keeper::new(root.clone()));
+        let result = spawn_blocking(move || {
+            let users = Processes::new(worker.root.clone());
+            let mut systemd = Systemd::new(&worker.root);
+            let result = worker.look(&wanted, &users, &mut systemd);
+            (worker, result)
+        });
+        let result = match result.await {
+            Ok((worker, result)) => {
+                keeper = worker;
+                result
+            }
+            Err(error) => Err(format!("installing ended in a panic: {error}")),
+        };
+        let wait = match result {
             Ok(outcome) => {
-                wait = None;
                 retry.reset();
                 gpus.say(RUNTIME_LABEL, outcome.usable.then_some("true"));
                 if !outcome.steps.is_empty() {
@@ -60,59 +82,132 @@ pub async fn keep(
                     tracing::info!("runtime: {note}");
                     events.write(None, Reason::RuntimeInstalled, &note).await;
                 }
+                if outcome.troubles != troubles && !outcome.troubles.is_empty() {
+                    let note = outcome.troubles.join("; ");
+                    tracing::warn!("the runtime cannot be used: {note}");
+                    events.write(None, Reason::RuntimeFailed, &note).await;
+                }
+                troubles = outcome.troubles;
+                PERIOD
             }
             Err(note) => {
-                wait = Some(retry.wait());
+                let wait = retry.wait();
                 gpus.say(RUNTIME_LABEL, None);
-                tracing::warn!(wait = ?wait, "the runtime could not be installed: {note}");
+                tracing::warn!(?wait, "the runtime could not be installed: {note}");
                 events.write(None, Reason::RuntimeFailed, &note).await;
+                wait
             }
-        }
+        };
+        next = tokio::time::Instant::now() + wait;
     }
 }
 
+/// What the settings say of the runtime.
+#[derive(Clone, PartialEq, Eq, Debug)]
+struct Wanted {
+    bundle: Option<String>,
+    classes: Vec<Runtime>,
+}
+
+impl Wanted {
+    fn of(settings: &Settings) -> Self {
+        Self { bundle: settings.bundle.clone(), classes: settings.runtimes.clone() }
+    }
+}
+
+#[derive(Debug)]
 struct Outcome {
     steps: Vec<String>,
     /// Whether all classes that are wanted can be used.
     usable: bool,
+    /// Why not.
+    troubles: Vec<String>,
 }
 
-fn bring_about(root: &Path, bundle: Option<&str>, wanted: &[Runtime]) -> Result<Outcome, String> {
-    let root = Root::new(root);
-    let Some(bundle) = bundle else {
-        // Installed by somebody else, or by hand: whether it is there is all that there is to know.
-        let usable = !wanted.is_empty() && status(&root).is_ok_and(|status| lacks(&status, wanted).is_empty());
-        return Ok(Outcome { steps: Vec::new(), usable });
-    };
-    let path = root.path(bundle).map_err(|error| chain(&error))?;
-    let done = with(&root, |installer| installer.install(&path, None))?;
-    let status = status(&root)?;
-    let lacking = lacks(&status, wanted);
-    if !lacking.is_empty() {
-        let classes: Vec<String> = status.classes.iter().map(ToString::to_string).collect();
-        return Err(format!("bundle `{bundle}` has no class {}; it has {}", lacking.join(", "), classes.join(", ")));
+/// Remembers what it saw, so that it need not read whole files each time.
+struct Keeper {
+    root: Root,
+    seen: Option<Seen>,
+}
+
+struct Seen {
+    wanted: Wanted,
+    marks: Vec<Mark>,
+    /// When bytes were compared.
+    at: Instant,
+    damaged: Vec<String>,
+}
+
+impl Keeper {
+    const fn new(root: Root) -> Self {
+        Self { root, seen: None }
     }
-    Ok(Outcome { steps: done.steps, usable: status.is_ready() })
+
+    /// Brings about what is wanted where a bundle says from what, and says whether pods can use it.
+    fn look(&mut self, wanted: &Wanted, users: &dyn Users, service: &mut dyn Service) -> Result<Outcome, String> {
+        if wanted.classes.is_empty() {
+            return Ok(Outcome { steps: Vec::new(), usable: false, troubles: Vec::new() });
+        }
+        let distribution = host::distribution(&self.root).map_err(|error| chain(&error))?;
+        // What speaks of this host for as long as one call takes.
+        macro_rules! host {
+            () => {
+                Installer::new(self.root.clone(), distribution, users, &mut *service)
+            };
+        }
+        let bundle = wanted.bundle.as_deref().map(|bundle| self.root.path(bundle)).transpose();
+        let bundle = bundle.map_err(|error| chain(&error))?;
+        let marks = |host: Installer<'_>| -> Result<Vec<Mark>, String> {
+            let mut marks = host.marks().map_err(|error| told(&error))?;
+            marks.extend(bundle.iter().map(|path| Mark::of(path)));
+            Ok(marks)
+        };
+        let now = marks(host!())?;
+        let is_same = |seen: &Seen| seen.wanted == *wanted && seen.marks == now && seen.at.elapsed() < BYTES;
+        let known = self.seen.take().filter(is_same);
+        let mut status = match &known {
+            Some(seen) => {
+                let mut status = host!().glance().map_err(|error| told(&error))?;
+                for file in &seen.damaged {
+                    if !status.damaged.contains(file) {
+                        status.damaged.push(file.clone());
+                    }
+                }
+                Some(status)
+            }
+            None if bundle.is_none() => Some(host!().status().map_err(|error| told(&error))?),
+            // What is there is compared by the installation.
+            None => None,
+        };
+        let mut steps = Vec::new();
+        if let (Some(bundle), false) = (&bundle, status.as_ref().is_some_and(Status::is_ready)) {
+            let classes = wanted.classes.iter().filter_map(|class| Handler::new(class.name()).ok());
+            let done = host!().only(classes).install(bundle, None).map_err(|error| told(&error))?;
+            steps = done.steps;
+            status = None;
+        }
+        let status = match status {
+            Some(status) => status,
+            None => host!().glance().map_err(|error| told(&error))?,
+        };
+        let at = known.filter(|_| steps.is_empty()).map_or_else(Instant::now, |seen| seen.at);
+        // Of before the look: what was touched in the meantime is looked at again.
+        let marks = if steps.is_empty() { now } else { marks(host!())? };
+        self.seen = Some(Seen { wanted: wanted.clone(), marks, at, damaged: status.damaged.clone() });
+        let mut troubles = status.troubles();
+        if status.release.is_some() {
+            let has = |class: &&Runtime| !status.classes.iter().any(|handler| handler.as_str() == class.name());
+            troubles.extend(wanted.classes.iter().filter(has).map(|class| format!("no class `{}`", class.name())));
+        }
+        Ok(Outcome { steps, usable: troubles.is_empty(), troubles })
+    }
 }
 
-fn lacks(status: &Status, wanted: &[Runtime]) -> Vec<String> {
-    let has: BTreeSet<String> = status.classes.iter().map(ToString::to_string).collect();
-    wanted.iter().map(|runtime| runtime.name().to_owned()).filter(|name| !has.contains(name)).collect()
+/// An error with what to do about it.
+fn told(error: &InstallError) -> String {
+    let hint = error.hint().map(|hint| format!("; {hint}")).unwrap_or_default();
+    format!("{}{hint}", chain(error))
 }
 
-fn status(root: &Root) -> Result<Status, String> {
-    with(root, |installer| installer.status())
-}
-
-fn with<T>(
-    root: &Root,
-    work: impl FnOnce(Installer<'_>) -> Result<T, crate::runtime::install::InstallError>,
-) -> Result<T, String> {
-    let distribution = host::distribution(root).map_err(|error| chain(&error))?;
-    let users = Processes::new(root.clone());
-    let mut systemd = Systemd::new(root);
-    work(Installer::new(root.clone(), distribution, &users, &mut systemd)).map_err(|error| {
-        let hint = error.hint().map(|hint| format!("; {hint}")).unwrap_or_default();
-        format!("{}{hint}", chain(&error))
-    })
-}
+#[cfg(test)]
+mod tests;

@@ -5,12 +5,12 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 use clap::{Args, Subcommand, ValueEnum};
-use node::runtime::Root;
 use node::runtime::bundle::{Bundle, Digest};
-use node::runtime::class::{self, Keys};
+use node::runtime::class::{self, Keys, NameError, RuntimeClass};
 use node::runtime::containerd::{Distribution, Edit};
-use node::runtime::host::{self, Processes, Service, ServiceError, Systemd};
-use node::runtime::install::{Done, InstallError, Installer, Status};
+use node::runtime::host::{self, Processes, Run, Service, ServiceError, Systemd};
+use node::runtime::install::{self, Done, InstallError, Installer, Status};
+use node::runtime::{Handler, Root};
 
 #[derive(Subcommand)]
 pub(crate) enum Command {
@@ -21,6 +21,9 @@ pub(crate) enum Command {
         /// The TOML that describes the bundle
         #[arg(long, value_name = "FILE")]
         bundle: PathBuf,
+        /// A class of the bundle to install, and no other; may be given again [default: all]
+        #[arg(long = "class", value_name = "NAME", value_parser = handler)]
+        classes: Vec<Handler>,
     },
     /// Install a bundle, or upgrade to it
     Install {
@@ -32,6 +35,9 @@ pub(crate) enum Command {
         /// The digest that the TOML must have
         #[arg(long, value_name = "HEX")]
         sha256: Option<Digest>,
+        /// A class of the bundle to install, and no other; may be given again [default: all]
+        #[arg(long = "class", value_name = "NAME", value_parser = handler)]
+        classes: Vec<Handler>,
         /// Leave the restart of containerd to somebody else
         #[arg(long)]
         no_restart: bool,
@@ -49,8 +55,17 @@ pub(crate) enum Command {
         #[command(flatten)]
         host: Host,
     },
-    /// Print the RuntimeClass objects for `kubectl apply`
+    /// Print the RuntimeClass objects of the installed classes, or of a bundle's, for `kubectl apply`
     Classes {
+        /// Where the node's file system is; in a container, where it is mounted
+        #[arg(long, value_name = "DIR", default_value = "/")]
+        root: PathBuf,
+        /// Those of a bundle, by the TOML that describes it, instead of the installed ones
+        #[arg(long, value_name = "FILE", conflicts_with = "all")]
+        bundle: Option<PathBuf>,
+        /// Those of every class there is
+        #[arg(long)]
+        all: bool,
         /// Have pods ask for one of the processor's keys; only where something announces them as extended resources
         #[arg(long)]
         count_keys: bool,
@@ -58,6 +73,15 @@ pub(crate) enum Command {
         #[arg(long)]
         json: bool,
     },
+}
+
+fn handler(name: &str) -> Result<Handler, NameError> {
+    Handler::new(name)
+}
+
+/// Without a name, every class is meant.
+fn only(installer: Installer<'_>, classes: Vec<Handler>) -> Installer<'_> {
+    if classes.is_empty() { installer } else { installer.only(classes) }
 }
 
 #[derive(Args)]
@@ -96,25 +120,29 @@ impl Host {
     }
 }
 
-/// Somebody else restarts containerd.
-struct Somebody;
+/// Somebody else restarts containerd; the system knows when that was done.
+struct Somebody(Systemd);
 
 impl Service for Somebody {
     fn restart(&mut self, _: Distribution) -> Result<bool, ServiceError> {
         Ok(false)
+    }
+
+    fn run(&self, distribution: Distribution) -> Run {
+        self.0.run(distribution)
     }
 }
 
 /// Runs a command. A refusal exits with 1, what could not be done with 2.
 pub(crate) fn run(command: Command) -> Result<ExitCode> {
     match command {
-        Command::Plan { host, bundle } => {
+        Command::Plan { host, bundle, classes } => {
             let text = std::fs::read_to_string(&bundle).with_context(|| format!("read `{}`", bundle.display()))?;
             let parsed = Bundle::parse(&text).map_err(|source| InstallError::Bundle { path: bundle, source });
-            with(&host, false, |installer| installer.plan(&parsed?), |edits| plan_text(edits))
+            with(&host, false, |installer| only(installer, classes).plan(&parsed?), |edits| plan_text(edits))
         }
-        Command::Install { host, bundle, sha256, no_restart } => {
-            with(&host, no_restart, |installer| installer.install(&bundle, sha256), done_text)
+        Command::Install { host, bundle, sha256, classes, no_restart } => {
+            with(&host, no_restart, |installer| only(installer, classes).install(&bundle, sha256), done_text)
         }
         Command::Remove { host, no_restart } =>
         {
@@ -122,17 +150,46 @@ pub(crate) fn run(command: Command) -> Result<ExitCode> {
             with(&host, no_restart, |installer| installer.remove(), done_text)
         }
         Command::Status { host } => with(&host, false, |installer| installer.status(), status_text),
-        Command::Classes { count_keys, json } => {
+        Command::Classes { root, bundle, all, count_keys, json } => {
             let keys = if count_keys { Keys::Counted } else { Keys::NotCounted };
-            let classes = class::runtime_classes(keys);
-            if json {
-                println!("{}", serde_json::to_string_pretty(&classes)?);
-            } else {
-                print!("{}", class::yaml(&classes));
-            }
-            Ok(ExitCode::SUCCESS)
+            let names = if all { None } else { Some(names(root, bundle)?) };
+            print_classes(class::runtime_classes(keys), names, json)
         }
     }
+}
+
+/// The classes of a bundle, or the installed ones, of which there may be none.
+fn names(root: PathBuf, bundle: Option<PathBuf>) -> Result<Vec<Handler>> {
+    if let Some(path) = bundle {
+        let text = std::fs::read_to_string(&path).with_context(|| format!("read `{}`", path.display()))?;
+        let bundle = Bundle::parse(&text).with_context(|| format!("read bundle `{}`", path.display()))?;
+        return Ok(bundle.classes.into_iter().map(|class| class.name).collect());
+    }
+    if !root.is_dir() {
+        anyhow::bail!("`{}` is no folder", root.display());
+    }
+    Ok(install::classes(&Root::new(root))?.unwrap_or_default())
+}
+
+/// Prints the objects of these names; exits with 1 where there is none.
+fn print_classes(mut classes: Vec<RuntimeClass>, names: Option<Vec<Handler>>, json: bool) -> Result<ExitCode> {
+    if let Some(names) = names {
+        for name in names.iter().filter(|name| !classes.iter().any(|class| class.name == name.as_str())) {
+            eprintln!("note: class `{name}` is none that casemate-node knows an object for");
+        }
+        classes.retain(|class| names.iter().any(|name| name.as_str() == class.name));
+        if classes.is_empty() {
+            eprintln!("error: no class that there is an object for is installed here or in the bundle");
+            eprintln!("\nhint: name a bundle with `--bundle FILE`, or print every object with `--all`");
+            return Ok(ExitCode::from(1));
+        }
+    }
+    if json {
+        println!("{}", serde_json::to_string_pretty(&classes)?);
+    } else {
+        print!("{}", class::yaml(&classes));
+    }
+    Ok(ExitCode::SUCCESS)
 }
 
 fn with<T: serde::Serialize>(
@@ -144,7 +201,7 @@ fn with<T: serde::Serialize>(
     let (root, distribution) = host.open()?;
     let users = Processes::new(root.clone());
     let mut systemd = Systemd::new(&root);
-    let mut somebody = Somebody;
+    let mut somebody = Somebody(systemd.clone());
     let service: &mut dyn Service = if no_restart { &mut somebody } else { &mut systemd };
     match work(Installer::new(root, distribution, &users, service)) {
         Ok(result) => {

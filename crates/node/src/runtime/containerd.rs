@@ -4,12 +4,17 @@
 //! |---|---|
 //! | `config.toml` of version 3 or 4 (containerd 2.0 and later) | a file of ours, named by `imports`; `imports` is added where it is missing |
 //! | `config.toml` of version 2 (containerd 1.7, or later and not migrated) | lines of ours at its end |
-//! | no `config.toml` | one of version 2, which all of them read |
+//! | no `config.toml` | one of version 2, which all of them read; refused where there are files in `conf.d` |
 //! | k3s or RKE2 whose `config.toml` imports a folder, version 3 | a file of ours in that folder |
 //! | k3s or RKE2 otherwise | lines of ours at the end of its template, which is made from its `base` where there is none |
 //!
 //! A file of ours is not used before containerd 2.0, since its predecessors replace a plugin's whole section by that of the
 //! imported file instead of merging the two, and so would lose the administrator's.
+//!
+//! containerd 2.2 prints `/etc/containerd/conf.d/*.toml` among the imports of its default configuration, but follows the
+//! imports of files that it read, and so that one in a `config.toml` alone. Where there is none, files of that folder are
+//! not in effect. With a `config.toml` of ours they would be out of effect for good, or in effect all at once, and a file
+//! of ours beside them would not be read: it is the administrator's to say which.
 //!
 //! What comes out is read again before it is used: it must say what the file said before, and our runtimes, and nothing
 //! else. What is not understood is refused, with file and line.
@@ -41,6 +46,9 @@ pub enum Distribution {
     /// RKE2, which does the same.
     Rke2,
 }
+
+/// The folder that the default configuration of containerd 2.2 and later names, read or not.
+const DROP_INS: &str = "/etc/containerd/conf.d";
 
 /// The file of ours. When it is read among the others makes no difference, since a runtime of one name is never in two.
 const DROP_IN: &str = "casemate.toml";
@@ -83,6 +91,11 @@ impl Distribution {
     fn drop_in(self) -> String {
         let folder = if self == Self::Containerd { "conf.d" } else { "config-v3.toml.d" };
         format!("{}/{folder}/{DROP_IN}", self.folder())
+    }
+
+    /// Files that are not read where there is no [`main`](Self::main), although somebody might think so: a pattern.
+    pub fn unread(self) -> Option<String> {
+        (self == Self::Containerd).then(|| format!("{DROP_INS}/*.toml"))
     }
 
     /// Every file that we might have to read, apart from those that [`imports`] names.
@@ -139,7 +152,8 @@ pub fn imports(path: &str, text: &str) -> Result<Vec<String>, ConfigError> {
 
 /// What has to change so that containerd knows these runtimes of ours and no others; nothing, when that is so already.
 ///
-/// `files` holds those of [`Distribution::files`] that exist, and whatever they import, directly or not.
+/// `files` holds those of [`Distribution::files`] that exist, and whatever they import, directly or not; where the main
+/// file is missing, also those of [`Distribution::unread`].
 pub fn plan(distribution: Distribution, files: &Files, runtimes: &[Runtime]) -> Result<Vec<Edit>, ConfigError> {
     let clean = without_ours(distribution, files)?;
     let mut target = clean.clone();
@@ -253,6 +267,10 @@ fn place(distribution: Distribution, clean: &Files) -> Result<Placement, ConfigE
     let Some(text) = clean.get(&main) else {
         if generated {
             return Err(ConfigError::NotStarted { distribution, path: main });
+        }
+        // Our own file is not among those without ours.
+        if let Some(path) = clean.keys().find(|path| path.starts_with(DROP_INS)) {
+            return Err(ConfigError::Unread { path: path.clone(), main });
         }
         return Ok(Placement::End { path: main, schema: text::Schema::V2 });
     };

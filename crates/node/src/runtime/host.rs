@@ -1,15 +1,13 @@
-//! What the runtime needs of a host: its configuration files, who uses a class, and a restart of containerd.
+//! What the runtime needs of a host: its configuration files, and who uses a class.
 
 use std::collections::BTreeSet;
-use std::ffi::{OsStr, OsString};
-use std::path::Path;
-use std::process::Command;
 
 use super::bundle::SHIMS;
 use super::class::Handler;
 use super::containerd::{ConfigError, Distribution, Files, imports};
 use super::files::{FileError, Root};
 use super::journal::HOME;
+pub use super::service::{Run, Service, ServiceError, Systemd};
 
 /// LIMIT: configuration files that are read. Distributions import one folder with a handful.
 const MAX_FILES: usize = 256;
@@ -77,6 +75,14 @@ pub fn configuration(root: &Root, distribution: Distribution) -> Result<Files, H
             }
         }
         files.insert(path, text);
+    }
+    // What these import is as little in effect as they are, so they are not looked into.
+    if let (false, Some(pattern)) = (files.contains_key(&main), distribution.unread()) {
+        for path in expand(root, &main, &pattern)?.into_iter().take(MAX_FILES) {
+            if let Some(text) = root.text(&path)? {
+                files.insert(path, text);
+            }
+        }
     }
     Ok(files)
 }
@@ -172,134 +178,11 @@ fn shim(path: &str) -> Option<(&str, Handler)> {
     Some((release, Handler::new(name).ok()?))
 }
 
-/// Makes containerd read its configuration again.
-pub trait Service {
-    /// Restarts it; `false` when somebody else will. Pods run on: a shim does not end with containerd.
-    fn restart(&mut self, distribution: Distribution) -> Result<bool, ServiceError>;
-}
-
-/// containerd could not be restarted.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum ServiceError {
-    /// None of its services runs.
-    #[error("none of {} is active", .services.join(", "))]
-    NotActive {
-        /// Those that were asked about.
-        services: Vec<&'static str>,
-    },
-    /// The command failed.
-    #[error("`{command}` ended with {status}: {message}")]
-    Failed {
-        /// What was run.
-        command: String,
-        /// How it ended.
-        status: String,
-        /// What it wrote to standard error.
-        message: String,
-    },
-    /// The command could not be run.
-    #[error("run `{command}`")]
-    Run {
-        /// What was to be run.
-        command: String,
-        /// Why not.
-        source: std::io::Error,
-    },
-}
-
-/// systemd of the host, through its `systemctl`.
-#[derive(Clone, Debug)]
-pub struct Systemd {
-    command: Vec<OsString>,
-}
-
-impl Systemd {
-    /// That of the host whose file system this is: run under its root, unless that is ours.
-    pub fn new(root: &Root) -> Self {
-        let folder = root.folder();
-        if folder == Path::new("/") {
-            Self::with_command(["systemctl"])
-        } else {
-            // As `gpu::Machine::command` has it: an image need not hold a program that changes roots.
-            let own = [OsStr::new("/proc/self/exe"), OsStr::new(gpu::IN_ROOT)];
-            Self::with_command(own.into_iter().chain([folder.as_os_str(), OsStr::new("systemctl")]))
-        }
-    }
-
-    /// Another command in place of `systemctl`, with its first arguments.
-    pub fn with_command(command: impl IntoIterator<Item = impl Into<OsString>>) -> Self {
-        Self { command: command.into_iter().map(Into::into).collect() }
-    }
-
-    fn systemctl(&self, args: &[&str]) -> Result<std::process::Output, ServiceError> {
-        let (program, first) = self
-            .command
-            .split_first()
-            .map_or((OsStr::new("systemctl"), &[][..]), |(program, first)| (program.as_os_str(), first));
-        let output = Command::new(program).args(first).args(args).output();
-        output.map_err(|source| ServiceError::Run { command: format!("systemctl {}", args.join(" ")), source })
-    }
-}
-
-impl Service for Systemd {
-    fn restart(&mut self, distribution: Distribution) -> Result<bool, ServiceError> {
-        for service in distribution.services() {
-            if !self.systemctl(&["is-active", "--quiet", service])?.status.success() {
-                continue;
-            }
-            let done = self.systemctl(&["restart", service])?;
-            if done.status.success() {
-                return Ok(true);
-            }
-            return Err(ServiceError::Failed {
-                command: format!("systemctl restart {service}"),
-                status: done.status.to_string(),
-                message: String::from_utf8_lossy(&done.stderr).trim().to_owned(),
-            });
-        }
-        Err(ServiceError::NotActive { services: distribution.services().to_vec() })
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::os::unix::fs::symlink;
 
     use super::*;
-
-    /// A `systemctl` of which one service is active, and whose restarts end with a status.
-    fn systemctl(dir: &Path, active: &str, restart: i32) -> Systemd {
-        let script = format!(
-            "echo \"$*\" >> '{}'\ncase \"$1\" in\n  is-active) test \"$3\" = '{active}' ;;\n  *) echo 'Job failed.' >&2; exit {restart} ;;\nesac\n",
-            dir.join("calls").display()
-        );
-        let path = dir.join("systemctl.sh");
-        std::fs::write(&path, script).unwrap();
-        Systemd::with_command([OsStr::new("sh"), path.as_os_str()])
-    }
-
-    #[test]
-    fn the_service_that_is_active_is_restarted_and_no_other() {
-        let dir = tempfile::tempdir().unwrap();
-        assert!(systemctl(dir.path(), "k3s-agent.service", 0).restart(Distribution::K3s).unwrap());
-        let calls = std::fs::read_to_string(dir.path().join("calls")).unwrap();
-        assert_eq!(
-            calls,
-            "is-active --quiet k3s.service\nis-active --quiet k3s-agent.service\nrestart k3s-agent.service\n"
-        );
-    }
-
-    #[test]
-    fn a_restart_that_fails_or_has_no_service_is_an_error() {
-        let dir = tempfile::tempdir().unwrap();
-        let error = systemctl(dir.path(), "containerd.service", 4).restart(Distribution::Containerd).unwrap_err();
-        assert_eq!(error.to_string(), "`systemctl restart containerd.service` ended with exit status: 4: Job failed.");
-        let error = systemctl(dir.path(), "other.service", 0).restart(Distribution::Rke2).unwrap_err();
-        assert_eq!(error.to_string(), "none of rke2-server.service, rke2-agent.service is active");
-        let error = Systemd::with_command(["/nothing/here"]).restart(Distribution::Rke2).unwrap_err();
-        assert!(matches!(error, ServiceError::Run { .. }));
-    }
 
     #[test]
     fn patterns_fit_as_in_go() {
@@ -378,6 +261,19 @@ mod tests {
             names,
             ["/etc/containerd/conf.d/a.toml", "/etc/containerd/conf.d/b.toml", "/etc/containerd/config.toml"]
         );
+    }
+
+    #[test]
+    fn files_that_nothing_imports_are_looked_at_where_there_is_no_main_file() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = Root::new(dir.path());
+        root.replace("/etc/containerd/conf.d/site.toml", "version = 3\n").unwrap();
+        root.replace("/etc/containerd/conf.d/notes.txt", "no TOML").unwrap();
+        let files = |distribution| -> Vec<String> { configuration(&root, distribution).unwrap().into_keys().collect() };
+        assert_eq!(files(Distribution::Containerd), ["/etc/containerd/conf.d/site.toml"]);
+        assert!(files(Distribution::K3s).is_empty());
+        root.replace("/etc/containerd/config.toml", "version = 3\n").unwrap();
+        assert_eq!(files(Distribution::Containerd), ["/etc/containerd/config.toml"]);
     }
 
     #[test]

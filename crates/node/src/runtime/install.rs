@@ -7,13 +7,14 @@
 //! 2. The journal says what is to be installed.
 //! 3. The files are copied beside, checked, and renamed to the name of the release. Until here the next call *undoes*.
 //! 4. `current` points to the release, containerd's files are changed, containerd is restarted if they were. From here on
-//!    the next call *finishes*, since the journal has all that this takes.
+//!    the next call *finishes*, since the journal has all that this takes. A restart that is left to somebody else stays
+//!    due in the journal until containerd runs in another run than the one that the files were changed in.
 //! 5. The journal says that it is done, and releases that nobody uses go.
 //!
 //! A removal is written to the journal once nothing can refuse it, and from then on is finished.
 
 use std::collections::BTreeSet;
-use std::fs::{self, File};
+use std::fs;
 use std::io::{self, ErrorKind};
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
@@ -21,125 +22,26 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 use sha2::{Digest as _, Sha256};
 
-use super::bundle::{Bundle, BundleError, Digest, Release};
-use super::class::{Handler, NameError, Runtime};
-use super::containerd::{self, ConfigError, Distribution, Edit};
+use super::bundle::{Bundle, Digest, Release};
+use super::class::{Handler, Runtime};
+use super::containerd::{self, Distribution, Edit};
 use super::files::{FileError, Root, io, remove_file, sync_folder};
-use super::host::{self, HostError, Sandbox, Service, ServiceError, Users};
-use super::journal::{HOME, Installed, Journal, JournalError, Pending};
-use super::stage::{self, StageError};
+use super::host::{self, Sandbox, Service, Users};
+use super::journal::{HOME, Installed, Journal, Pending};
+use super::lock::Lock;
+use super::service::Run;
+use super::stage::{self, Look};
+
+mod error;
+mod status;
+
+pub use error::InstallError;
+pub use status::{Mark, Status};
 
 /// Behind the name of a file that was an administrator's alone before we changed it.
 const BACKUP: &str = ".before-casemate";
 /// Where files are copied to before they have a release's name.
 const STAGING: &str = ".staging";
-
-/// Why something was not installed or removed.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum InstallError {
-    /// The bundle's description.
-    #[error("read bundle `{path}`")]
-    Bundle {
-        /// Its file.
-        path: PathBuf,
-        /// What is wrong with it.
-        source: BundleError,
-    },
-    /// The description is not the one that was asked for.
-    #[error("bundle `{path}` has the SHA-256 {found}, and {expected} was asked for")]
-    NotPinned {
-        /// Its file.
-        path: PathBuf,
-        /// What was asked for.
-        expected: Digest,
-        /// What it is.
-        found: Digest,
-    },
-    /// A path of the bundle that cannot be written to containerd's configuration.
-    #[error(transparent)]
-    Name(#[from] NameError),
-    /// A file of the bundle.
-    #[error(transparent)]
-    Stage(#[from] StageError),
-    /// containerd's configuration.
-    #[error(transparent)]
-    Host(#[from] HostError),
-    /// The journal.
-    #[error(transparent)]
-    Journal(#[from] JournalError),
-    /// containerd was configured and could not be restarted; the next call tries again.
-    #[error("restart containerd")]
-    Service(#[from] ServiceError),
-    /// A file operation.
-    #[error(transparent)]
-    File(#[from] FileError),
-    /// Pods run with what would be taken away.
-    #[error("class `{handler}` is in use by {}", who.join(", "))]
-    InUse {
-        /// The class.
-        handler: Handler,
-        /// Processes or pods.
-        who: Vec<String>,
-    },
-    /// The same name for other files.
-    #[error("release {release} is installed from another bundle")]
-    SameRelease {
-        /// Its name.
-        release: Release,
-    },
-    /// Files of the installed release are damaged, and pods run with them.
-    #[error("release {release} is damaged ({}) and in use by {}", files.join(", "), who.join(", "))]
-    Damaged {
-        /// Its name.
-        release: Release,
-        /// Which files.
-        files: Vec<String>,
-        /// Processes or pods.
-        who: Vec<String>,
-    },
-}
-
-impl From<ConfigError> for InstallError {
-    fn from(error: ConfigError) -> Self {
-        Self::Host(HostError::Config(error))
-    }
-}
-
-impl InstallError {
-    /// What to do about it.
-    pub fn hint(&self) -> Option<&'static str> {
-        match self {
-            Self::Host(HostError::Config(error)) => error.hint(),
-            Self::InUse { .. } | Self::Damaged { .. } => Some("delete those pods, or wait for their end"),
-            Self::SameRelease { .. } => Some("give the changed bundle a release of its own"),
-            Self::Service(_) => Some("start containerd, then run the command again: it goes on from here"),
-            _ => None,
-        }
-    }
-
-    /// Whether this is a no, rather than a "could not": what was asked for was understood and refused.
-    pub const fn is_refusal(&self) -> bool {
-        matches!(
-            self,
-            Self::Bundle { .. }
-                | Self::NotPinned { .. }
-                | Self::Name(_)
-                | Self::Stage(
-                    StageError::Digest { .. }
-                        | StageError::NoMember { .. }
-                        | StageError::NotAFile { .. }
-                        | StageError::NotText { .. }
-                        | StageError::TooLarge { .. }
-                        | StageError::TooMany { .. }
-                )
-                | Self::Host(HostError::Config(_) | HostError::Ambiguous(_) | HostError::Pattern { .. })
-                | Self::InUse { .. }
-                | Self::SameRelease { .. }
-                | Self::Damaged { .. }
-        )
-    }
-}
 
 /// What a call did.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize)]
@@ -150,44 +52,14 @@ pub struct Done {
     pub restarted: bool,
 }
 
-/// What is on a host.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
-pub struct Status {
-    /// Whose containerd it is.
-    pub distribution: Distribution,
-    /// The release that new pods get.
-    pub release: Option<Release>,
-    /// Its classes.
-    pub classes: Vec<Handler>,
-    /// What was begun and not done: `install RELEASE`, `remove`.
-    pub pending: Option<String>,
-    /// Whether containerd has yet to be restarted.
-    pub restart_due: bool,
-    /// Files of the release that are missing or changed.
-    pub damaged: Vec<String>,
-    /// Files of containerd's configuration that would be changed.
-    pub configuration: Vec<String>,
-    /// Processes or pods that run with a class, and which.
-    pub users: Vec<(Handler, String)>,
-}
-
-impl Status {
-    /// Whether pods can use what is installed.
-    pub fn is_ready(&self) -> bool {
-        self.release.is_some()
-            && self.pending.is_none()
-            && !self.restart_due
-            && self.damaged.is_empty()
-            && self.configuration.is_empty()
-    }
-}
-
 /// Installs and removes on one host.
 pub struct Installer<'a> {
     root: Root,
     distribution: Distribution,
     users: &'a dyn Users,
     service: &'a mut dyn Service,
+    /// The classes that are wanted of a bundle; `None` for all.
+    only: Option<BTreeSet<Handler>>,
     /// Called before every effect; an error ends the work there, as a kill would.
     checkpoint: &'a dyn Fn(&'static str) -> io::Result<()>,
     done: Done,
@@ -201,7 +73,14 @@ fn pass(_: &'static str) -> io::Result<()> {
 impl<'a> Installer<'a> {
     /// For a host, with those who know about running pods and about containerd's service.
     pub fn new(root: Root, distribution: Distribution, users: &'a dyn Users, service: &'a mut dyn Service) -> Self {
-        Self { root, distribution, users, service, checkpoint: &pass, done: Done::default() }
+        Self { root, distribution, users, service, only: None, checkpoint: &pass, done: Done::default() }
+    }
+
+    /// Of a bundle's classes, containerd is told of these alone. The others' files are there, as a release is a whole.
+    #[must_use]
+    pub fn only(mut self, classes: impl IntoIterator<Item = Handler>) -> Self {
+        self.only = Some(classes.into_iter().collect());
+        self
     }
 
     /// Ends the work at a step of the caller's choice, as a kill would. For tests of what is left then.
@@ -219,19 +98,26 @@ impl<'a> Installer<'a> {
         self.root.path(HOME)
     }
 
-    /// One at a time, in whichever process.
-    fn lock(&self) -> Result<File, FileError> {
-        let home = self.home()?;
-        fs::create_dir_all(&home).map_err(io("make folder", &home))?;
-        let path = home.join(".lock");
-        let file = File::options().create(true).append(true).open(&path).map_err(io("open", &path))?;
-        file.lock().map_err(io("lock", path))?;
-        Ok(file)
+    fn lock(&self) -> Result<Lock, FileError> {
+        Lock::take(&self.home()?)
     }
 
     /// What an installation of this bundle would change in containerd's configuration.
     pub fn plan(&self, bundle: &Bundle) -> Result<Vec<Edit>, InstallError> {
-        self.edits(&stage::runtimes(bundle)?)
+        self.edits(&self.runtimes(bundle)?)
+    }
+
+    /// The classes of a bundle that are wanted.
+    fn runtimes(&self, bundle: &Bundle) -> Result<Vec<Runtime>, InstallError> {
+        let mut runtimes = stage::runtimes(bundle)?;
+        if let Some(only) = &self.only {
+            let has: Vec<Handler> = runtimes.iter().map(|runtime| runtime.handler.clone()).collect();
+            if let Some(class) = only.iter().find(|class| !has.contains(class)).cloned() {
+                return Err(InstallError::NoClass { release: bundle.release.clone(), class, has });
+            }
+            runtimes.retain(|runtime| only.contains(&runtime.handler));
+        }
+        Ok(runtimes)
     }
 
     fn edits(&self, runtimes: &[Runtime]) -> Result<Vec<Edit>, InstallError> {
@@ -252,7 +138,7 @@ impl<'a> Installer<'a> {
         let mut wanted = Installed {
             release: bundle.release.clone(),
             bundle: found,
-            runtimes: stage::runtimes(&bundle)?,
+            runtimes: self.runtimes(&bundle)?,
             files: Vec::new(),
         };
         let edits = self.edits(&wanted.runtimes)?;
@@ -267,7 +153,7 @@ impl<'a> Installer<'a> {
             if old.bundle != wanted.bundle {
                 return Err(InstallError::SameRelease { release: old.release });
             }
-            let files = stage::damaged(&old, &folder)?;
+            let files = stage::damaged(&old, &folder, Look::Bytes)?;
             if files.is_empty() {
                 wanted.files = old.files;
             } else if let Some(who) = users_of(&wanted.release, &sandboxes) {
@@ -336,7 +222,7 @@ impl<'a> Installer<'a> {
         match journal.pending.clone() {
             Some(Pending::Install(wanted)) => {
                 let folder = self.home()?.join(wanted.release.as_str());
-                if !wanted.files.is_empty() && stage::damaged(&wanted, &folder)?.is_empty() {
+                if !wanted.files.is_empty() && stage::damaged(&wanted, &folder, Look::Bytes)?.is_empty() {
                     self.done.steps.push(format!("finish the installation of {}", wanted.release));
                     self.finish(&mut journal)?;
                 } else {
@@ -348,7 +234,12 @@ impl<'a> Installer<'a> {
                 self.done.steps.push("finish the removal".to_owned());
                 self.finish(&mut journal)?;
             }
-            None if journal.restart_due => self.restart(&mut journal)?,
+            None if journal.restart_due => {
+                self.settle(&mut journal)?;
+                if journal.installed.is_none() {
+                    self.forget(&journal)?;
+                }
+            }
             None => {}
         }
         self.distribution = distribution;
@@ -364,9 +255,15 @@ impl<'a> Installer<'a> {
         self.step("note that it is undone")?;
         match journal.installed {
             Some(_) => journal.write(&self.root)?,
-            None => Journal::remove(&self.root)?,
+            None => self.forget(journal)?,
         }
         Ok(())
+    }
+
+    /// Without a runtime there is nothing to remember, but for a restart that somebody else is to do.
+    fn forget(&self, journal: &Journal) -> Result<(), InstallError> {
+        self.step("forget")?;
+        if journal.restart_due { Ok(journal.write(&self.root)?) } else { Ok(Journal::remove(&self.root)?) }
     }
 
     /// Copies and checks a release, and gives it its name.
@@ -403,9 +300,10 @@ impl<'a> Installer<'a> {
         let runtimes = wanted.as_ref().map(|wanted| wanted.runtimes.clone()).unwrap_or_default();
         let edits = self.edits(&runtimes)?;
         if !edits.is_empty() {
-            if !journal.restart_due {
+            if !journal.restart_due || journal.changed_in.is_some() {
                 self.step("announce the restart")?;
                 journal.restart_due = true;
+                journal.changed_in = None;
                 journal.write(&self.root)?;
             }
             for edit in &edits {
@@ -413,9 +311,13 @@ impl<'a> Installer<'a> {
             }
         }
         self.drop_backups()?;
-        if journal.restart_due {
-            self.restart(journal)?;
+        if journal.restart_due && journal.changed_in.is_none() {
+            // Behind the last edit: a run that began between two of them has read half of it.
+            self.step("note the run")?;
+            journal.changed_in = Some(self.service.run(self.distribution));
+            journal.write(&self.root)?;
         }
+        self.settle(journal)?;
         self.step("end")?;
         journal.installed = wanted;
         journal.pending = None;
@@ -424,20 +326,35 @@ impl<'a> Installer<'a> {
         }
         self.sweep(journal)?;
         if journal.installed.is_none() {
-            self.step("forget")?;
-            Journal::remove(&self.root)?;
+            self.forget(journal)?;
             self.done.steps.push("everything is removed".to_owned());
         }
         Ok(())
     }
 
-    fn restart(&mut self, journal: &mut Journal) -> Result<(), InstallError> {
-        self.step("restart")?;
-        self.done.restarted = self.service.restart(self.distribution)?;
-        let who = if self.done.restarted { "" } else { " is left to somebody else" };
-        self.done.steps.push(format!("restart of {}{who}", self.distribution));
+    /// Whether containerd has yet to read what was changed: the run that did not is still the one that runs.
+    fn is_restart_due(&self, journal: &Journal) -> bool {
+        let restarted = |before: &Run| self.service.run(journal.distribution).is_other_than(before);
+        journal.restart_due && !journal.changed_in.as_ref().is_some_and(restarted)
+    }
+
+    /// Sees to a restart that is due. One that is left to somebody else stays due until it happened.
+    fn settle(&mut self, journal: &mut Journal) -> Result<(), InstallError> {
+        if !journal.restart_due {
+            return Ok(());
+        }
+        if self.is_restart_due(journal) {
+            self.step("restart")?;
+            self.done.restarted = self.service.restart(self.distribution)?;
+            if !self.done.restarted {
+                self.done.steps.push(format!("restart of {} is left to somebody else", self.distribution));
+                return Ok(());
+            }
+            self.done.steps.push(format!("restart of {}", self.distribution));
+        }
         self.step("note the restart")?;
         journal.restart_due = false;
+        journal.changed_in = None;
         Ok(journal.write(&self.root)?)
     }
 
@@ -525,13 +442,34 @@ impl<'a> Installer<'a> {
         Ok(())
     }
 
-    /// What is on the host. Changes nothing.
+    /// What is on the host, every byte compared. Changes nothing.
     pub fn status(&self) -> Result<Status, InstallError> {
+        self.status_by(Look::Bytes)
+    }
+
+    /// What is on the host, without a look into the files of the release: for who has looked before and knows by
+    /// [`marks`](Self::marks) that they are the same.
+    pub fn glance(&self) -> Result<Status, InstallError> {
+        self.status_by(Look::Names)
+    }
+
+    /// What changes when somebody touches what is installed, if only to look like before: cheap enough for every minute.
+    pub fn marks(&self) -> Result<Vec<Mark>, InstallError> {
+        let home = self.home()?;
+        let mut paths = vec![home.join("installed.json"), home.join("current")];
+        if let Some(installed) = Journal::read(&self.root)?.and_then(|journal| journal.installed) {
+            let folder = home.join(installed.release.as_str());
+            paths.extend(installed.files.iter().map(|file| folder.join(file.path.as_str())));
+        }
+        Ok(paths.iter().map(|path| Mark::of(path)).collect())
+    }
+
+    fn status_by(&self, look: Look) -> Result<Status, InstallError> {
         let journal = Journal::read(&self.root)?;
         let installed = journal.as_ref().and_then(|journal| journal.installed.as_ref());
         let damaged = match installed {
             Some(installed) => {
-                let mut damaged = stage::damaged(installed, &self.home()?.join(installed.release.as_str()))?;
+                let mut damaged = stage::damaged(installed, &self.home()?.join(installed.release.as_str()), look)?;
                 if self.current()?.as_ref() != Some(&installed.release) {
                     damaged.push("../current".to_owned());
                 }
@@ -550,12 +488,18 @@ impl<'a> Installer<'a> {
             release: installed.map(|installed| installed.release.clone()),
             classes: runtimes.iter().map(|runtime| runtime.handler.clone()).collect(),
             pending,
-            restart_due: journal.as_ref().is_some_and(|journal| journal.restart_due),
+            restart_due: journal.as_ref().is_some_and(|journal| self.is_restart_due(journal)),
             damaged,
             configuration: self.edits(&runtimes)?.into_iter().map(|edit| edit.path).collect(),
             users: sandboxes.into_iter().map(|sandbox| (sandbox.handler, sandbox.who)).collect(),
         })
     }
+}
+
+/// The classes that are installed on a host; `None` where there is no runtime.
+pub fn classes(root: &Root) -> Result<Option<Vec<Handler>>, InstallError> {
+    let installed = Journal::read(root)?.and_then(|journal| journal.installed);
+    Ok(installed.map(|installed| installed.runtimes.into_iter().map(|runtime| runtime.handler).collect()))
 }
 
 fn refuse_in_use(handler: &Handler, sandboxes: &[Sandbox]) -> Result<(), InstallError> {

@@ -6,6 +6,7 @@ use super::bundle::{Digest, InnerPath, Mode, Release};
 use super::class::Runtime;
 use super::containerd::Distribution;
 use super::files::{FileError, Root};
+use super::service::Run;
 
 /// Where runtimes are installed on the host.
 pub(super) const HOME: &str = "/opt/casemate/kata";
@@ -58,8 +59,11 @@ pub(super) struct Journal {
     pub(super) installed: Option<Installed>,
     /// What was begun.
     pub(super) pending: Option<Pending>,
-    /// Whether containerd has not read its configuration since we changed it.
+    /// Whether containerd has not read its configuration since we changed it, as far as this file knows.
     pub(super) restart_due: bool,
+    /// The run of containerd in which its configuration was changed: another one has read it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) changed_in: Option<Run>,
 }
 
 /// A journal that cannot be used.
@@ -91,7 +95,7 @@ fn path() -> String {
 
 impl Journal {
     pub(super) const fn new(distribution: Distribution) -> Self {
-        Self { format: 1, distribution, installed: None, pending: None, restart_due: false }
+        Self { format: 1, distribution, installed: None, pending: None, restart_due: false, changed_in: None }
     }
 
     pub(super) fn read(root: &Root) -> Result<Option<Self>, JournalError> {

@@ -114,6 +114,14 @@ pub enum ConfigError {
         /// On the host.
         path: String,
     },
+    /// A file that containerd does not read as long as there is no main file to import it.
+    #[error("{path} is there and {main} is not, so containerd reads neither")]
+    Unread {
+        /// The file on the host.
+        path: String,
+        /// The one that is missing.
+        main: String,
+    },
     /// k3s and RKE2 write their configuration when they start.
     #[error("{path} is missing: {distribution} has not been started yet")]
     NotStarted {
@@ -156,6 +164,10 @@ impl ConfigError {
             Self::KeyAfter { .. } => Some("move the key above the block"),
             Self::NotOurs { .. } => Some("give that file another name"),
             Self::CannotAdd { .. } => Some("write `runtimes` as tables of their own, `[plugins.….runtimes.NAME]`"),
+            Self::Unread { .. } => Some(
+                "write the main file: with `version = 3` and `imports = [\"/etc/containerd/conf.d/*.toml\"]` if that file \
+                 is to be read, without `imports` if not",
+            ),
             Self::NotStarted { .. } => Some("start it once, then run the command again"),
             Self::Unfaithful { .. } => None,
         }
