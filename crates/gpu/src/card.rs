@@ -21,6 +21,9 @@ const FIREWALL_BIT: u32 = 1 << 20;
 /// How long the firewall may stay up, and how long is waited blindly where the capability is missing.
 const FIREWALL: Patience = Patience::millis(5_000, 10);
 const WITHOUT_CAPABILITY: Duration = Duration::from_secs(3);
+/// The command register in configuration space, and its bit for memory (PCI Local Bus Specification, 6.2.2).
+const COMMAND: usize = 4;
+const COMMAND_MEMORY: u32 = 1 << 1;
 /// What `NV_PMC_BOOT_0` reads as after a security fault: the chip is locked until it is reset or powered off.
 const SECURITY_FAULTS: [u32; 2] = [0xbadf_0200, 0xbad0_0200];
 
@@ -37,6 +40,15 @@ pub enum CardError {
     /// All of its registers read as all ones.
     #[error("the device has fallen off the bus: every register reads as all ones")]
     OffTheBus,
+    /// It sleeps, and was not to be woken.
+    #[error("the device is asleep ({state}), and was not woken to be asked")]
+    Asleep {
+        /// Its power state.
+        state: String,
+    },
+    /// It is told to answer no accesses to its registers, as a device without a driver is.
+    #[error("the device is switched off for accesses to its registers, and was not switched on to be asked")]
+    MemoryOff,
     /// The chip has locked itself.
     #[error("the chip has locked itself after a security fault (NV_PMC_BOOT_0 is {boot:#010x})")]
     SecurityFault {
@@ -138,6 +150,8 @@ impl CardError {
             Self::Bus(_) => "bus",
             Self::Register(_) => "register",
             Self::OffTheBus => "off-the-bus",
+            Self::Asleep { .. } => "asleep",
+            Self::MemoryOff => "memory-off",
             Self::SecurityFault { .. } => "security-fault",
             Self::UnknownChip { .. } => "unknown-chip",
             Self::ChipsDisagree { .. } => "chips-disagree",
@@ -162,6 +176,7 @@ impl CardError {
             Self::OffTheBus | Self::SecurityFault { .. } => {
                 "power the machine off and on; a device that does this again is broken"
             }
+            Self::Asleep { .. } | Self::MemoryOff => "whoever may write to devices can ask it: the agent, or `--wake`",
             Self::Locked { .. } => "the board's management controller sets this knob, or permits the host to",
             Self::ResetHangs { .. } => "something still holds the device, or it must be powered off and on",
             Self::Unsupported { firmware: true, .. } => "newer firmware of the device may have it",
@@ -232,6 +247,20 @@ impl Card {
     /// Where it is.
     pub fn address(&self) -> Address {
         self.address
+    }
+
+    /// Checks that it can be read as it is: that all ones in its registers would mean that it is gone. To be called before
+    /// a device that was opened with [`Access::Look`] is read, because a sleeping one is no broken one.
+    pub fn is_awake(&self) -> Result<(), CardError> {
+        if let Some(state) = self.bus.asleep(self.address)? {
+            return Err(CardError::Asleep { state });
+        }
+        let command = self.bus.config(self.address)?.read32(COMMAND);
+        match command {
+            // All ones: it does not answer at all, which its registers will say.
+            Some(word) if word != ALL_ONES && word & COMMAND_MEMORY == 0 => Err(CardError::MemoryOff),
+            _ => Ok(()),
+        }
     }
 
     /// A register that is not expected to be all ones. All ones there and in `NV_PMC_BOOT_0` mean that nobody answers.

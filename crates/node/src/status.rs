@@ -1,6 +1,7 @@
 //! What this machine's devices and runtime are now, for a person who wants to know why something does not work.
 //!
-//! Nothing is changed, nobody is asked but the machine: it works without a cluster, and beside an agent that runs.
+//! Nothing is changed, no device is woken, nobody is asked but the machine: it works without a cluster, and beside an agent
+//! that runs.
 
 use std::fmt;
 use std::path::Path;
@@ -68,11 +69,11 @@ pub fn look(machine: &Machine, bus: &Arc<dyn Bus>, clock: &Arc<dyn Clock>) -> Re
     });
     let offered = inventory::of(machine, &scan.devices, Naming::default(), &Readiness::Ready)?;
     let runtime = runtime(&machine.path("/")).map_err(|why| unknown.push(format!("the runtime: {why}"))).ok();
-    // What somebody has open is looked at and not spoken to.
+    // Looked at and not spoken to: an agent may be changing them.
     let look = Processes::new(machine.clone());
     let (bus, clock) = (Arc::clone(bus), Arc::clone(clock));
     let journal = FileJournal::new(&journal);
-    let survey = Transition::new(scan.devices.clone(), bus, clock, &look, &journal, Limits::default()).survey();
+    let survey = Transition::new(scan.devices.clone(), bus, clock, &look, &journal, Limits::default()).glance();
     let survey = survey.unwrap_or_else(|error| {
         unknown.push(format!("the modes: {}", chain(&error)));
         Survey::default()
@@ -179,10 +180,13 @@ mod tests {
         let host = Host::new(folder.path(), Arc::clone(&clock));
         host.add("0000:0a:00.0".parse().unwrap(), gpu::simulated::Model::H100);
         host.add("0000:0b:00.0".parse().unwrap(), gpu::simulated::Model::A100);
+        host.add("0000:0c:00.0".parse().unwrap(), gpu::simulated::Model::H100);
         host.put_at(Mode::On);
         host.hold(77, "qemu-system-x86", "/dev/vfio/10");
         let bus = host.bus(&Arc::new(Life::long()));
+        host.sleep("0000:0c:00.0".parse().unwrap());
         let status = look(&host.machine(), &bus, &clock).unwrap();
+        assert!(host.is_asleep("0000:0c:00.0".parse().unwrap()));
         expect![[r#"
             0000:0a:00.0  GPU  GH100 [H100 SXM5 80GB]
                 mode     on
@@ -193,6 +197,10 @@ mod tests {
                 mode     none: it is of before confidential computing
                 driver   none
                 group    11
+            0000:0c:00.0  GPU  GH100 [H100 SXM5 80GB]
+                mode     none: 0000:0c:00.0: the device is asleep (D3hot), and was not woken to be asked (validate)
+                driver   none
+                group    12
             no runtime of ours is installed for containerd
         "#]]
         .assert_eq(&status.to_string());

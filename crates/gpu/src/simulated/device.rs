@@ -249,6 +249,8 @@ impl Simulated {
         let mut bytes = vec![0; 4096];
         let mut put = |offset: usize, word: u32| bytes[offset..offset + 4].copy_from_slice(&word.to_le_bytes());
         put(0, u32::from(self.device_id()) << 16 | 0x10de);
+        // Accesses to memory are answered.
+        put(4, 0x0010_0002);
         put(8, self.class() << 8 | 0xa1);
         put(0x100, 0x1402_0001);
         if self.has_firewall() {

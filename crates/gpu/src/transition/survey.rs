@@ -7,6 +7,7 @@ use crate::card::{Card, CardError};
 use crate::chip::Chip;
 use crate::mode::{Mode, Observed};
 use crate::pci::DeviceKind;
+use crate::registers::Access;
 
 /// One device.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -53,19 +54,43 @@ impl Survey {
 }
 
 impl Transition<'_> {
-    /// Reads chips and modes of all devices at once. Devices that somebody has open are only looked at.
+    /// Reads chips and modes of all devices at once. Devices that somebody has open are only looked at; the others are
+    /// woken for it, so nobody else may be changing devices meanwhile.
     pub fn survey(&self) -> Result<Survey, Interrupted> {
+        self.ask_all(Access::Full)
+    }
+
+    /// The same, and nothing is written to any device or to the kernel's files about it: this may run beside a change.
+    /// A device that sleeps has no mode then, with the code `asleep`.
+    pub fn glance(&self) -> Result<Survey, Interrupted> {
+        self.ask_all(Access::Look)
+    }
+
+    fn ask_all(&self, access: Access) -> Result<Survey, Interrupted> {
         let addresses: Vec<Address> = self.devices.iter().map(|device| device.address).collect();
         let holders = self.look.holders(&addresses).map_err(Interrupted::Look)?;
         let held: Vec<Address> = holders.into_iter().flat_map(|holder| holder.devices).collect();
-        let ask = |card: &Card| match card.chip() {
-            Ok(chip) => {
-                Ok((Some(chip), card.mode().map_err(|error| Failure::of(card.address(), Step::Validate, &error))))
+        let looked_at = if access == Access::Look { &addresses } else { &held };
+        let mode = |card: &Card| match card.mode() {
+            // It may have fallen asleep meanwhile.
+            Err(CardError::OffTheBus) if looked_at.contains(&card.address()) => {
+                card.is_awake().and(Err(CardError::OffTheBus))
             }
-            Err(CardError::UnknownChip { .. }) => Ok((None, Ok(Observed::Mode(Mode::Off)))),
-            Err(error) => Err(error),
+            mode => mode,
         };
-        let answers = self.each(&self.devices, &held, Step::Validate, ask);
+        let ask = |card: &Card| {
+            if looked_at.contains(&card.address()) {
+                card.is_awake()?;
+            }
+            match card.chip() {
+                Ok(chip) => {
+                    Ok((Some(chip), mode(card).map_err(|error| Failure::of(card.address(), Step::Validate, &error))))
+                }
+                Err(CardError::UnknownChip { .. }) => Ok((None, Ok(Observed::Mode(Mode::Off)))),
+                Err(error) => Err(error),
+            }
+        };
+        let answers = self.each(&self.devices, looked_at, Step::Validate, ask);
         let devices = answers.into_iter().map(|(device, answer)| {
             let (chip, mode) = answer.unwrap_or_else(|failure| (None, Err(failure)));
             let (address, kind) = (device.address, device.kind);

@@ -466,6 +466,31 @@ fn a_survey_says_what_devices_are_at_and_disturbs_nobody() {
 }
 
 #[test]
+fn a_glance_wakes_nobody_and_writes_nothing() {
+    let node = board(Mode::On);
+    node.host.sleep(at(0x12));
+    let life = Arc::new(Life::until(0, Death::Before, Count::RegisterWrites));
+    let found = node.process(life).glance();
+    assert!(node.host.is_asleep(at(0x12)));
+    assert_eq!(found.devices[2].mode.as_ref().unwrap_err().code, "asleep");
+    assert!(found.devices.iter().filter(|device| device.mode.is_ok()).count() == 11);
+    assert_eq!(found.common(), None);
+    // Whoever is alone with the devices wakes it.
+    assert_eq!(node.process(Arc::new(Life::long())).survey().common(), Some(Mode::On));
+    assert!(!node.host.is_asleep(at(0x12)));
+}
+
+#[test]
+fn a_device_that_somebody_has_and_that_sleeps_is_not_off_the_bus() {
+    let node = board(Mode::On);
+    node.host.hold(4711, "qemu-system-x86", "/dev/vfio/18");
+    node.host.sleep(at(0x12));
+    let found = node.process(Arc::new(Life::long())).survey();
+    assert_eq!(found.devices[2].mode.as_ref().unwrap_err().code, "asleep");
+    node.assert_consistent("after");
+}
+
+#[test]
 fn an_unknown_label_is_no_mode() {
     // There is no way to a transition without a mode, and none to a mode but this.
     assert_eq!("onn".parse::<Mode>().unwrap_err().to_string(), "`onn` is no mode (off, on, devtools, ppcie)");
