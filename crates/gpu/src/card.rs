@@ -339,6 +339,31 @@ impl Card {
         Ok(chip.observed(cc, ppcie))
     }
 
+    /// Whether it can do confidential computing, as its registers say: its chip is one that always can, or it shows a mode
+    /// of it, or its security processor has the knob. `None` where only the processor could tell, and it may not be asked
+    /// (with [`Access::Look`]) or does not answer with a yes or no.
+    pub fn is_capable(&self, access: Access) -> Result<Option<bool>, CardError> {
+        let (chip, shown) = match self.mode() {
+            Ok(shown) => (self.chip()?, shown),
+            Err(CardError::UnknownChip { .. }) => return Ok(Some(false)),
+            Err(error) => return Err(error),
+        };
+        if !chip.can(Mode::On) {
+            return Ok(Some(false));
+        }
+        if chip.is_always_capable() || shown != Observed::Mode(Mode::Off) {
+            return Ok(Some(true));
+        }
+        if access == Access::Look {
+            return Ok(None);
+        }
+        Ok(match self.fsp(chip)?.read(Knob::CCM) {
+            Ok(_) => Some(true),
+            Err(FspError::Refused { status: Status::InvalidKnob, .. }) => Some(false),
+            Err(_) => None,
+        })
+    }
+
     /// Checks that it is at its share of a mode of the node.
     pub fn is_at(&self, mode: Mode) -> Result<(), CardError> {
         let wanted = self.chip()?.share_of(mode);

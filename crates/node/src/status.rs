@@ -85,7 +85,7 @@ pub fn look(machine: &Machine, bus: &Arc<dyn Bus>, clock: &Arc<dyn Clock>) -> Re
             |device| match (&device.mode, device.chip) {
                 (Ok(mode), Some(_)) => Ok(mode.to_string()),
                 (Ok(_), None) => Err("it is of before confidential computing".to_owned()),
-                (Err(failure), _) => Err(failure.to_string()),
+                (Err(failure), _) => Err(failure.reason.clone()),
             },
         )
     };
@@ -198,7 +198,7 @@ mod tests {
                 driver   none
                 group    11
             0000:0c:00.0  GPU  GH100 [H100 SXM5 80GB]
-                mode     none: 0000:0c:00.0: the device is asleep (D3hot), and was not woken to be asked (validate)
+                mode     none: the device is asleep (D3hot), and was not woken to be asked
                 driver   none
                 group    12
             no runtime of ours is installed for containerd

@@ -42,6 +42,8 @@ pub enum Model {
     B200,
     /// Blackwell of workstations, a VGA controller.
     RtxPro6000,
+    /// Blackwell for games: the same chip, without the knobs of confidential computing.
+    Rtx5090,
     /// The third NVSwitch.
     NvSwitch,
     /// A GPU of before confidential computing.

@@ -56,7 +56,8 @@ pub(super) fn write(root: &Path, address: Address, device: &Simulated) {
     );
     write_registers(root, address, device);
     let ids = "10de  NVIDIA Corporation\n\t20b0  GA100 [A100 SXM4 40GB]\n\t22a3  GH100 [H100 NVSwitch]\n\
-        \t2330  GH100 [H100 SXM5 80GB]\n\t2901  GB100 [B200]\n\t2bb5  GB202GL [RTX PRO 6000 Blackwell Server Edition]\n";
+        \t2330  GH100 [H100 SXM5 80GB]\n\t2901  GB100 [B200]\n\
+        \t2b85  GB202 [GeForce RTX 5090]\n\t2bb5  GB202GL [RTX PRO 6000 Blackwell Server Edition]\n";
     put(&root.join("usr/share/misc/pci.ids"), ids);
 }
 

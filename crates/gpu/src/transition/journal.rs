@@ -77,6 +77,13 @@ pub struct Failure {
     pub hint: Option<String>,
 }
 
+impl Failure {
+    /// Which device and why, without the step: for those who began none.
+    pub fn reason_of_device(&self) -> String {
+        self.device.map_or_else(|| self.reason.clone(), |device| format!("{device}: {}", self.reason))
+    }
+}
+
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.device {

@@ -20,6 +20,8 @@ pub struct Surveyed {
     pub held: bool,
     /// Its chip; `None` where its modes cannot be switched, or where it does not answer.
     pub chip: Option<Chip>,
+    /// Whether it can do confidential computing; `None` where that cannot be told. A switch cannot by itself.
+    pub capable: Option<bool>,
     /// The mode that it shows, or why it shows none. A device of before confidential computing is off.
     pub mode: Result<Observed, Failure>,
 }
@@ -43,6 +45,17 @@ impl Survey {
             })
         };
         Mode::ALL.into_iter().find(at)
+    }
+
+    /// Whether some GPU can do confidential computing, as its registers say. `None` where none is known to and one does
+    /// not tell, because it sleeps, somebody has it, or it is broken. Whether the processor of the machine can as well is
+    /// another question.
+    pub fn cc_capable(&self) -> Option<bool> {
+        let mut gpus = self.devices.iter().filter(|device| device.kind == DeviceKind::Gpu).map(|gpu| gpu.capable);
+        if gpus.clone().any(|capable| capable == Some(true)) {
+            return Some(true);
+        }
+        gpus.all(|capable| capable.is_some()).then_some(false)
     }
 
     /// Whether the node can be brought to a mode, as far as chips tell: it has a GPU, and every device has the mode.
@@ -79,22 +92,27 @@ impl Transition<'_> {
             mode => mode,
         };
         let ask = |card: &Card| {
-            if looked_at.contains(&card.address()) {
+            let looked_at = looked_at.contains(&card.address());
+            if looked_at {
                 card.is_awake()?;
             }
-            match card.chip() {
-                Ok(chip) => {
-                    Ok((Some(chip), mode(card).map_err(|error| Failure::of(card.address(), Step::Validate, &error))))
-                }
-                Err(CardError::UnknownChip { .. }) => Ok((None, Ok(Observed::Mode(Mode::Off)))),
-                Err(error) => Err(error),
-            }
+            let chip = match card.chip() {
+                Ok(chip) => chip,
+                Err(CardError::UnknownChip { .. }) => return Ok((None, Some(false), Ok(Observed::Mode(Mode::Off)))),
+                Err(error) => return Err(error),
+            };
+            let mode = mode(card).map_err(|error| Failure::of(card.address(), Step::Validate, &error));
+            // The security processor may be in a conversation with the host's own driver as well.
+            let access = if looked_at || card.is_free().is_err() { Access::Look } else { Access::Full };
+            // A device without a mode is not asked for anything that depends on one.
+            let capable = mode.as_ref().ok().and_then(|_| card.is_capable(access).ok().flatten());
+            Ok((Some(chip), capable, mode))
         };
         let answers = self.each(&self.devices, looked_at, Step::Validate, ask);
         let devices = answers.into_iter().map(|(device, answer)| {
-            let (chip, mode) = answer.unwrap_or_else(|failure| (None, Err(failure)));
+            let (chip, capable, mode) = answer.unwrap_or_else(|failure| (None, None, Err(failure)));
             let (address, kind) = (device.address, device.kind);
-            Surveyed { address, kind, held: held.contains(&address), chip, mode }
+            Surveyed { address, kind, held: held.contains(&address), chip, capable, mode }
         });
         Ok(Survey { devices: devices.collect() })
     }

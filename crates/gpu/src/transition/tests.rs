@@ -491,6 +491,40 @@ fn a_device_that_somebody_has_and_that_sleeps_is_not_off_the_bus() {
 }
 
 #[test]
+fn a_gpu_is_capable_as_its_registers_say_and_not_as_its_chip_is_called() {
+    let of = |models: &[Model]| {
+        Node::new(|host| models.iter().zip(0x10..).for_each(|(model, bus)| host.add(at(bus), *model)))
+    };
+    let life = || Arc::new(Life::long());
+    for (models, asked, seen) in [
+        (&[][..], Some(false), Some(false)),
+        (&[Model::NvSwitch], Some(false), Some(false)),
+        (&[Model::A100], Some(false), Some(false)),
+        (&[Model::A100, Model::H100], Some(true), Some(true)),
+        (&[Model::B200], Some(true), Some(true)),
+        // Both show the mode off; only the security processor knows the difference.
+        (&[Model::RtxPro6000], Some(true), None),
+        (&[Model::Rtx5090], Some(false), None),
+        (&[Model::Rtx5090, Model::RtxPro6000], Some(true), None),
+    ] {
+        let node = of(models);
+        assert_eq!(node.process(life()).survey().cc_capable(), asked, "{models:?}");
+        assert_eq!(node.process(life()).glance().cc_capable(), seen, "{models:?}");
+    }
+    let on = of(&[Model::RtxPro6000]);
+    on.settled(Mode::On);
+    assert_eq!(on.process(life()).glance().cc_capable(), Some(true));
+    // What does not say is not a no.
+    for fault in [Fault::OffTheBus, Fault::FspSilent, Fault::FspStatus(0x55)] {
+        let broken = of(&[Model::RtxPro6000]);
+        broken.host.fault(at(0x10), fault, u32::MAX);
+        assert_eq!(broken.process(life()).survey().cc_capable(), None, "{fault:?}");
+    }
+    let games = of(&[Model::Rtx5090]);
+    assert!(matches!(games.bring_to(Mode::On), Outcome::Refused(Refusal::Devices(_))));
+}
+
+#[test]
 fn an_unknown_label_is_no_mode() {
     // There is no way to a transition without a mode, and none to a mode but this.
     assert_eq!("onn".parse::<Mode>().unwrap_err().to_string(), "`onn` is no mode (off, on, devtools, ppcie)");
