@@ -404,7 +404,7 @@ impl Card {
             }
             let change = Change { knob: setting.knob, now, wanted: setting.value };
             if let Some(permission) = setting.knob.permission()
-                && self.answer(fsp.read(permission))? == 0
+                && !self.permits(&fsp, permission)?
             {
                 return Err(CardError::Locked { knob: change.knob, now, wanted: change.wanted, permission });
             }
@@ -429,6 +429,14 @@ impl Card {
             }
         }
         Ok(())
+    }
+
+    /// Whether a permission is given. Firmware that does not know it asks for none.
+    fn permits(&self, fsp: &Fsp<'_>, permission: Knob) -> Result<bool, CardError> {
+        match fsp.read(permission) {
+            Err(FspError::Refused { status: Status::InvalidKnob, .. }) => Ok(true),
+            answer => self.answer(answer).map(|value| value != 0),
+        }
     }
 
     /// A knob's value; `None` when the firmware does not know it and that is as good as 0.
