@@ -1,9 +1,14 @@
 //! The kernel's files under a root: `/` on a node, a folder of a test elsewhere.
 
+use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::SystemTime;
+
+use crate::names;
 
 /// LIMIT: what is read of one file. `/proc/cpuinfo` is the longest here: 1.5 KiB for each of at most 8192 CPUs that an
 /// x86-64 kernel takes (`NR_CPUS`), and all of them say the same about features, so a tail that is cut off is no loss.
@@ -14,10 +19,20 @@ const MAX_PCI_IDS: u64 = 16 * 1024 * 1024;
 /// The first argument by which an executable is asked to run a program under another root: folder, program, arguments.
 pub const IN_ROOT: &str = "in-root";
 
-/// A machine, as its kernel shows it.
+/// A machine, as its kernel shows it. Clones share what they have learned of names.
 #[derive(Clone, Debug)]
 pub struct Machine {
     root: PathBuf,
+    names: Arc<Mutex<Names>>,
+}
+
+/// Names of PCI devices that were looked up: the list is long, and who looks at the bus every few seconds asks the same.
+#[derive(Debug, Default)]
+struct Names {
+    /// The list that they are from: its path, when it was changed, and how long it is.
+    list: Option<(PathBuf, Option<SystemTime>, u64)>,
+    /// By vendor and device; `None` for those that the list does not have. LIMIT: models of one vendor on one machine.
+    known: BTreeMap<(u16, u16), Option<String>>,
 }
 
 /// A file that is there and cannot be read: the answer is then unknown, which is not the same as no.
@@ -47,7 +62,7 @@ pub struct WriteError {
 impl Machine {
     /// The machine whose files are under `root`.
     pub fn new(root: impl Into<PathBuf>) -> Self {
-        Self { root: root.into() }
+        Self { root: root.into(), names: Arc::default() }
     }
 
     /// A path of the machine: absolute there, under the root here.
@@ -72,14 +87,25 @@ impl Machine {
         read(&self.path(path), MAX_FILE)
     }
 
-    /// The list of PCI names, where the distribution has it.
-    pub fn pci_ids(&self) -> Result<Option<String>, ReadError> {
-        for path in ["/usr/share/misc/pci.ids", "/usr/share/hwdata/pci.ids"] {
-            if let Some(text) = read(&self.path(path), MAX_PCI_IDS)? {
-                return Ok(Some(text));
-            }
+    /// The name of a PCI device, from the list that the distribution has; `None` where there is no list, or no such device
+    /// in it. The list is read again when it was changed, and for models that were not asked for yet.
+    pub fn pci_name(&self, vendor: u16, device: u16) -> Result<Option<String>, ReadError> {
+        let mut names = self.names.lock().unwrap_or_else(PoisonError::into_inner);
+        let list = ["/usr/share/misc/pci.ids", "/usr/share/hwdata/pci.ids"].into_iter().find_map(|path| {
+            let path = self.path(path);
+            let found = std::fs::metadata(&path).ok()?;
+            Some((path, found.modified().ok(), found.len()))
+        });
+        if names.list != list {
+            *names = Names { list, known: BTreeMap::new() };
         }
-        Ok(None)
+        if let Some(known) = names.known.get(&(vendor, device)) {
+            return Ok(known.clone());
+        }
+        let Some((path, ..)) = &names.list else { return Ok(None) };
+        let name = read(path, MAX_PCI_IDS)?.and_then(|ids| names::device_name(&ids, vendor, device));
+        names.known.insert((vendor, device), name.clone());
+        Ok(name)
     }
 
     /// Whether there is anything at a path; a link to nowhere counts as nothing.
@@ -174,6 +200,28 @@ mod tests {
         assert!(machine.text("/nothing").unwrap().is_none());
         assert!(machine.text("/folder").is_err());
         assert!(machine.names("/nothing").unwrap().is_empty());
+    }
+
+    #[test]
+    fn names_are_looked_up_once_until_the_list_changes() {
+        let dir = tempfile::tempdir().unwrap();
+        let machine = Machine::new(dir.path());
+        assert_eq!(machine.pci_name(0x10de, 0x2330).unwrap(), None);
+        let list = dir.path().join("usr/share/misc/pci.ids");
+        std::fs::create_dir_all(list.parent().unwrap()).unwrap();
+        let write = |text: &str, age: u64| {
+            std::fs::write(&list, text).unwrap();
+            let file = OpenOptions::new().write(true).open(&list).unwrap();
+            file.set_modified(SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(age)).unwrap();
+        };
+        write("10de  NVIDIA\n\t2330  First\n", 1000);
+        assert_eq!(machine.pci_name(0x10de, 0x2330).unwrap().as_deref(), Some("First"));
+        assert_eq!(machine.pci_name(0x10de, 0x9999).unwrap(), None);
+        // Not to be told from the list before, so nobody has read it.
+        write("10de  NVIDIA\n\t2330  Other\n", 1000);
+        assert_eq!(machine.clone().pci_name(0x10de, 0x2330).unwrap().as_deref(), Some("First"));
+        write("10de  NVIDIA\n\t2330  Third\n", 2000);
+        assert_eq!(machine.pci_name(0x10de, 0x2330).unwrap().as_deref(), Some("Third"));
     }
 
     #[test]
