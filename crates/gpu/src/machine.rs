@@ -1,9 +1,10 @@
 //! The kernel's files under a root: `/` on a node, a folder of a test elsewhere.
 
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Write};
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 use std::process::Command;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::SystemTime;
@@ -15,6 +16,9 @@ use crate::names;
 const MAX_FILE: u64 = 1024 * 1024;
 /// LIMIT: `pci.ids` has 1.6 MB today and grows by 0.1 MB a year.
 const MAX_PCI_IDS: u64 = 16 * 1024 * 1024;
+
+/// LIMIT: links on the way to a file, as in the kernel (path_resolution(7)).
+const MAX_LINKS: usize = 40;
 
 /// The first argument by which an executable is asked to run a program under another root: folder, program, arguments.
 pub const IN_ROOT: &str = "in-root";
@@ -65,9 +69,54 @@ impl Machine {
         Self { root: root.into(), names: Arc::default() }
     }
 
-    /// A path of the machine: absolute there, under the root here.
+    /// A path of the machine: absolute there, under the root here. Links are followed as the machine follows them: an
+    /// absolute one starts at the root, and nothing leads out of it.
     pub fn path(&self, path: &str) -> PathBuf {
-        self.root.join(path.trim_start_matches('/'))
+        self.find(path, true)
+    }
+
+    /// A path as this process sees it, with the links on it followed as in [`Machine::path`] where it is under the root.
+    pub fn seen(&self, path: &Path) -> PathBuf {
+        match path.strip_prefix(&self.root) {
+            Ok(inside) => self.find(&inside.to_string_lossy(), true),
+            Err(_) => path.to_owned(),
+        }
+    }
+
+    /// The last part's own link is followed, or not.
+    fn find(&self, path: &str, last: bool) -> PathBuf {
+        let plain = self.root.join(path.trim_start_matches('/'));
+        // The kernel's own links are relative, or lead into processes; and where the root is the machine's, the kernel
+        // follows links by itself.
+        let kernels = ["sys", "proc"].contains(&path.trim_start_matches('/').split('/').next().unwrap_or_default());
+        if kernels || self.root.as_os_str() == "/" {
+            return plain;
+        }
+        let (mut todo, mut at): (Vec<OsString>, Vec<OsString>) = (parts(Path::new(path)).rev().collect(), Vec::new());
+        let mut links = 0;
+        while let Some(part) = todo.pop() {
+            if part == ".." {
+                at.pop();
+                continue;
+            }
+            at.push(part);
+            if todo.is_empty() && !last {
+                break;
+            }
+            // What is no link, is not there or may not be read is taken as it is written.
+            let Ok(target) = std::fs::read_link(self.root.join(at.iter().collect::<PathBuf>())) else { continue };
+            links += 1;
+            if links > MAX_LINKS {
+                // The kernel says the same of this path.
+                return plain;
+            }
+            at.pop();
+            if target.is_absolute() {
+                at.clear();
+            }
+            todo.extend(parts(&target).rev());
+        }
+        self.root.join(at.iter().collect::<PathBuf>())
     }
 
     /// A program of the machine. Where its files are under a folder, as in a container, this process's executable changes
@@ -132,7 +181,7 @@ impl Machine {
 
     /// What a link points at, as it is written; `None` when there is no such link.
     pub fn link_target(&self, path: &str) -> Result<Option<String>, ReadError> {
-        let path = self.path(path);
+        let path = self.find(path, false);
         match std::fs::read_link(&path) {
             Ok(target) => Ok(Some(target.to_string_lossy().into_owned())),
             Err(error) if is_absent(&error) => Ok(None),
@@ -161,6 +210,15 @@ impl Machine {
             .and_then(|mut file| file.write_all(text.as_bytes()));
         written.map_err(|source| WriteError { path, text: text.trim_end().to_owned(), source })
     }
+}
+
+/// The parts of a path between its slashes; `..` is one.
+fn parts(path: &Path) -> impl DoubleEndedIterator<Item = OsString> {
+    path.components().filter_map(|part| match part {
+        Component::Normal(name) => Some(name.to_owned()),
+        Component::ParentDir => Some("..".into()),
+        Component::RootDir | Component::CurDir | Component::Prefix(_) => None,
+    })
 }
 
 /// Whether an error says that there is nothing at the path.
@@ -222,6 +280,40 @@ mod tests {
         assert_eq!(machine.clone().pci_name(0x10de, 0x2330).unwrap().as_deref(), Some("First"));
         write("10de  NVIDIA\n\t2330  Third\n", 2000);
         assert_eq!(machine.pci_name(0x10de, 0x2330).unwrap().as_deref(), Some("Third"));
+    }
+
+    #[test]
+    fn links_of_the_machine_do_not_lead_out_of_it() {
+        use std::os::unix::fs::symlink;
+        let dir = tempfile::tempdir().unwrap();
+        let root = dir.path();
+        for folder in ["data/kubelet", "var/lib", "usr/share/hwdata", "etc"] {
+            std::fs::create_dir_all(root.join(folder)).unwrap();
+        }
+        std::fs::write(root.join("data/kubelet/file"), "of the machine").unwrap();
+        symlink("/data/kubelet", root.join("var/lib/kubelet")).unwrap();
+        symlink("../../../../../../data", root.join("var/lib/out")).unwrap();
+        symlink("/loop", root.join("loop")).unwrap();
+        let machine = Machine::new(root);
+        for (path, found) in [
+            ("/var/lib/kubelet/file", "data/kubelet/file"),
+            ("/var/lib/kubelet", "data/kubelet"),
+            ("/var/lib/out/kubelet/file", "data/kubelet/file"),
+            ("/var/lib/kubelet/../kubelet/new", "data/kubelet/new"),
+            ("/nothing/here", "nothing/here"),
+            ("/../../etc", "etc"),
+            ("/loop", "loop"),
+            ("/", ""),
+        ] {
+            assert_eq!(machine.path(path), root.join(found), "{path}");
+            assert_eq!(machine.seen(&root.join(path.trim_start_matches('/'))), root.join(found), "{path}");
+        }
+        assert_eq!(machine.seen(Path::new("/elsewhere/x")), Path::new("/elsewhere/x"));
+        assert_eq!(machine.text("/var/lib/kubelet/file").unwrap().as_deref(), Some("of the machine"));
+        // The link itself, and not what it leads to.
+        assert_eq!(machine.link_target("/var/lib/kubelet").unwrap().as_deref(), Some("/data/kubelet"));
+        assert!(machine.text("/loop").is_err());
+        assert_eq!(Machine::new("/").path("/var/lib/x"), Path::new("/var/lib/x"));
     }
 
     #[test]
