@@ -110,6 +110,15 @@ pub enum Unfit {
         /// What it is bound to; `nothing`.
         driver: String,
     },
+    /// Something else is in the group and has a driver of the host's: the kernel gives a group to a virtual machine as a
+    /// whole or not at all.
+    #[error("{device} is in the same IOMMU group and bound to {driver}: it must be bound to VFIO, or to nothing")]
+    Neighbour {
+        /// Which: its address on the PCI bus, or its name on another one.
+        device: String,
+        /// What it is bound to.
+        driver: String,
+    },
     /// It is powered and does not answer.
     #[error("{0} does not answer: it has fallen off the bus")]
     Lost(Address),
@@ -239,6 +248,8 @@ pub struct Vfio {
     pub nodes: BTreeSet<String>,
     /// Devices that do not answer.
     pub lost: BTreeSet<Address>,
+    /// By IOMMU group: a device that is none of ours, and the driver by which it keeps the group for the host.
+    pub in_the_way: BTreeMap<u32, (String, String)>,
 }
 
 /// Whether a driver gives its devices to virtual machines: `vfio-pci`, and variants such as `nvgrace_gpu_vfio_pci`.
@@ -260,14 +271,43 @@ pub(crate) fn of(
 ) -> Result<Inventory, ReadError> {
     let iommufd = machine.exists("/dev/iommu");
     let (mut nodes, mut lost) = (BTreeSet::new(), BTreeSet::new());
+    let mut in_the_way = BTreeMap::new();
     for device in devices {
+        if let Some(group) = device.iommu_group.as_deref().and_then(|group| group.parse().ok())
+            && let Some(found) = neighbour(machine, group, devices)?
+        {
+            in_the_way.insert(group, found);
+        }
         nodes.extend(node_candidates(device, iommufd).filter(|node| machine.exists(node)));
         if !answers(machine, device.address)? {
             lost.insert(device.address);
         }
     }
-    Ok(inventory(devices, naming, readiness, &Vfio { iommufd, nodes, lost }))
+    Ok(inventory(devices, naming, readiness, &Vfio { iommufd, nodes, lost, in_the_way }))
 }
+
+/// A device beside ours in an IOMMU group whose driver keeps the group for the host. The kernel does not mind bridges,
+/// devices without a driver, and drivers that touch no memory (`driver_managed_dma` in the kernel's source).
+fn neighbour(machine: &Machine, group: u32, ours: &[Device]) -> Result<Option<(String, String)>, ReadError> {
+    let folder = format!("/sys/kernel/iommu_groups/{group}/devices");
+    for name in machine.names(&folder)? {
+        let address = name.parse::<Address>().ok();
+        if ours.iter().any(|device| Some(device.address) == address) {
+            continue;
+        }
+        let device =
+            if address.is_some() { format!("/sys/bus/pci/devices/{name}") } else { format!("{folder}/{name}") };
+        let Some(driver) = machine.link_name(&format!("{device}/driver"))? else { continue };
+        let bridge = machine.text(&format!("{device}/class"))?.is_some_and(|class| class.starts_with(BRIDGE));
+        if !bridge && !is_vfio(&driver) && driver != "pci-stub" {
+            return Ok(Some((name, driver)));
+        }
+    }
+    Ok(None)
+}
+
+/// The class of bridges between PCI buses, and the beginning of what sysfs writes for it.
+const BRIDGE: &str = "0x0604";
 
 /// Whether a device answers on the bus: one that does not reads as ones (PCI Express Base Specification, completion
 /// time-out). A sleeping one is not asked, since that would wake it.
@@ -361,13 +401,15 @@ fn unit(group: u32, members: &[&Device], readiness: &Readiness, vfio: &Vfio) -> 
         nodes.iter().find(|node| !vfio.nodes.contains(*node)).cloned()
     };
     let lost = members.iter().find(|device| vfio.lost.contains(&device.address));
-    let unfit = match (readiness, lost, kept, missing) {
+    let neighbour = vfio.in_the_way.get(&group).cloned();
+    let unfit = match (readiness, lost, kept, neighbour, missing) {
         (Readiness::NotReady(why), ..) => Some(Unfit::NotReady(why.clone())),
         (_, Some(device), ..) => Some(Unfit::Lost(device.address)),
-        (_, _, Some(device), _) => Some(Unfit::Driver {
+        (_, _, Some(device), ..) => Some(Unfit::Driver {
             address: device.address,
             driver: device.driver.clone().unwrap_or_else(|| "nothing".to_owned()),
         }),
+        (_, _, _, Some((device, driver)), _) => Some(Unfit::Neighbour { device, driver }),
         (.., Some(node)) => Some(Unfit::NoNode(node)),
         _ => None,
     };
