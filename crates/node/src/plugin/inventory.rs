@@ -198,6 +198,14 @@ pub enum NotOffered {
         /// What its devices would be.
         resources: Vec<String>,
     },
+    /// The host keeps it.
+    #[error("{address} is bound to {driver} and not to a driver of VFIO")]
+    Kept {
+        /// Which.
+        address: Address,
+        /// What it is bound to; `nothing`.
+        driver: String,
+    },
     /// The model is not in the list of PCI ids, or no name for a resource.
     #[error("{0} has no model name that could be a resource")]
     NoModel(Address),
@@ -334,7 +342,8 @@ fn node_candidates(device: &Device, iommufd: bool) -> impl Iterator<Item = Strin
 /// Works out what is offered.
 ///
 /// A device that the host keeps for itself is not offered, unless it is being changed: then it is offered and unfit, so
-/// that the kubelet sees it come back and not a smaller node.
+/// that the kubelet sees it come back and not a smaller node. Where devices are given all or none, it is offered and unfit
+/// as well: the rest is not all of them.
 pub fn inventory(devices: &[Device], naming: Naming, readiness: &Readiness, vfio: &Vfio) -> Inventory {
     let mut groups: BTreeMap<u32, Vec<&Device>> = BTreeMap::new();
     let mut not_offered = Vec::new();
@@ -346,10 +355,12 @@ pub fn inventory(devices: &[Device], naming: Naming, readiness: &Readiness, vfio
     }
     let has_switches = devices.iter().any(|device| device.kind == DeviceKind::NvSwitch);
     let mut offers: BTreeMap<ResourceName, Offer> = BTreeMap::new();
+    let mut kept = Vec::new();
     for (group, members) in groups {
         let changing = matches!(readiness, Readiness::NotReady(_));
         let bound = members.iter().any(|device| device.driver.as_deref().is_some_and(is_vfio));
         if !bound && !changing {
+            kept.push((group, members));
             continue;
         }
         match resource(group, &members, naming) {
@@ -365,12 +376,28 @@ pub fn inventory(devices: &[Device], naming: Naming, readiness: &Readiness, vfio
             Err(problem) => not_offered.push(problem),
         }
     }
+    for (group, members) in kept {
+        let offer = resource(group, &members, naming).ok().and_then(|resource| offers.get_mut(&resource));
+        match offer {
+            Some(offer) if offer.rule != SetRule::Any => offer.units.push(unit(group, &members, readiness, vfio)),
+            _ => not_offered.extend(
+                members.iter().map(|device| NotOffered::Kept { address: device.address, driver: driver_of(device) }),
+            ),
+        }
+    }
+    for offer in offers.values_mut() {
+        offer.units.sort_by_key(|unit| unit.id);
+    }
     let shared_nodes = if vfio.iommufd || offers.is_empty() { Vec::new() } else { vec![VFIO_NODE.to_owned()] };
     Inventory { offers, shared_nodes, not_offered, generation: 0 }
 }
 
 /// The node of the VFIO driver itself, which is needed beside those of groups.
 const VFIO_NODE: &str = "/dev/vfio/vfio";
+
+fn driver_of(device: &Device) -> String {
+    device.driver.clone().unwrap_or_else(|| "nothing".to_owned())
+}
 
 fn resource(group: u32, members: &[&Device], naming: Naming) -> Result<ResourceName, NotOffered> {
     let mut names = BTreeSet::new();
@@ -405,10 +432,7 @@ fn unit(group: u32, members: &[&Device], readiness: &Readiness, vfio: &Vfio) -> 
     let unfit = match (readiness, lost, kept, neighbour, missing) {
         (Readiness::NotReady(why), ..) => Some(Unfit::NotReady(why.clone())),
         (_, Some(device), ..) => Some(Unfit::Lost(device.address)),
-        (_, _, Some(device), ..) => Some(Unfit::Driver {
-            address: device.address,
-            driver: device.driver.clone().unwrap_or_else(|| "nothing".to_owned()),
-        }),
+        (_, _, Some(device), ..) => Some(Unfit::Driver { address: device.address, driver: driver_of(device) }),
         (_, _, _, Some((device, driver)), _) => Some(Unfit::Neighbour { device, driver }),
         (.., Some(node)) => Some(Unfit::NoNode(node)),
         _ => None,

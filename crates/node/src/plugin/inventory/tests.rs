@@ -136,11 +136,38 @@ fn a_device_of_the_hosts_is_not_offered_unless_it_is_being_changed() {
         devices[0].driver = driver.map(str::to_owned);
         let ready = offer(&devices, Naming::Pgpu, &Readiness::Ready);
         assert_eq!(names(&ready), [("nvidia.com/pgpu", 1)]);
+        let why: Vec<String> = ready.not_offered.iter().map(ToString::to_string).collect();
+        let bound = driver.unwrap_or("nothing");
+        assert_eq!(why, [format!("0000:10:00.0 is bound to {bound} and not to a driver of VFIO")]);
         let changing = offer(&devices, Naming::Pgpu, &Readiness::NotReady("the mode is changed".to_owned()));
         assert_eq!(names(&changing), [("nvidia.com/pgpu", 2)]);
         let units = &changing.offers[&ResourceName::pgpu()].units;
         assert!(units.iter().all(|unit| unit.unfit == Some(Unfit::NotReady("the mode is changed".to_owned()))));
     }
+}
+
+#[test]
+fn all_is_counted_with_those_that_the_host_keeps() {
+    // Three GPUs behind a switch, of which the host has one: two are not all of them.
+    let mut devices = machine(3, 1);
+    devices[1].driver = Some("nvidia".to_owned());
+    for (readiness, rule) in [(Readiness::Ready, SetRule::OneOrAll), (Readiness::ReadyAsOne, SetRule::All)] {
+        let inventory = offer(&devices, Naming::Pgpu, &readiness);
+        let offer = &inventory.offers[&ResourceName::pgpu()];
+        let unfit: Vec<Option<String>> =
+            offer.units.iter().map(|unit| unit.unfit.as_ref().map(ToString::to_string)).collect();
+        let why = "0000:11:00.0 is bound to nvidia and not to a driver of VFIO".to_owned();
+        assert_eq!((offer.rule, unfit), (rule, vec![None, Some(why), None]));
+        assert!(!offer.rule.allows(2, offer.units.len()) && inventory.not_offered.is_empty());
+    }
+    // Switches that are all the host's are not offered, and that is said.
+    devices[3].driver = Some("nvidia-nvswitch".to_owned());
+    let inventory = offer(&devices, Naming::Pgpu, &Readiness::Ready);
+    assert_eq!(names(&inventory), [("nvidia.com/pgpu", 3)]);
+    assert_eq!(
+        inventory.not_offered[0].to_string(),
+        "0000:13:00.0 is bound to nvidia-nvswitch and not to a driver of VFIO"
+    );
 }
 
 #[test]
