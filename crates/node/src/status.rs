@@ -15,6 +15,7 @@ use serde::Serialize;
 
 use crate::agent::device::chain;
 use crate::agent::gpus::JOURNAL;
+use crate::lock::Lock;
 use crate::plugin::{Inventory, Naming, Readiness, inventory};
 use crate::runtime::Root;
 use crate::runtime::host::{self, Systemd};
@@ -67,7 +68,6 @@ pub fn look(machine: &Machine, bus: &Arc<dyn Bus>, clock: &Arc<dyn Clock>) -> Re
         unknown.push(format!("whether a change of modes is under way: {}", chain(&error)));
         None
     });
-    let offered = inventory::of(machine, &scan.devices, Naming::default(), &Readiness::Ready)?;
     let runtime = runtime(&machine.path("/")).map_err(|why| unknown.push(format!("the runtime: {why}"))).ok();
     // Looked at and not spoken to: an agent may be changing them.
     let look = Processes::new(machine.clone());
@@ -78,6 +78,10 @@ pub fn look(machine: &Machine, bus: &Arc<dyn Bus>, clock: &Arc<dyn Clock>) -> Re
         unknown.push(format!("the modes: {}", chain(&error)));
         Survey::default()
     });
+    let readiness = Readiness::found(transition.as_ref(), &survey);
+    let offered = inventory::of(machine, &scan.devices, Naming::default(), &readiness)?;
+    let untold = survey.devices.iter().filter_map(|device| device.mode.as_ref().err());
+    unknown.extend(untold.map(|failure| format!("the mode of {}", failure.reason_of_device())));
     let mode = |address: Address| {
         let found = survey.devices.iter().find(|device| device.address == address);
         found.map_or_else(
@@ -98,6 +102,35 @@ pub fn look(machine: &Machine, bus: &Arc<dyn Bus>, clock: &Arc<dyn Clock>) -> Re
     let unreadable = scan.unreadable.iter().map(|one| format!("{}: {}", one.address, chain(&one.error)));
     let (devices, unreadable) = (devices.collect(), unreadable.collect());
     Ok(Status { devices, unreadable, transition, offered, runtime, unknown })
+}
+
+/// Why it is not known whether devices may be used.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum NotKnown {
+    /// The bus, or who holds devices.
+    #[error(transparent)]
+    Read(#[from] gpu::ReadError),
+    /// A change that may have ended or not.
+    #[error(transparent)]
+    Journal(#[from] gpu::transition::JournalError),
+    /// Modes.
+    #[error("read the modes of devices")]
+    Survey(#[from] gpu::transition::Interrupted),
+}
+
+/// Whether devices may be given to pods, as far as the machine itself knows. Devices are asked with registers that are
+/// opened for more than a look by those alone who have the machine's lock.
+pub fn readiness(machine: &Machine, alone: Option<&Lock>) -> Result<Readiness, NotKnown> {
+    let journal = FileJournal::new(machine.path(JOURNAL));
+    let change = journal.load()?;
+    let devices = gpu::pci::scan(machine)?.devices;
+    let look = Processes::new(machine.clone());
+    let bus = Arc::new(gpu::Sysfs::new(machine.clone()));
+    let transition =
+        Transition::new(devices, bus, Arc::new(gpu::Monotonic::start()), &look, &journal, Limits::default());
+    let survey = if alone.is_some() { transition.survey()? } else { transition.glance()? };
+    Ok(Readiness::found(change.as_ref(), &survey))
 }
 
 fn runtime(root: &Path) -> Result<install::Status, String> {
@@ -145,6 +178,9 @@ impl fmt::Display for Status {
         for (resource, offer) in &self.offered.offers {
             let fit = offer.units.iter().filter(|unit| unit.unfit.is_none()).count();
             writeln!(f, "{resource}: {fit} of {} fit for pods", offer.units.len())?;
+            for (id, unfit) in offer.units.iter().filter_map(|unit| Some((unit.id, unit.unfit.as_ref()?))) {
+                writeln!(f, "    {id}  not fit: {unfit}")?;
+            }
         }
         for problem in &self.offered.not_offered {
             writeln!(f, "not offered: {problem}")?;
@@ -167,6 +203,8 @@ impl fmt::Display for Status {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use expect_test::expect;
     use gpu::Mode;
     use gpu::simulated::{Host, Life, VirtualClock};
@@ -212,5 +250,31 @@ mod tests {
             no runtime of ours is installed for containerd
         "#]]
         .assert_eq(&none.to_string());
+    }
+
+    #[test]
+    fn devices_that_are_being_changed_are_not_fit() {
+        let folder = tempfile::tempdir().unwrap();
+        let clock: Arc<dyn Clock> = Arc::new(VirtualClock::default());
+        let host = Host::new(folder.path(), Arc::clone(&clock));
+        let place = "0000:0a:00.0".parse().unwrap();
+        host.add(place, gpu::simulated::Model::H100);
+        host.attach(place, "vfio-pci");
+        fs::create_dir_all(folder.path().join("dev/vfio")).unwrap();
+        fs::write(folder.path().join("dev/vfio/10"), "").unwrap();
+        let bus = host.bus(&Arc::new(Life::long()));
+        let shown = || look(&host.machine(), &bus, &clock).unwrap();
+        assert!(shown().to_string().contains("nvidia.com/pgpu: 1 of 1 fit for pods"));
+        let journal = host.machine().path(JOURNAL);
+        fs::create_dir_all(journal.parent().unwrap()).unwrap();
+        fs::write(
+            journal,
+            r#"{"version":1,"wish":"on","heading":"forward","step":"reset","devices":[],"failures":[],"lost":[]}"#,
+        )
+        .unwrap();
+        let text = shown().to_string();
+        assert!(text.contains("nvidia.com/pgpu: 0 of 1 fit for pods"), "{text}");
+        assert!(text.contains("group-10  not fit: a change to mode `on` is at step reset"), "{text}");
+        assert!(shown().unknown.is_empty());
     }
 }
