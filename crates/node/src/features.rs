@@ -18,7 +18,7 @@ use crate::agent::device::chain;
 use crate::agent::gpus::JOURNAL;
 
 pub use gpu::pci::{Device, DeviceKind};
-use gpu::{Bus, Clock, Machine, ReadError};
+use gpu::{Bus, Chip, Clock, Machine, ReadError};
 
 /// A feature of a machine.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize)]
@@ -70,17 +70,24 @@ impl Feature {
         }
     }
 
-    /// The labels that say so: of Node Feature Discovery, and those that runtime classes select on.
+    /// The labels that say so: of Node Feature Discovery, those that runtime classes select on, and those of the rules that
+    /// the GPU Operator installed until v25.10, for pods that still select on them.
     const fn labels(self) -> &'static [&'static str] {
         match self {
             Self::Sev => &["feature.node.kubernetes.io/cpu-security.sev.enabled"],
-            Self::SevEs => &["feature.node.kubernetes.io/cpu-security.sev.es.enabled"],
-            Self::SevSnp => {
-                &["feature.node.kubernetes.io/cpu-security.sev.snp.enabled", "amd.feature.node.kubernetes.io/snp"]
+            Self::SevEs => {
+                &["feature.node.kubernetes.io/cpu-security.sev.es.enabled", "feature.node.kubernetes.io/sev.es.enabled"]
             }
-            Self::Tdx => {
-                &["feature.node.kubernetes.io/cpu-security.tdx.enabled", "intel.feature.node.kubernetes.io/tdx"]
-            }
+            Self::SevSnp => &[
+                "feature.node.kubernetes.io/cpu-security.sev.snp.enabled",
+                "amd.feature.node.kubernetes.io/snp",
+                "feature.node.kubernetes.io/sev.snp.enabled",
+            ],
+            Self::Tdx => &[
+                "feature.node.kubernetes.io/cpu-security.tdx.enabled",
+                "intel.feature.node.kubernetes.io/tdx",
+                "feature.node.kubernetes.io/tdx.enabled",
+            ],
             Self::TdxGuest => &["feature.node.kubernetes.io/cpu-security.tdx.protected"],
             Self::Sgx => &["feature.node.kubernetes.io/cpu-security.sgx.enabled"],
             Self::NvidiaGpu => &["feature.node.kubernetes.io/pci-10de.present"],
@@ -192,7 +199,8 @@ pub fn detect(machine: &Machine) -> Result<Report, ReadError> {
     features.push(on_the_bus(Feature::NvSwitch, scan.switches().count(), "bridge of class 0680"));
     let present = features.iter().filter(|finding| finding.present);
     let labels = present.flat_map(|finding| finding.feature.labels()).map(|key| ((*key).to_owned(), "true".to_owned()));
-    let labels = labels.collect();
+    let mut labels: BTreeMap<String, String> = labels.collect();
+    labels.extend(scan.gpus().flat_map(hopper_labels));
     Ok(Report { features, capacities: capacities(machine)?, devices: scan.devices, unreadable, labels })
 }
 
@@ -222,7 +230,26 @@ pub fn cc_labels(report: &Report, capable: Option<bool>) -> BTreeMap<String, Str
     CC_LABELS.iter().filter(|_| holds).map(|label| ((*label).to_owned(), "true".to_owned())).collect()
 }
 
-const CC_LABELS: [&str; 1] = ["nvidia.com/cc.capable"];
+/// The second is what the first was called at first.
+const CC_LABELS: [&str; 2] = ["nvidia.com/cc.capable", "nvidia.com/cc.enabled"];
+
+/// The labels by which the GPU Operator's rules named Hopper GPUs until v25.10: the family, and five models by device id.
+fn hopper_labels(gpu: &Device) -> Vec<(String, String)> {
+    if Chip::of_device(gpu.kind, gpu.device_id.0) != Some(Chip::Gh100) {
+        return Vec::new();
+    }
+    let model = match gpu.device_id.0 {
+        0x2339 => Some("H100"),
+        0x2331 => Some("H100.pcie"),
+        0x2330 => Some("H100.HBM3"),
+        0x2324 => Some("H800"),
+        0x2322 => Some("H800.pcie"),
+        _ => None,
+    };
+    let mut labels = vec![("nvidia.com/gpu.family".to_owned(), "hopper".to_owned())];
+    labels.extend(model.map(|model| (format!("nvidia.com/gpu.{model}"), "true".to_owned())));
+    labels
+}
 
 /// Which GPUs can do confidential computing, and why not the others.
 fn confidential_gpus(report: &Report, survey: &Survey) -> Finding {

@@ -124,6 +124,7 @@ fn a_tdx_host_with_sgx_has_its_labels() {
         [
             "feature.node.kubernetes.io/cpu-security.sgx.enabled",
             "feature.node.kubernetes.io/cpu-security.tdx.enabled",
+            "feature.node.kubernetes.io/tdx.enabled",
             "intel.feature.node.kubernetes.io/tdx",
         ]
     );
@@ -238,6 +239,25 @@ fn another_vendors_gpu_and_a_sound_function_are_no_nvidia_gpu() {
 }
 
 #[test]
+fn hopper_has_the_labels_that_it_had_under_the_gpu_operators_rules() {
+    for (id, labels) in [
+        ("0x2339", "nvidia.com/gpu.H100=true nvidia.com/gpu.family=hopper"),
+        ("0x2331", "nvidia.com/gpu.H100.pcie=true nvidia.com/gpu.family=hopper"),
+        ("0x2330", "nvidia.com/gpu.H100.HBM3=true nvidia.com/gpu.family=hopper"),
+        ("0x2324", "nvidia.com/gpu.H800=true nvidia.com/gpu.family=hopper"),
+        ("0x2322", "nvidia.com/gpu.H800.pcie=true nvidia.com/gpu.family=hopper"),
+        ("0x2335", "nvidia.com/gpu.family=hopper"),
+        ("0x2901", ""),
+        ("0x20b0", ""),
+    ] {
+        let report = Fake::new(AMD, "").pci("0000:41:00.0", "0x10de", id, "0x030200").report();
+        let found = report.labels.iter().filter(|(label, _)| label.starts_with("nvidia.com/"));
+        let found: Vec<String> = found.map(|(label, value)| format!("{label}={value}")).collect();
+        assert_eq!(found.join(" "), labels, "{id}");
+    }
+}
+
+#[test]
 fn files_alone_do_not_say_that_a_gpu_can_do_cc() {
     let report = snp_host().report();
     assert!(!report.labels.contains_key("nvidia.com/cc.capable"));
@@ -258,6 +278,7 @@ fn asked(snp: bool, fill: impl FnOnce(&Host)) -> (String, bool, bool) {
     }
     let report = look(&host.machine(), &host.bus(&Arc::new(Life::long())), &clock).unwrap();
     let label = report.labels.contains_key("nvidia.com/cc.capable");
+    assert_eq!(report.labels.contains_key("nvidia.com/cc.enabled"), label);
     let line = report.text().lines().find(|line| line.starts_with("NVIDIA CC")).unwrap().to_owned();
     (line, label, report.is_known())
 }
