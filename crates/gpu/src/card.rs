@@ -176,7 +176,9 @@ impl CardError {
             Self::OffTheBus | Self::SecurityFault { .. } => {
                 "power the machine off and on; a device that does this again is broken"
             }
-            Self::Asleep { .. } | Self::MemoryOff => "the agent wakes it to ask it, and labels the node with what it says",
+            Self::Asleep { .. } | Self::MemoryOff => {
+                "the agent wakes it to ask it, and labels the node with what it says"
+            }
             Self::Locked { .. } => "the board's management controller sets this knob, or permits the host to",
             Self::ResetHangs { .. } => "something still holds the device, or it must be powered off and on",
             Self::Unsupported { firmware: true, .. } => "newer firmware of the device may have it",

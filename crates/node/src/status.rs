@@ -239,7 +239,12 @@ mod tests {
                 mode     none: the device is asleep (D3hot), and was not woken to be asked
                 driver   none
                 group    12
+            nvidia.com/pgpu: 0 of 3 fit for pods
+                group-10  not fit: the devices are not at one mode
+                group-11  not fit: the devices are not at one mode
+                group-12  not fit: the devices are not at one mode
             no runtime of ours is installed for containerd
+            could not tell the mode of 0000:0c:00.0: the device is asleep (D3hot), and was not woken to be asked
         "#]]
         .assert_eq(&status.to_string());
         assert!(serde_json::to_value(&status).unwrap()["devices"][0]["mode"]["Ok"] == "on");

@@ -96,6 +96,10 @@ fn an_snp_host_with_a_gpu_has_the_labels_that_runtime_classes_select_on() {
           feature.node.kubernetes.io/cpu-security.sev.es.enabled=true
           feature.node.kubernetes.io/cpu-security.sev.snp.enabled=true
           feature.node.kubernetes.io/pci-10de.present=true
+          feature.node.kubernetes.io/sev.es.enabled=true
+          feature.node.kubernetes.io/sev.snp.enabled=true
+          nvidia.com/gpu.H100.HBM3=true
+          nvidia.com/gpu.family=hopper
     "#]]
     .assert_eq(&snp_host().report().text());
 }

@@ -5,18 +5,21 @@ use gpu::transition::{Record, Survey, Surveyed};
 
 use super::inventory::Readiness;
 
+/// Failures that say nothing of a device, but of who looks at it.
+const SILENT: [&str; 3] = ["asleep", "memory-off", "bus"];
+
 impl Readiness {
     /// What a change that has not ended, and what was read of the devices, say together.
     ///
-    /// A device that somebody has, or that sleeps and was not woken, may tell nothing; the others then speak for it, since
-    /// modes are changed for all of them together.
+    /// A device that somebody has, that sleeps and was not woken, or whose registers the kernel does not let this process
+    /// open, may tell nothing; the others then speak for it, since modes are changed for all of them together.
     pub fn found(change: Option<&Record>, survey: &Survey) -> Self {
         if let Some(record) = change {
             return Self::NotReady(format!("a change to mode `{}` is at step {}", record.wish, record.step));
         }
         let mut told: Vec<Surveyed> = survey.devices.clone();
         let silent = |device: &Surveyed| {
-            device.mode.as_ref().is_err_and(|why| device.held || matches!(why.code.as_str(), "asleep" | "memory-off"))
+            device.mode.as_ref().is_err_and(|why| device.held || SILENT.contains(&why.code.as_str()))
         };
         told.retain(|device| !silent(device));
         if let Some(failure) = told.iter().find_map(|device| device.mode.as_ref().err()) {
@@ -34,10 +37,10 @@ impl Readiness {
 mod tests {
     use std::sync::Arc;
 
+    use gpu::Clock;
     use gpu::simulated::{Fault, Host, Life, VirtualClock, at};
     use gpu::transition::{FileJournal, Limits, Transition};
     use gpu::users::Processes;
-    use gpu::Clock;
 
     use super::*;
 
