@@ -15,6 +15,9 @@ pub trait Bus: Send + Sync {
     fn config(&self, device: Address) -> Result<ConfigSpace, BusError>;
     /// The kernel driver that a device is bound to.
     fn driver(&self, device: Address) -> Result<Option<String>, BusError>;
+    /// The power state that a device sleeps in, `D3hot` say; `None` where it is awake or the kernel does not know. Does
+    /// not wake it.
+    fn asleep(&self, device: Address) -> Result<Option<String>, BusError>;
     /// Resets a device. The kernel saves and restores its configuration around it, and holds the caller until it is
     /// through, which can be for ever. `Ok` does not mean that its firmware has started again.
     fn reset(&self, device: Address) -> Result<(), BusError>;
@@ -63,6 +66,12 @@ impl Bus for Sysfs {
 
     fn driver(&self, device: Address) -> Result<Option<String>, BusError> {
         Ok(self.machine.link_name(&format!("{}/driver", pci::folder(device)))?)
+    }
+
+    fn asleep(&self, device: Address) -> Result<Option<String>, BusError> {
+        let state = self.machine.text(&format!("{}/power_state", pci::folder(device)))?;
+        // The kernel's words: D0 to D2, D3hot, D3cold, unknown; kernels before 5.12 have no such file.
+        Ok(state.filter(|state| matches!(state.as_str(), "D1" | "D2" | "D3hot" | "D3cold")))
     }
 
     fn reset(&self, device: Address) -> Result<(), BusError> {

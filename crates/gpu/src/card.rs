@@ -21,6 +21,9 @@ const FIREWALL_BIT: u32 = 1 << 20;
 /// How long the firewall may stay up, and how long is waited blindly where the capability is missing.
 const FIREWALL: Patience = Patience::millis(5_000, 10);
 const WITHOUT_CAPABILITY: Duration = Duration::from_secs(3);
+/// The command register in configuration space, and its bit for memory (PCI Local Bus Specification, 6.2.2).
+const COMMAND: usize = 4;
+const COMMAND_MEMORY: u32 = 1 << 1;
 /// What `NV_PMC_BOOT_0` reads as after a security fault: the chip is locked until it is reset or powered off.
 const SECURITY_FAULTS: [u32; 2] = [0xbadf_0200, 0xbad0_0200];
 
@@ -37,6 +40,15 @@ pub enum CardError {
     /// All of its registers read as all ones.
     #[error("the device has fallen off the bus: every register reads as all ones")]
     OffTheBus,
+    /// It sleeps, and was not to be woken.
+    #[error("the device is asleep ({state}), and was not woken to be asked")]
+    Asleep {
+        /// Its power state.
+        state: String,
+    },
+    /// It is told to answer no accesses to its registers, as a device without a driver is.
+    #[error("the device is switched off for accesses to its registers, and was not switched on to be asked")]
+    MemoryOff,
     /// The chip has locked itself.
     #[error("the chip has locked itself after a security fault (NV_PMC_BOOT_0 is {boot:#010x})")]
     SecurityFault {
@@ -138,6 +150,8 @@ impl CardError {
             Self::Bus(_) => "bus",
             Self::Register(_) => "register",
             Self::OffTheBus => "off-the-bus",
+            Self::Asleep { .. } => "asleep",
+            Self::MemoryOff => "memory-off",
             Self::SecurityFault { .. } => "security-fault",
             Self::UnknownChip { .. } => "unknown-chip",
             Self::ChipsDisagree { .. } => "chips-disagree",
@@ -161,6 +175,9 @@ impl CardError {
             Self::Bus(BusError::Open(error)) => return error.hint(),
             Self::OffTheBus | Self::SecurityFault { .. } => {
                 "power the machine off and on; a device that does this again is broken"
+            }
+            Self::Asleep { .. } | Self::MemoryOff => {
+                "the agent wakes it to ask it, and labels the node with what it says"
             }
             Self::Locked { .. } => "the board's management controller sets this knob, or permits the host to",
             Self::ResetHangs { .. } => "something still holds the device, or it must be powered off and on",
@@ -232,6 +249,20 @@ impl Card {
     /// Where it is.
     pub fn address(&self) -> Address {
         self.address
+    }
+
+    /// Checks that it can be read as it is: that all ones in its registers would mean that it is gone. To be called before
+    /// a device that was opened with [`Access::Look`] is read, because a sleeping one is no broken one.
+    pub fn is_awake(&self) -> Result<(), CardError> {
+        if let Some(state) = self.bus.asleep(self.address)? {
+            return Err(CardError::Asleep { state });
+        }
+        let command = self.bus.config(self.address)?.read32(COMMAND);
+        match command {
+            // All ones: it does not answer at all, which its registers will say.
+            Some(word) if word != ALL_ONES && word & COMMAND_MEMORY == 0 => Err(CardError::MemoryOff),
+            _ => Ok(()),
+        }
     }
 
     /// A register that is not expected to be all ones. All ones there and in `NV_PMC_BOOT_0` mean that nobody answers.
@@ -310,6 +341,31 @@ impl Card {
         Ok(chip.observed(cc, ppcie))
     }
 
+    /// Whether it can do confidential computing, as its registers say: its chip is one that always can, or it shows a mode
+    /// of it, or its security processor has the knob. `None` where only the processor could tell, and it may not be asked
+    /// (with [`Access::Look`]) or does not answer with a yes or no.
+    pub fn is_capable(&self, access: Access) -> Result<Option<bool>, CardError> {
+        let (chip, shown) = match self.mode() {
+            Ok(shown) => (self.chip()?, shown),
+            Err(CardError::UnknownChip { .. }) => return Ok(Some(false)),
+            Err(error) => return Err(error),
+        };
+        if !chip.can(Mode::On) {
+            return Ok(Some(false));
+        }
+        if chip.is_always_capable() || shown != Observed::Mode(Mode::Off) {
+            return Ok(Some(true));
+        }
+        if access == Access::Look {
+            return Ok(None);
+        }
+        Ok(match self.fsp(chip)?.read(Knob::CCM) {
+            Ok(_) => Some(true),
+            Err(FspError::Refused { status: Status::InvalidKnob, .. }) => Some(false),
+            Err(_) => None,
+        })
+    }
+
     /// Checks that it is at its share of a mode of the node.
     pub fn is_at(&self, mode: Mode) -> Result<(), CardError> {
         let wanted = self.chip()?.share_of(mode);
@@ -350,7 +406,7 @@ impl Card {
             }
             let change = Change { knob: setting.knob, now, wanted: setting.value };
             if let Some(permission) = setting.knob.permission()
-                && self.answer(fsp.read(permission))? == 0
+                && !self.permits(&fsp, permission)?
             {
                 return Err(CardError::Locked { knob: change.knob, now, wanted: change.wanted, permission });
             }
@@ -375,6 +431,14 @@ impl Card {
             }
         }
         Ok(())
+    }
+
+    /// Whether a permission is given. Firmware that does not know it asks for none.
+    fn permits(&self, fsp: &Fsp<'_>, permission: Knob) -> Result<bool, CardError> {
+        match fsp.read(permission) {
+            Err(FspError::Refused { status: Status::InvalidKnob, .. }) => Ok(true),
+            answer => self.answer(answer).map(|value| value != 0),
+        }
     }
 
     /// A knob's value; `None` when the firmware does not know it and that is as good as 0.

@@ -153,6 +153,12 @@ impl Chip {
         }
     }
 
+    /// Whether every GPU with this chip can do confidential computing. Workstation Blackwell is sold for games, too, and
+    /// one of those shows a mode, off, and has no knob for another.
+    pub(crate) const fn is_always_capable(self) -> bool {
+        matches!(self, Self::Gh100 | Self::Gb10x)
+    }
+
     /// What this chip is to be at when its node is at `mode`.
     pub fn share_of(self, mode: Mode) -> Mode {
         match (self, mode) {

@@ -114,12 +114,11 @@ impl Scan {
 /// Looks at the bus. Fails only where the list of devices cannot be read.
 pub fn scan(machine: &Machine) -> Result<Scan, ReadError> {
     let mut scan = Scan::default();
-    let mut names = Names::NotRead;
     // A folder with another name is none of the kernel's.
     let mut addresses: Vec<Address> = machine.names(DEVICES)?.iter().filter_map(|name| name.parse().ok()).collect();
     addresses.sort();
     for address in addresses {
-        match look(machine, &mut names, address) {
+        match look(machine, address) {
             Ok(Some(device)) => scan.devices.push(device),
             Ok(None) => {}
             Err(error) => scan.unreadable.push(Unreadable { address, error }),
@@ -129,7 +128,7 @@ pub fn scan(machine: &Machine) -> Result<Scan, ReadError> {
 }
 
 /// One device; `None` when it is none of ours.
-fn look(machine: &Machine, names: &mut Names, address: Address) -> Result<Option<Device>, ReadError> {
+fn look(machine: &Machine, address: Address) -> Result<Option<Device>, ReadError> {
     let folder = folder(address);
     let number = |file: &str| Ok(machine.text(&format!("{folder}/{file}"))?.as_deref().and_then(hex));
     if number("vendor")? != Some(u32::from(NVIDIA)) {
@@ -152,7 +151,7 @@ fn look(machine: &Machine, names: &mut Names, address: Address) -> Result<Option
         address,
         kind,
         device_id: DeviceId(id),
-        name: names.device(machine, id)?,
+        name: machine.pci_name(NVIDIA, id)?,
         driver: machine.link_name(&format!("{folder}/driver"))?,
         iommu_group: machine.link_name(&format!("{folder}/iommu_group"))?,
         vfio_device: vfio.into_iter().find(|name| name.starts_with("vfio")),
@@ -161,24 +160,6 @@ fn look(machine: &Machine, names: &mut Names, address: Address) -> Result<Option
         modalias: machine.text(&format!("{folder}/modalias"))?,
         vga: class == VGA_CLASS,
     }))
-}
-
-/// `pci.ids`, read when the first device of NVIDIA's is seen and not before: it is long, and most machines have none.
-enum Names {
-    NotRead,
-    Read(String),
-}
-
-impl Names {
-    fn device(&mut self, machine: &Machine, id: u16) -> Result<Option<String>, ReadError> {
-        if let Self::NotRead = self {
-            *self = Self::Read(machine.pci_ids()?.unwrap_or_default());
-        }
-        match self {
-            Self::NotRead => Ok(None),
-            Self::Read(ids) => Ok(names::device_name(ids, NVIDIA, id)),
-        }
-    }
 }
 
 /// A number as sysfs writes it: `0x10de`.

@@ -41,6 +41,12 @@ pub enum RegisterError {
         /// How much is mapped.
         size: usize,
     },
+    /// They were opened to be looked at.
+    #[error("register {offset:#x} is not written: the device was opened to be looked at")]
+    ReadOnly {
+        /// Where the register is.
+        offset: u32,
+    },
     /// The device no longer takes accesses.
     #[error("register {offset:#x} cannot be reached: the device was taken away")]
     Gone {
@@ -82,7 +88,8 @@ pub enum OpenError {
 /// What may be done to a device for its registers to be read.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Access {
-    /// Nothing: somebody else uses it. What it shows may be all ones, if that somebody has it so.
+    /// Nothing: it belongs to somebody else, or is only to be looked at. What it shows may be all ones, if it sleeps or
+    /// that somebody has it so, and nothing is written: neither to its registers nor to the kernel's files about it.
     Look,
     /// It may be woken and told to answer.
     Full,
@@ -111,6 +118,7 @@ impl OpenError {
 #[derive(Debug)]
 pub struct Bar0 {
     region: MmapRegion,
+    access: Access,
     // Dropped after the mapping, since fields are dropped in order.
     _awake: Option<Awake>,
 }
@@ -126,8 +134,8 @@ impl Bar0 {
                 Some(awake)
             }
         };
-        let region = map(&machine.path(&format!("{folder}/resource0")))?;
-        Ok(Self { region, _awake: awake })
+        let region = map(&machine.path(&format!("{folder}/resource0")), access)?;
+        Ok(Self { region, access, _awake: awake })
     }
 
     fn cell(&self, offset: u32) -> Result<&AtomicU32, RegisterError> {
@@ -145,18 +153,30 @@ impl Registers for Bar0 {
     }
 
     fn write32(&self, offset: u32, value: u32) -> Result<(), RegisterError> {
-        self.cell(offset)?.store(value, Ordering::Release);
+        let cell = self.cell(offset)?;
+        if self.access == Access::Look {
+            // The kernel would end the process: the mapping is for reading.
+            return Err(RegisterError::ReadOnly { offset });
+        }
+        cell.store(value, Ordering::Release);
         Ok(())
     }
 }
 
-fn map(path: &Path) -> Result<MmapRegion, OpenError> {
+/// `PROT_READ`, `PROT_WRITE`, and `MAP_SHARED | MAP_NORESERVE` of mmap(2) on Linux for x86-64 and Arm.
+const READ: i32 = 1;
+const WRITE: i32 = 2;
+const SHARED: i32 = 0x1 | 0x4000;
+
+fn map(path: &Path, access: Access) -> Result<MmapRegion, OpenError> {
     let fail = |source| OpenError::Open { path: path.to_owned(), source };
-    let file = OpenOptions::new().read(true).write(true).open(path).map_err(fail)?;
+    let writes = access == Access::Full;
+    let file = OpenOptions::new().read(true).write(writes).open(path).map_err(fail)?;
     // Not beyond the file's end: an access there would end the process.
     let size = file.metadata().map_err(fail)?.len().min(MAX_MAPPED);
     let size = usize::try_from(size).unwrap_or(0);
-    MmapRegion::from_file(FileOffset::new(file, 0), size).map_err(|error| OpenError::Map {
+    let rights = if writes { READ | WRITE } else { READ };
+    MmapRegion::build(Some(FileOffset::new(file, 0)), size, rights, SHARED).map_err(|error| OpenError::Map {
         path: path.to_owned(),
         size,
         source: match error {
@@ -276,6 +296,21 @@ mod tests {
         assert!(
             matches!(Bar0::open(&machine, FOLDER, Access::Full), Err(OpenError::Open { path, .. }) if path == config)
         );
+    }
+
+    #[test]
+    fn a_look_writes_nothing_anywhere() {
+        let (dir, machine) = device(8192, "auto\n");
+        let folder = dir.path().join(&FOLDER[1..]);
+        let files = || ["power/control", "config", "resource0"].map(|name| fs::read(folder.join(name)).unwrap());
+        let before = files();
+        let bar = Bar0::open(&machine, FOLDER, Access::Look).unwrap();
+        assert_eq!(bar.read32(0), Ok(0x1800_00a1));
+        assert_eq!(bar.write32(0x1004, 1), Err(RegisterError::ReadOnly { offset: 0x1004 }));
+        assert_eq!(bar.write32(8192, 1), Err(RegisterError::OutOfRange { offset: 8192, size: 8192 }));
+        assert_eq!(files(), before);
+        drop(bar);
+        assert_eq!(files(), before);
     }
 
     #[test]

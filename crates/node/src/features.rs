@@ -3,16 +3,22 @@
 //! What is looked at is what Node Feature Discovery looks at, so that labels agree, with two differences: capacities are
 //! read by whole keys (`sev` is not the beginning of `sev_es`), and a file that cannot be read is an error, not a no.
 //!
-//! `nvidia.com/cc.capable` is never set here: whether a GPU can do confidential computing must be asked of its
-//! registers, which this version does not read.
+//! Files alone are looked at by [`detect`]. Whether a GPU can do confidential computing is in no file: [`look`] asks the
+//! registers as well.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
+use std::sync::Arc;
 
+use gpu::transition::{FileJournal, Limits, Survey, Transition};
+use gpu::users::Processes;
 use serde::Serialize;
 
+use crate::agent::device::chain;
+use crate::agent::gpus::JOURNAL;
+
 pub use gpu::pci::{Device, DeviceKind};
-use gpu::{Machine, ReadError};
+use gpu::{Bus, Chip, Clock, Machine, ReadError};
 
 /// A feature of a machine.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize)]
@@ -39,6 +45,10 @@ pub enum Feature {
     Iommufd,
     /// There is an NVIDIA GPU.
     NvidiaGpu,
+    /// There is an NVSwitch.
+    NvSwitch,
+    /// A GPU can do confidential computing.
+    NvidiaCc,
 }
 
 impl Feature {
@@ -55,24 +65,34 @@ impl Feature {
             Self::Iommu => "IOMMU",
             Self::Iommufd => "iommufd",
             Self::NvidiaGpu => "NVIDIA GPU",
+            Self::NvSwitch => "NVSwitch",
+            Self::NvidiaCc => "NVIDIA CC",
         }
     }
 
-    /// The labels that say so: of Node Feature Discovery, and those that runtime classes select on.
+    /// The labels that say so: of Node Feature Discovery, those that runtime classes select on, and those of the rules that
+    /// the GPU Operator installed until v25.10, for pods that still select on them.
     const fn labels(self) -> &'static [&'static str] {
         match self {
             Self::Sev => &["feature.node.kubernetes.io/cpu-security.sev.enabled"],
-            Self::SevEs => &["feature.node.kubernetes.io/cpu-security.sev.es.enabled"],
-            Self::SevSnp => {
-                &["feature.node.kubernetes.io/cpu-security.sev.snp.enabled", "amd.feature.node.kubernetes.io/snp"]
+            Self::SevEs => {
+                &["feature.node.kubernetes.io/cpu-security.sev.es.enabled", "feature.node.kubernetes.io/sev.es.enabled"]
             }
-            Self::Tdx => {
-                &["feature.node.kubernetes.io/cpu-security.tdx.enabled", "intel.feature.node.kubernetes.io/tdx"]
-            }
+            Self::SevSnp => &[
+                "feature.node.kubernetes.io/cpu-security.sev.snp.enabled",
+                "amd.feature.node.kubernetes.io/snp",
+                "feature.node.kubernetes.io/sev.snp.enabled",
+            ],
+            Self::Tdx => &[
+                "feature.node.kubernetes.io/cpu-security.tdx.enabled",
+                "intel.feature.node.kubernetes.io/tdx",
+                "feature.node.kubernetes.io/tdx.enabled",
+            ],
             Self::TdxGuest => &["feature.node.kubernetes.io/cpu-security.tdx.protected"],
             Self::Sgx => &["feature.node.kubernetes.io/cpu-security.sgx.enabled"],
             Self::NvidiaGpu => &["feature.node.kubernetes.io/pci-10de.present"],
-            Self::SevSnpGuest | Self::Iommu | Self::Iommufd => &[],
+            // What a GPU can do is no use without a processor that can: see `cc_labels`.
+            Self::NvidiaCc | Self::NvSwitch | Self::SevSnpGuest | Self::Iommu | Self::Iommufd => &[],
         }
     }
 }
@@ -84,6 +104,8 @@ pub struct Finding {
     pub feature: Feature,
     /// Whether it is there.
     pub present: bool,
+    /// Whether that could be told; where it could not, `present` is false.
+    pub known: bool,
     /// What shows it, or why it is not there.
     pub reason: String,
 }
@@ -110,11 +132,25 @@ impl Report {
         self.features.iter().find(|finding| finding.feature == feature)
     }
 
+    /// Whether everything could be told.
+    pub fn is_known(&self) -> bool {
+        self.unreadable.is_empty() && self.features.iter().all(|finding| finding.known)
+    }
+
+    /// Whether the machine runs confidential guests.
+    pub fn host_is_confidential(&self) -> bool {
+        [Feature::SevSnp, Feature::Tdx].into_iter().any(|one| self.feature(one).is_some_and(|found| found.present))
+    }
+
     /// For people.
     pub fn text(&self) -> String {
         let mut text = String::new();
-        for Finding { feature, present, reason } in &self.features {
-            let answer = if *present { "yes" } else { "no" };
+        for Finding { feature, present, known, reason } in &self.features {
+            let answer = match (known, present) {
+                (false, _) => "?",
+                (true, true) => "yes",
+                (true, false) => "no",
+            };
             // Writing to a string cannot fail.
             let _ = writeln!(text, "{:<18}  {answer:<3}  {reason}", feature.name());
         }
@@ -145,33 +181,118 @@ fn device_line(device: &Device) -> String {
     format!("{}  {kind} {name} ({})  driver {driver}  IOMMU group {group}", device.address, device.device_id)
 }
 
-/// Looks at a machine.
+/// Looks at a machine's files. Nothing is changed, and no device is asked.
 pub fn detect(machine: &Machine) -> Result<Report, ReadError> {
     let cpu = Cpu::read(machine)?;
     let mut features = amd(machine, &cpu)?;
     features.extend(intel(machine, &cpu)?);
     features.extend(io(machine, &cpu)?);
     let scan = gpu::pci::scan(machine)?;
-    let gpus = scan.gpus().count();
-    features.push(match gpus {
-        0 => no(Feature::NvidiaGpu, "no PCI device of vendor 10de is a display or 3D controller"),
-        n => {
-            yes(Feature::NvidiaGpu, format!("{n} on the PCI bus; whether they can do CC is not asked by this version"))
-        }
-    });
+    let unreadable: Vec<String> =
+        scan.unreadable.iter().map(|device| format!("{}: {}", device.address, device.error)).collect();
+    let on_the_bus = |feature, found: usize, what: &str| match (found, unreadable.len()) {
+        (0, 0) => no(feature, format!("no PCI device of vendor 10de is a {what}")),
+        (0, lost) => unknown(feature, format!("{lost} devices on the PCI bus could not be looked at")),
+        (found, _) => yes(feature, format!("{found} on the PCI bus")),
+    };
+    features.push(on_the_bus(Feature::NvidiaGpu, scan.gpus().count(), "display or 3D controller"));
+    features.push(on_the_bus(Feature::NvSwitch, scan.switches().count(), "bridge of class 0680"));
     let present = features.iter().filter(|finding| finding.present);
     let labels = present.flat_map(|finding| finding.feature.labels()).map(|key| ((*key).to_owned(), "true".to_owned()));
-    let labels = labels.collect();
-    let unreadable = scan.unreadable.iter().map(|device| format!("{}: {}", device.address, device.error)).collect();
+    let mut labels: BTreeMap<String, String> = labels.collect();
+    labels.extend(scan.gpus().flat_map(hopper_labels));
     Ok(Report { features, capacities: capacities(machine)?, devices: scan.devices, unreadable, labels })
 }
 
+/// Looks at a machine's files and at the registers of its GPUs. Nothing is changed and no device is woken, so this may
+/// run beside an agent that changes modes; what then cannot be told is said to be unknown.
+pub fn look(machine: &Machine, bus: &Arc<dyn Bus>, clock: &Arc<dyn Clock>) -> Result<Report, ReadError> {
+    let mut report = detect(machine)?;
+    let processes = Processes::new(machine.clone());
+    let journal = FileJournal::new(machine.path(JOURNAL));
+    let (devices, bus, clock) = (report.devices.clone(), Arc::clone(bus), Arc::clone(clock));
+    let survey = Transition::new(devices, bus, clock, &processes, &journal, Limits::default()).glance();
+    let finding = match &survey {
+        Ok(survey) => confidential_gpus(&report, survey),
+        Err(error) => unknown(Feature::NvidiaCc, chain(error)),
+    };
+    let capable = survey.ok().and_then(|survey| survey.cc_capable());
+    report.labels.extend(cc_labels(&report, capable));
+    report.features.push(finding);
+    Ok(report)
+}
+
+/// The labels of a machine whose GPUs and processor can both do confidential computing. `capable` is what the GPUs say
+/// of themselves, [`Survey::cc_capable`]. Runtime classes that select on `nvidia.com/cc.capable` alone start guests of
+/// SEV-SNP or TDX, so a machine that runs neither does not have the label, as it did not under the GPU Operator's rule.
+pub fn cc_labels(report: &Report, capable: Option<bool>) -> BTreeMap<String, String> {
+    let holds = capable == Some(true) && report.host_is_confidential();
+    CC_LABELS.iter().filter(|_| holds).map(|label| ((*label).to_owned(), "true".to_owned())).collect()
+}
+
+/// The second is what the first was called at first.
+const CC_LABELS: [&str; 2] = ["nvidia.com/cc.capable", "nvidia.com/cc.enabled"];
+
+/// The labels by which the GPU Operator's rules named Hopper GPUs until v25.10: the family, and five models by device id.
+fn hopper_labels(gpu: &Device) -> Vec<(String, String)> {
+    if Chip::of_device(gpu.kind, gpu.device_id.0) != Some(Chip::Gh100) {
+        return Vec::new();
+    }
+    let model = match gpu.device_id.0 {
+        0x2339 => Some("H100"),
+        0x2331 => Some("H100.pcie"),
+        0x2330 => Some("H100.HBM3"),
+        0x2324 => Some("H800"),
+        0x2322 => Some("H800.pcie"),
+        _ => None,
+    };
+    let mut labels = vec![("nvidia.com/gpu.family".to_owned(), "hopper".to_owned())];
+    labels.extend(model.map(|model| (format!("nvidia.com/gpu.{model}"), "true".to_owned())));
+    labels
+}
+
+/// Which GPUs can do confidential computing, and why not the others.
+fn confidential_gpus(report: &Report, survey: &Survey) -> Finding {
+    let feature = Feature::NvidiaCc;
+    let gpus: Vec<_> = survey.devices.iter().filter(|device| device.kind == DeviceKind::Gpu).collect();
+    let able: Vec<String> = gpus
+        .iter()
+        .filter(|gpu| gpu.capable == Some(true))
+        .map(|gpu| format!("{}{}", gpu.address, gpu.chip.map(|chip| format!(" ({chip})")).unwrap_or_default()))
+        .collect();
+    let without = if report.host_is_confidential() {
+        String::new()
+    } else {
+        "; no label says so, because the processor runs no confidential guests".to_owned()
+    };
+    match survey.cc_capable() {
+        Some(true) => yes(feature, format!("the registers of {} say so{without}", able.join(", "))),
+        Some(false) if gpus.is_empty() && report.unreadable.is_empty() => no(feature, "there is no NVIDIA GPU"),
+        Some(false) if gpus.is_empty() => unknown(feature, "devices on the PCI bus could not be looked at"),
+        Some(false) => no(feature, "the GPUs are older than Hopper, or have no knob for it"),
+        None => {
+            let why = gpus.iter().filter(|gpu| gpu.capable.is_none()).map(|gpu| match &gpu.mode {
+                Err(failure) => failure.reason_of_device(),
+                Ok(_) => format!(
+                    "{}: it is off, and the registers that may be read of this chip do not say more",
+                    gpu.address
+                ),
+            });
+            unknown(feature, why.collect::<Vec<_>>().join("; "))
+        }
+    }
+}
+
 fn yes(feature: Feature, reason: impl Into<String>) -> Finding {
-    Finding { feature, present: true, reason: reason.into() }
+    Finding { feature, present: true, known: true, reason: reason.into() }
 }
 
 fn no(feature: Feature, reason: impl Into<String>) -> Finding {
-    Finding { feature, present: false, reason: reason.into() }
+    Finding { feature, present: false, known: true, reason: reason.into() }
+}
+
+fn unknown(feature: Feature, reason: impl Into<String>) -> Finding {
+    Finding { feature, present: false, known: false, reason: reason.into() }
 }
 
 /// What `/proc/cpuinfo` says of the first processor.

@@ -20,6 +20,7 @@
 pub mod agent;
 pub mod cdi;
 pub mod features;
+pub mod lock;
 pub mod plugin;
 pub mod runtime;
 pub mod status;

@@ -8,6 +8,7 @@ use std::ffi::OsString;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use clap::{Parser, Subcommand};
@@ -78,7 +79,7 @@ fn main() -> ExitCode {
 
 fn run(command: Command) -> Result<ExitCode> {
     match command {
-        Command::Features { json, root } => show_features(json, root)?,
+        Command::Features { json, root } => return show_features(json, root),
         Command::Status(args) => return commands::status::run(args),
         Command::Runtime(command) => return commands::runtime::run(command),
         Command::Inventory(show) => return commands::plugin::show(show),
@@ -100,15 +101,18 @@ fn in_root(root: &Path, command: &[OsString]) -> anyhow::Error {
     anyhow::Error::new(error).context(format!("run `{}`", program.to_string_lossy()))
 }
 
-fn show_features(json: bool, root: PathBuf) -> Result<()> {
+fn show_features(json: bool, root: PathBuf) -> Result<ExitCode> {
     if !root.is_dir() {
         anyhow::bail!("`{}` is no folder", root.display());
     }
-    let report = features::detect(&Machine::new(root)).context("look at this node")?;
+    let machine = Machine::new(root);
+    let bus: Arc<dyn gpu::Bus> = Arc::new(gpu::Sysfs::new(machine.clone()));
+    let clock: Arc<dyn gpu::Clock> = Arc::new(gpu::Monotonic::start());
+    let report = features::look(&machine, &bus, &clock).context("look at this node")?;
     if json {
         println!("{}", serde_json::to_string_pretty(&report)?);
     } else {
         print!("{}", report.text());
     }
-    Ok(())
+    Ok(if report.is_known() { ExitCode::SUCCESS } else { ExitCode::from(2) })
 }

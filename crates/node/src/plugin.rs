@@ -12,6 +12,7 @@ pub mod allocate;
 pub mod api;
 pub mod inventory;
 pub mod observe;
+mod readiness;
 pub mod serve;
 mod socket;
 

@@ -1,6 +1,7 @@
 //! What this machine's devices and runtime are now, for a person who wants to know why something does not work.
 //!
-//! Nothing is changed, nobody is asked but the machine: it works without a cluster, and beside an agent that runs.
+//! Nothing is changed, no device is woken, nobody is asked but the machine: it works without a cluster, and beside an agent
+//! that runs.
 
 use std::fmt;
 use std::path::Path;
@@ -14,6 +15,7 @@ use serde::Serialize;
 
 use crate::agent::device::chain;
 use crate::agent::gpus::JOURNAL;
+use crate::lock::Lock;
 use crate::plugin::{Inventory, Naming, Readiness, inventory};
 use crate::runtime::Root;
 use crate::runtime::host::{self, Systemd};
@@ -66,17 +68,20 @@ pub fn look(machine: &Machine, bus: &Arc<dyn Bus>, clock: &Arc<dyn Clock>) -> Re
         unknown.push(format!("whether a change of modes is under way: {}", chain(&error)));
         None
     });
-    let offered = inventory::of(machine, &scan.devices, Naming::default(), &Readiness::Ready)?;
     let runtime = runtime(&machine.path("/")).map_err(|why| unknown.push(format!("the runtime: {why}"))).ok();
-    // What somebody has open is looked at and not spoken to.
+    // Looked at and not spoken to: an agent may be changing them.
     let look = Processes::new(machine.clone());
     let (bus, clock) = (Arc::clone(bus), Arc::clone(clock));
     let journal = FileJournal::new(&journal);
-    let survey = Transition::new(scan.devices.clone(), bus, clock, &look, &journal, Limits::default()).survey();
+    let survey = Transition::new(scan.devices.clone(), bus, clock, &look, &journal, Limits::default()).glance();
     let survey = survey.unwrap_or_else(|error| {
         unknown.push(format!("the modes: {}", chain(&error)));
         Survey::default()
     });
+    let readiness = Readiness::found(transition.as_ref(), &survey);
+    let offered = inventory::of(machine, &scan.devices, Naming::default(), &readiness)?;
+    let untold = survey.devices.iter().filter_map(|device| device.mode.as_ref().err());
+    unknown.extend(untold.map(|failure| format!("the mode of {}", failure.reason_of_device())));
     let mode = |address: Address| {
         let found = survey.devices.iter().find(|device| device.address == address);
         found.map_or_else(
@@ -84,7 +89,7 @@ pub fn look(machine: &Machine, bus: &Arc<dyn Bus>, clock: &Arc<dyn Clock>) -> Re
             |device| match (&device.mode, device.chip) {
                 (Ok(mode), Some(_)) => Ok(mode.to_string()),
                 (Ok(_), None) => Err("it is of before confidential computing".to_owned()),
-                (Err(failure), _) => Err(failure.to_string()),
+                (Err(failure), _) => Err(failure.reason.clone()),
             },
         )
     };
@@ -97,6 +102,35 @@ pub fn look(machine: &Machine, bus: &Arc<dyn Bus>, clock: &Arc<dyn Clock>) -> Re
     let unreadable = scan.unreadable.iter().map(|one| format!("{}: {}", one.address, chain(&one.error)));
     let (devices, unreadable) = (devices.collect(), unreadable.collect());
     Ok(Status { devices, unreadable, transition, offered, runtime, unknown })
+}
+
+/// Why it is not known whether devices may be used.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum NotKnown {
+    /// The bus, or who holds devices.
+    #[error(transparent)]
+    Read(#[from] gpu::ReadError),
+    /// A change that may have ended or not.
+    #[error(transparent)]
+    Journal(#[from] gpu::transition::JournalError),
+    /// Modes.
+    #[error("read the modes of devices")]
+    Survey(#[from] gpu::transition::Interrupted),
+}
+
+/// Whether devices may be given to pods, as far as the machine itself knows. Devices are asked with registers that are
+/// opened for more than a look by those alone who have the machine's lock.
+pub fn readiness(machine: &Machine, alone: Option<&Lock>) -> Result<Readiness, NotKnown> {
+    let journal = FileJournal::new(machine.path(JOURNAL));
+    let change = journal.load()?;
+    let devices = gpu::pci::scan(machine)?.devices;
+    let look = Processes::new(machine.clone());
+    let bus = Arc::new(gpu::Sysfs::new(machine.clone()));
+    let transition =
+        Transition::new(devices, bus, Arc::new(gpu::Monotonic::start()), &look, &journal, Limits::default());
+    let survey = if alone.is_some() { transition.survey()? } else { transition.glance()? };
+    Ok(Readiness::found(change.as_ref(), &survey))
 }
 
 fn runtime(root: &Path) -> Result<install::Status, String> {
@@ -144,6 +178,9 @@ impl fmt::Display for Status {
         for (resource, offer) in &self.offered.offers {
             let fit = offer.units.iter().filter(|unit| unit.unfit.is_none()).count();
             writeln!(f, "{resource}: {fit} of {} fit for pods", offer.units.len())?;
+            for (id, unfit) in offer.units.iter().filter_map(|unit| Some((unit.id, unit.unfit.as_ref()?))) {
+                writeln!(f, "    {id}  not fit: {unfit}")?;
+            }
         }
         for problem in &self.offered.not_offered {
             writeln!(f, "not offered: {problem}")?;
@@ -166,6 +203,8 @@ impl fmt::Display for Status {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use expect_test::expect;
     use gpu::Mode;
     use gpu::simulated::{Host, Life, VirtualClock};
@@ -179,10 +218,13 @@ mod tests {
         let host = Host::new(folder.path(), Arc::clone(&clock));
         host.add("0000:0a:00.0".parse().unwrap(), gpu::simulated::Model::H100);
         host.add("0000:0b:00.0".parse().unwrap(), gpu::simulated::Model::A100);
+        host.add("0000:0c:00.0".parse().unwrap(), gpu::simulated::Model::H100);
         host.put_at(Mode::On);
         host.hold(77, "qemu-system-x86", "/dev/vfio/10");
         let bus = host.bus(&Arc::new(Life::long()));
+        host.sleep("0000:0c:00.0".parse().unwrap());
         let status = look(&host.machine(), &bus, &clock).unwrap();
+        assert!(host.is_asleep("0000:0c:00.0".parse().unwrap()));
         expect![[r#"
             0000:0a:00.0  GPU  GH100 [H100 SXM5 80GB]
                 mode     on
@@ -193,7 +235,16 @@ mod tests {
                 mode     none: it is of before confidential computing
                 driver   none
                 group    11
+            0000:0c:00.0  GPU  GH100 [H100 SXM5 80GB]
+                mode     none: the device is asleep (D3hot), and was not woken to be asked
+                driver   none
+                group    12
+            nvidia.com/pgpu: 0 of 3 fit for pods
+                group-10  not fit: the devices are not at one mode
+                group-11  not fit: the devices are not at one mode
+                group-12  not fit: the devices are not at one mode
             no runtime of ours is installed for containerd
+            could not tell the mode of 0000:0c:00.0: the device is asleep (D3hot), and was not woken to be asked
         "#]]
         .assert_eq(&status.to_string());
         assert!(serde_json::to_value(&status).unwrap()["devices"][0]["mode"]["Ok"] == "on");
@@ -204,5 +255,31 @@ mod tests {
             no runtime of ours is installed for containerd
         "#]]
         .assert_eq(&none.to_string());
+    }
+
+    #[test]
+    fn devices_that_are_being_changed_are_not_fit() {
+        let folder = tempfile::tempdir().unwrap();
+        let clock: Arc<dyn Clock> = Arc::new(VirtualClock::default());
+        let host = Host::new(folder.path(), Arc::clone(&clock));
+        let place = "0000:0a:00.0".parse().unwrap();
+        host.add(place, gpu::simulated::Model::H100);
+        host.attach(place, "vfio-pci");
+        fs::create_dir_all(folder.path().join("dev/vfio")).unwrap();
+        fs::write(folder.path().join("dev/vfio/10"), "").unwrap();
+        let bus = host.bus(&Arc::new(Life::long()));
+        let shown = || look(&host.machine(), &bus, &clock).unwrap();
+        assert!(shown().to_string().contains("nvidia.com/pgpu: 1 of 1 fit for pods"));
+        let journal = host.machine().path(JOURNAL);
+        fs::create_dir_all(journal.parent().unwrap()).unwrap();
+        fs::write(
+            journal,
+            r#"{"version":1,"wish":"on","heading":"forward","step":"reset","devices":[],"failures":[],"lost":[]}"#,
+        )
+        .unwrap();
+        let text = shown().to_string();
+        assert!(text.contains("nvidia.com/pgpu: 0 of 1 fit for pods"), "{text}");
+        assert!(text.contains("group-10  not fit: a change to mode `on` is at step reset"), "{text}");
+        assert!(shown().unknown.is_empty());
     }
 }

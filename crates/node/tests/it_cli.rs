@@ -329,3 +329,25 @@ fn an_inventory_names_what_is_offered_and_what_is_not() {
     "#]],
     );
 }
+
+#[test]
+fn a_device_plugin_beside_another_or_with_a_change_under_way_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let record = r#"{"version":1,"wish":"on","heading":"forward","step":"reset","devices":[],"failures":[],"lost":[]}"#;
+    write(dir.path(), "var/lib/casemate/node/transition.json", record);
+    check(
+        &["device-plugin"],
+        dir.path(),
+        expect![[r#"
+        error: a change to mode `on` is at step reset
+
+        hint: `casemate-node agent` ends it, and offers devices itself
+        exit 1
+    "#]],
+    );
+    let _lock = node::lock::Lock::take(&node::Machine::new(dir.path()), "the agent").unwrap();
+    let Output { status, stderr, .. } = casemate_node(&["device-plugin"], dir.path());
+    let text = String::from_utf8(stderr).unwrap();
+    assert!(text.starts_with("error: the devices of this machine belong to the agent, process "), "{text}");
+    assert_eq!(status.code(), Some(1));
+}

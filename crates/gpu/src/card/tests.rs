@@ -102,6 +102,23 @@ fn a_knob_that_the_host_may_not_change_is_found_before_anything_is_written() {
 }
 
 #[test]
+fn knobs_without_a_name_have_permissions_as_well() {
+    for model in [Model::H100, Model::B200, Model::RtxPro6000] {
+        for (knob, permission) in [(2, 1), (4, 3), (34, 33)] {
+            let rig = rig(model);
+            rig.host.set_knob(PLACE, knob, 1);
+            rig.host.set_knob(PLACE, permission, 0);
+            let error = rig.card().changes(Mode::On).unwrap_err();
+            let text = format!("knob {knob} is 1 and must be 0, and the host may not change it ({permission} is 0)");
+            assert_eq!((error.code(), error.to_string()), ("locked", text), "{model:?}");
+            // Firmware that does not know the permission needs none.
+            rig.host.forget_knob(PLACE, permission);
+            rig.switch(Mode::On).unwrap();
+        }
+    }
+}
+
+#[test]
 fn a_permission_that_is_not_needed_is_not_asked_for() {
     let rig = rig(Model::H100);
     rig.host.set_knob(PLACE, 44, 0);

@@ -33,7 +33,13 @@ impl Knob {
     /// The knob that says whether the host may change this one (1), or only the board's management controller (0).
     pub const fn permission(self) -> Option<Self> {
         match self {
-            Self::CCD | Self::CCM | Self::DECOUPLER | Self::PPCIE => Some(Self(self.0 - 1)),
+            Self::UNNAMED_2
+            | Self::UNNAMED_4
+            | Self::UNNAMED_34
+            | Self::CCD
+            | Self::CCM
+            | Self::DECOUPLER
+            | Self::PPCIE => Some(Self(self.0 - 1)),
             _ => None,
         }
     }
@@ -62,13 +68,18 @@ mod tests {
 
     #[test]
     fn knobs_have_the_permissions_that_guard_them() {
-        for (knob, permission) in
-            [(Knob::CCM, Some(7)), (Knob::CCD, Some(5)), (Knob::DECOUPLER, Some(9)), (Knob::PPCIE, Some(44))]
-        {
+        for (knob, permission) in [
+            (Knob::CCM, Some(7)),
+            (Knob::CCD, Some(5)),
+            (Knob::DECOUPLER, Some(9)),
+            (Knob::PPCIE, Some(44)),
+            (Knob::UNNAMED_2, Some(1)),
+            (Knob::UNNAMED_4, Some(3)),
+            (Knob::UNNAMED_34, Some(33)),
+            (Knob(7), None),
+        ] {
             assert_eq!(knob.permission().map(Knob::id), permission);
         }
-        assert_eq!(Knob::UNNAMED_2.permission(), None);
-        assert_eq!(Knob::UNNAMED_34.permission(), None);
         assert_eq!(Knob::PPCIE.to_string(), "45 (PPCIE)");
         assert_eq!(Knob::PPCIE.permission().unwrap().to_string(), "44 (PPCIE_ALLOW_INB)");
         assert_eq!(Knob::UNNAMED_4.to_string(), "4");

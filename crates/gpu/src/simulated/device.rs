@@ -124,6 +124,7 @@ impl Simulated {
     pub(super) fn new(model: Model, timing: Timing) -> Self {
         let ids: &[u8] = match model {
             Model::A100 => &[],
+            Model::Rtx5090 => &[9, 10],
             // Blackwell has no PPCIe.
             Model::B200 | Model::RtxPro6000 => &[1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 33, 34],
             Model::H100 | Model::NvSwitch => &[1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 33, 34, 44, 45],
@@ -164,7 +165,7 @@ impl Simulated {
     pub(super) fn class(&self) -> u32 {
         match self.model {
             Model::NvSwitch => 0x06_8000,
-            Model::RtxPro6000 => 0x03_0000,
+            Model::RtxPro6000 | Model::Rtx5090 => 0x03_0000,
             _ => 0x03_0200,
         }
     }
@@ -174,6 +175,7 @@ impl Simulated {
             Model::H100 => 0x2330,
             Model::B200 => 0x2901,
             Model::RtxPro6000 => 0x2bb5,
+            Model::Rtx5090 => 0x2b85,
             Model::NvSwitch => 0x22a3,
             Model::A100 => 0x20b0,
         }
@@ -183,7 +185,7 @@ impl Simulated {
         match self.model {
             Model::H100 => 0x1800_00a1,
             Model::B200 => 0x1a00_00a1,
-            Model::RtxPro6000 => 0x1b20_00a1,
+            Model::RtxPro6000 | Model::Rtx5090 => 0x1b20_00a1,
             Model::NvSwitch => 0x70_00a1,
             Model::A100 => 0x1700_00a1,
         }
@@ -242,13 +244,15 @@ impl Simulated {
     }
 
     fn has_firewall(&self) -> bool {
-        matches!(self.model, Model::B200 | Model::RtxPro6000)
+        matches!(self.model, Model::B200 | Model::RtxPro6000 | Model::Rtx5090)
     }
 
     pub(super) fn config(&self, now: Duration) -> ConfigSpace {
         let mut bytes = vec![0; 4096];
         let mut put = |offset: usize, word: u32| bytes[offset..offset + 4].copy_from_slice(&word.to_le_bytes());
         put(0, u32::from(self.device_id()) << 16 | 0x10de);
+        // Accesses to memory are answered.
+        put(4, 0x0010_0002);
         put(8, self.class() << 8 | 0xa1);
         put(0x100, 0x1402_0001);
         if self.has_firewall() {

@@ -23,7 +23,7 @@ pub use clock::VirtualClock;
 pub use life::{Count, Death, Killed, Life};
 
 use crate::address::Address;
-use crate::bus::{Bus, BusError};
+use crate::bus::{Bus, BusError, Sysfs};
 use crate::clock::Clock;
 use crate::config_space::ConfigSpace;
 use crate::fsp::Knob;
@@ -42,6 +42,8 @@ pub enum Model {
     B200,
     /// Blackwell of workstations, a VGA controller.
     RtxPro6000,
+    /// Blackwell for games: the same chip, without the knobs of confidential computing.
+    Rtx5090,
     /// The third NVSwitch.
     NvSwitch,
     /// A GPU of before confidential computing.
@@ -107,6 +109,7 @@ impl Default for Timing {
 
 struct Slot {
     device: Simulated,
+    asleep: bool,
     faults: Vec<(Fault, u32)>,
 }
 
@@ -157,7 +160,7 @@ impl Host {
     pub fn add(&self, address: Address, model: Model) {
         let device = Simulated::new(model, self.timing);
         tree::write(&self.root, address, &device);
-        let slot = Arc::new(Mutex::new(Slot { device, faults: Vec::new() }));
+        let slot = Arc::new(Mutex::new(Slot { device, asleep: false, faults: Vec::new() }));
         self.slots.write().unwrap_or_else(PoisonError::into_inner).insert(address, slot);
     }
 
@@ -194,6 +197,23 @@ impl Host {
     /// Puts a fault into a device, to strike so many times.
     pub fn fault(&self, address: Address, fault: Fault, times: u32) {
         self.with(address, |slot, _| slot.faults.push((fault, times)));
+    }
+
+    /// Puts a device into a power saving state, as an idle one is. It wakes as soon as somebody opens it for more than a
+    /// look.
+    pub fn sleep(&self, address: Address) {
+        self.set_asleep(address, true);
+    }
+
+    /// Whether a device is in a power saving state.
+    pub fn is_asleep(&self, address: Address) -> bool {
+        self.with(address, |slot, _| slot.asleep) == Some(true)
+    }
+
+    fn set_asleep(&self, address: Address, asleep: bool) {
+        if self.with(address, |slot, _| std::mem::replace(&mut slot.asleep, asleep)) == Some(!asleep) {
+            tree::write_power(&self.root, address, asleep);
+        }
     }
 
     /// Takes all faults out of all devices.
@@ -327,6 +347,7 @@ struct Way {
 }
 
 struct Opened {
+    access: Access,
     clock: Arc<dyn Clock>,
     life: Arc<Life>,
     slot: Arc<Mutex<Slot>>,
@@ -340,9 +361,12 @@ impl Opened {
 }
 
 impl Bus for Way {
-    fn open(&self, device: Address, _access: Access) -> Result<Box<dyn Registers>, BusError> {
+    fn open(&self, device: Address, access: Access) -> Result<Box<dyn Registers>, BusError> {
         let slot = self.host.slot(device).ok_or(BusError::NoDevice(device))?;
-        Ok(Box::new(Opened { clock: self.host.clock(), life: Arc::clone(&self.life), slot }))
+        if access == Access::Full {
+            self.host.set_asleep(device, false);
+        }
+        Ok(Box::new(Opened { access, clock: self.host.clock(), life: Arc::clone(&self.life), slot }))
     }
 
     fn config(&self, device: Address) -> Result<ConfigSpace, BusError> {
@@ -355,6 +379,10 @@ impl Bus for Way {
 
     fn driver(&self, device: Address) -> Result<Option<String>, BusError> {
         Ok(self.host.machine().link_name(&format!("{}/driver", crate::pci::folder(device)))?)
+    }
+
+    fn asleep(&self, device: Address) -> Result<Option<String>, BusError> {
+        Sysfs::new(self.host.machine()).asleep(device)
     }
 
     fn reset(&self, device: Address) -> Result<(), BusError> {
@@ -393,7 +421,7 @@ impl Registers for Opened {
             return Err(RegisterError::Gone { offset });
         }
         let value = self.with(|slot, now| {
-            if slot.strikes(Fault::OffTheBus) {
+            if slot.asleep || slot.strikes(Fault::OffTheBus) {
                 return u32::MAX;
             }
             if offset == 0 && slot.strikes(Fault::SecurityFault) {
@@ -405,6 +433,9 @@ impl Registers for Opened {
     }
 
     fn write32(&self, offset: u32, value: u32) -> Result<(), RegisterError> {
+        if self.access == Access::Look {
+            return Err(RegisterError::ReadOnly { offset });
+        }
         let write = || {
             self.with(|slot, now| {
                 let troubles = device::Troubles {

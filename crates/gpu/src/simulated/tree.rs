@@ -41,6 +41,7 @@ pub(super) fn write(root: &Path, address: Address, device: &Simulated) {
         ("driver_override", "(null)\n".to_owned()),
         ("reset", String::new()),
         ("power/control", "auto\n".to_owned()),
+        ("power_state", "D0\n".to_owned()),
     ] {
         put(&folder.join(file), &text);
     }
@@ -55,8 +56,14 @@ pub(super) fn write(root: &Path, address: Address, device: &Simulated) {
     );
     write_registers(root, address, device);
     let ids = "10de  NVIDIA Corporation\n\t20b0  GA100 [A100 SXM4 40GB]\n\t22a3  GH100 [H100 NVSwitch]\n\
-        \t2330  GH100 [H100 SXM5 80GB]\n\t2901  GB100 [B200]\n\t2bb5  GB202GL [RTX PRO 6000 Blackwell Server Edition]\n";
+        \t2330  GH100 [H100 SXM5 80GB]\n\t2901  GB100 [B200]\n\
+        \t2b85  GB202 [GeForce RTX 5090]\n\t2bb5  GB202GL [RTX PRO 6000 Blackwell Server Edition]\n";
     put(&root.join("usr/share/misc/pci.ids"), ids);
+}
+
+pub(super) fn write_power(root: &Path, address: Address, asleep: bool) {
+    let state = if asleep { "D3hot\n" } else { "D0\n" };
+    put(&root.join(format!("sys/bus/pci/devices/{address}/power_state")), state);
 }
 
 /// The registers that only show something, in a file with holes.

@@ -81,9 +81,35 @@ fn a_board_survives_every_crash_of_every_transition() {
     let node = Node::new(Host::hgx).without_processes().one_by_one();
     for (from, to) in pairs(&Mode::ALL) {
         let effects = kill_everywhere(&node, (from, to), Count::KnobWrites, &BOTH, |_| {}, |_| {}, arrives(to));
-        // Twelve resets, at least one knob of each GPU, and a dozen of the journal and the cluster.
+        // Eight resets or twelve, at least one knob of each GPU, and a dozen of the journal and the cluster.
         assert!(effects > 30, "{from} to {to}: {effects}");
     }
+}
+
+#[test]
+fn a_mixed_board_survives_every_crash_with_switches_of_the_host() {
+    // Two GPUs of eight change; the others and the switches are left alone, which the next process must know.
+    let node = Node::new(Host::hgx).without_processes().one_by_one();
+    for number in 0..4 {
+        node.host.attach(at(0x80 + number), "nvidia-nvswitch");
+    }
+    let before = |node: &Node| {
+        node.cluster.lock().unwrap().ready = None;
+        for place in [at(0x12), at(0x15)] {
+            node.host.set_knob(place, 8, 0);
+            node.host.set_knob(place, 10, 0);
+            node.host.bus(&Arc::new(Life::long())).reset(place).unwrap();
+        }
+    };
+    let check = |node: &Node, what: &str| {
+        arrives(Mode::On)(node, what);
+        let left = |device: &Address| ![at(0x12), at(0x15)].contains(device);
+        let touched: Vec<_> =
+            node.host.addresses().into_iter().filter(left).filter(|device| node.host.resets(*device) > 0).collect();
+        assert!(touched.is_empty(), "{what}: {touched:?} were reset");
+    };
+    let effects = kill_everywhere(&node, (Mode::On, Mode::On), Count::KnobWrites, &BOTH, before, |_| {}, check);
+    assert!(effects > 15, "{effects}");
 }
 
 #[test]

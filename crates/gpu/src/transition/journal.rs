@@ -77,6 +77,13 @@ pub struct Failure {
     pub hint: Option<String>,
 }
 
+impl Failure {
+    /// Which device and why, without the step: for those who began none.
+    pub fn reason_of_device(&self) -> String {
+        self.device.map_or_else(|| self.reason.clone(), |device| format!("{device}: {}", self.reason))
+    }
+}
+
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.device {
@@ -95,6 +102,15 @@ pub struct Part {
     pub kind: DeviceKind,
     /// What it was at before.
     pub before: Observed,
+    /// Whether it is staged and reset. One that is at its share of the mode and has nothing to write is neither, so it may
+    /// keep a driver of the host's and be in use. Written down before anything is staged: what is not marked was never
+    /// touched. Records of before this field was there staged and reset every device.
+    #[serde(default = "yes")]
+    pub moves: bool,
+}
+
+const fn yes() -> bool {
+    true
 }
 
 impl Part {
@@ -302,6 +318,7 @@ mod tests {
             address: at(u8::try_from(number).unwrap()),
             kind: *kind,
             before: *before,
+            moves: true,
         };
         Record::new(Mode::On, before.iter().enumerate().map(part).collect())
     }
@@ -323,6 +340,12 @@ mod tests {
         journal.clear().unwrap();
         assert_eq!(journal.load().unwrap(), None);
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn a_record_of_before_some_devices_were_left_alone_moves_all() {
+        let part = r#"{"address":"0000:10:00.0","kind":"gpu","before":{"mode":"off"}}"#;
+        assert!(serde_json::from_str::<Part>(part).unwrap().moves);
     }
 
     #[test]

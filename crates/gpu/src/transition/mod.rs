@@ -9,12 +9,15 @@
 //! | not-ready | takes the node out of service | |
 //! | users | looks for whoever holds a device | waits, or back: nothing moved |
 //! | pause | sends components away, looks and asks again | back: nothing moved |
-//! | stage | writes knobs on all devices at once | back, by the same steps |
-//! | reset | resets all devices at once | back |
-//! | boot | waits for all of them | back |
-//! | read-back | reads the mode of all of them | back |
+//! | stage | writes knobs on all devices that change, at once | back, by the same steps |
+//! | reset | resets these, at once | back |
+//! | boot | waits for all of these | back |
+//! | read-back | reads the mode of every device | back |
 //! | restore | lets components come back | |
 //! | publish | reads again, says ready or failed | back |
+//!
+//! A device that is at its share of the mode already, as switches are when GPUs go from off to on, is left alone: it may
+//! keep its driver and its users. Which devices are touched is written down before the first one is.
 //!
 //! A device that somebody has open is only looked at, and where the kernel forbids even that, it is waited for.
 //!

@@ -130,6 +130,10 @@ impl Process {
         self.with(|transition, _| transition.survey()).unwrap()
     }
 
+    pub(super) fn glance(&self) -> Survey {
+        self.with(|transition, _| transition.glance()).unwrap()
+    }
+
     pub(super) fn resume(&self) -> Result<Option<Outcome>, Interrupted> {
         self.with(|transition, hands| transition.resume(hands))
     }
@@ -185,6 +189,10 @@ impl Bus for Watched {
 
     fn driver(&self, device: Address) -> Result<Option<String>, BusError> {
         self.bus.driver(device)
+    }
+
+    fn asleep(&self, device: Address) -> Result<Option<String>, BusError> {
+        self.bus.asleep(device)
     }
 
     fn reset(&self, device: Address) -> Result<(), BusError> {

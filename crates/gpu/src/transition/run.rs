@@ -83,7 +83,8 @@ enum Answer {
 impl Transition<'_> {
     /// Asks every device, at once, whether it can be brought to a mode. Changes nothing.
     ///
-    /// A device that somebody holds shows its mode and is asked nothing: knobs are asked for once nobody holds it.
+    /// A device that somebody holds, or that a driver of the host's has, shows its mode and is asked nothing: its security
+    /// processor may be in a conversation. Knobs are asked for once nobody has it.
     pub(super) fn validate(&self, wish: Mode) -> Result<Result<Plan, Refusal>, Interrupted> {
         if wish != Mode::Off && !self.devices.iter().any(|device| device.kind == DeviceKind::Gpu) {
             return Ok(Err(Refusal::NoGpu(wish)));
@@ -94,7 +95,7 @@ impl Transition<'_> {
         let ask = |card: &Card| match card.mode() {
             // What is too old to have modes is off.
             Err(CardError::UnknownChip { .. }) if wish == Mode::Off => Ok(Answer::None),
-            Ok(before) if held.contains(&card.address()) => {
+            Ok(before) if held.contains(&card.address()) || card.is_free().is_err() => {
                 card.can(wish).map(|_| Answer::Can { before, changes: false })
             }
             // It cannot be asked. A reset may mend that, and is a step of the transition.
@@ -107,19 +108,19 @@ impl Transition<'_> {
             },
         };
         let (mut parts, mut failures, mut unread) = (Vec::new(), Vec::new(), None);
-        let mut changes = false;
         for (device, answer) in self.each(&self.devices, &held, Step::Validate, ask) {
             let (address, kind) = (device.address, device.kind);
             match answer {
                 Ok(Answer::None) => {}
-                Ok(Answer::Can { before, changes: this }) => {
-                    parts.push(Part { address, kind, before });
-                    changes |= this;
+                Ok(Answer::Can { before, changes }) => {
+                    let mut part = Part { address, kind, before, moves: changes };
+                    part.moves |= before != Observed::Mode(part.share_of(wish));
+                    parts.push(part);
                 }
                 // Whoever holds a device may have it switched off, and kernels may not let others map it; that it is of
                 // the wrong kind stays true.
                 Err(failure) if held.contains(&address) && failure.code != "unsupported" => {
-                    parts.push(Part { address, kind, before: Observed::Invalid });
+                    parts.push(Part { address, kind, before: Observed::Invalid, moves: true });
                     unread = Some(address);
                 }
                 Err(failure) => failures.push(failure),
@@ -134,11 +135,10 @@ impl Transition<'_> {
             return Ok(Err(Refusal::InUse(device, holders)));
         }
         let record = Record::new(wish, parts);
-        let there = record.devices.iter().all(|part| part.before == Observed::Mode(part.share_of(wish)));
-        if there && !changes {
+        if record.devices.iter().all(|part| !part.moves) {
             return Ok(Ok(Plan::Stay(AtMode { mode: wish })));
         }
-        let mut devices = self.devices_of(&record);
+        let mut devices = self.moving(&record);
         devices.retain(|device| !held.contains(&device.address));
         let answers = self.each(&devices, &[], Step::Validate, Card::is_free);
         let failures: Vec<Failure> = answers.into_iter().filter_map(|(_, answer)| answer.err()).collect();
@@ -209,36 +209,46 @@ impl Transition<'_> {
                 hint: None,
             }]),
             Paused::Gone => match self.unheld(record)? {
-                Ok(Unheld(())) => self.ask_again(record),
+                Ok(Unheld(())) => self.ask_again(record)?,
                 Err(holders) => Next::Back(holders.iter().map(|holder| Failure::held(step, holder)).collect()),
             },
         })
     }
 
-    /// Now that nobody holds them, those are asked that could not be asked before.
-    fn ask_again(&self, record: &mut Record) -> Next {
+    /// Now that nobody holds those that move, all are asked that could not be asked before. One that was to be left alone,
+    /// and turns out to have something to write, moves as well.
+    fn ask_again(&self, record: &mut Record) -> Result<Next, Interrupted> {
         let wish = record.wish;
+        let held = self.held(record)?;
+        let moving: Vec<Address> = record.devices.iter().filter(|part| part.moves).map(|part| part.address).collect();
         let ask = |card: &Card| {
+            let moves = moving.contains(&card.address());
+            if !moves && (held.contains(&card.address()) || card.is_free().is_err()) {
+                // Left to whoever has it, unless it is at another mode by now.
+                card.is_at(wish)?;
+                return Ok(None);
+            }
             card.is_free()?;
-            match card.mode().and_then(|mode| card.changes(wish).map(|_| mode)) {
-                Err(error) if error.wants_reset() => Ok(None),
-                answer => answer.map(Some),
+            match card.mode().and_then(|mode| card.changes(wish).map(|changes| (mode, !changes.is_empty()))) {
+                Err(error) if error.wants_reset() => Ok(Some((None, true))),
+                answer => answer.map(|(mode, changes)| Some((Some(mode), changes))),
             }
         };
         let devices = self.devices_of(record);
         let mut failures = self.missing(record, &[]);
-        for (device, answer) in self.each(&devices, &[], Step::Pause, ask) {
+        for (device, answer) in self.each(&devices, &held, Step::Pause, ask) {
             match answer {
-                Ok(shown) => {
-                    let part = record.devices.iter_mut().find(|part| part.address == device.address);
-                    if let (Some(part), Some(shown)) = (part, shown) {
-                        part.before = shown;
+                Ok(None) => {}
+                Ok(Some((shown, changes))) => {
+                    if let Some(part) = record.devices.iter_mut().find(|part| part.address == device.address) {
+                        part.before = shown.unwrap_or(part.before);
+                        part.moves |= changes || part.before != Observed::Mode(part.share_of(wish));
                     }
                 }
                 Err(failure) => failures.push(failure),
             }
         }
-        if failures.is_empty() { Next::Step(Step::Stage) } else { Next::Back(failures) }
+        Ok(if failures.is_empty() { Next::Step(Step::Stage) } else { Next::Back(failures) })
     }
 
     /// A step that is done to all devices at once. Forward, one that fails sends all back. On the way back, those that
@@ -246,24 +256,36 @@ impl Transition<'_> {
     fn devices_step(&self, record: &mut Record, proof: &mut Option<AtMode>) -> Result<Next, Interrupted> {
         let step = record.step;
         let left: Vec<Address> = record.lost.iter().filter_map(|failure| failure.device).collect();
-        let devices: Vec<Device> =
-            self.devices_of(record).into_iter().filter(|device| !left.contains(&device.address)).collect();
+        let without = |mut devices: Vec<Device>| {
+            devices.retain(|device| !left.contains(&device.address));
+            devices
+        };
         let mut failures = self.missing(record, &left);
         let goal = record.goal();
+        let moving = without(self.moving(record));
+        let all = without(self.devices_of(record));
+        // Only those that were left alone can be held now, and only looked at.
+        let held = if step == Step::ReadBack { self.held(record)? } else { Vec::new() };
         let results = match step {
             Step::Stage | Step::Reset => match self.unheld(record)? {
                 Err(holders) => {
                     failures.extend(holders.iter().map(|holder| Failure::held(step, holder)));
                     Vec::new()
                 }
-                Ok(proof) if step == Step::Stage => self.stage(&proof, &devices, goal),
-                Ok(proof) => self.reset(&proof, &devices),
+                Ok(proof) if step == Step::Stage => self.stage(&proof, &moving, goal),
+                Ok(proof) => self.reset(&proof, &moving),
             },
-            Step::Boot => self.each(&devices, &[], step, |card| card.started().map(|_| ())),
-            _ => self.each(&devices, &[], step, |card| card.is_at(goal)),
+            Step::Boot => self.each(&moving, &[], step, |card| card.started().map(|_| ())),
+            _ => self.each(&all, &held, step, |card| card.is_at(goal)),
         };
         failures.extend(results.into_iter().filter_map(|(_, result)| result.err()));
-        if step == Step::ReadBack && failures.is_empty() && left.is_empty() {
+        let unread = |failure: &Failure| {
+            failure.code != "wrong-mode" && failure.device.is_some_and(|device| held.contains(&device))
+        };
+        // What cannot be read while somebody has it was not touched either: ready is said when it can be read again.
+        let all_read = !failures.iter().any(unread);
+        failures.retain(|failure| !unread(failure));
+        if step == Step::ReadBack && all_read && failures.is_empty() && left.is_empty() {
             // From here on somebody may open a device, and it may not be readable any more.
             *proof = Some(AtMode { mode: goal });
         }
@@ -333,7 +355,7 @@ impl Transition<'_> {
     /// Reads every device of a record: are all of them at its goal?
     fn read(&self, record: &Record) -> Result<Reading, Interrupted> {
         let mode = record.goal();
-        let holders = self.unheld(record)?.err().unwrap_or_default();
+        let holders = self.holders(record)?;
         let held: Vec<Address> = holders.iter().flat_map(|holder| holder.devices.clone()).collect();
         let mut failures = self.missing(record, &[]);
         let devices = self.devices_of(record);
@@ -370,15 +392,34 @@ impl Transition<'_> {
         parts.map(failure).collect()
     }
 
-    /// Nobody holds a device of a record, or these do.
-    fn unheld(&self, record: &Record) -> Result<Result<Unheld, Vec<Holder>>, Interrupted> {
+    /// Those devices of a record that are staged and reset.
+    fn moving(&self, record: &Record) -> Vec<Device> {
+        let moves = |device: &Device| record.devices.iter().any(|part| part.address == device.address && part.moves);
+        self.devices_of(record).into_iter().filter(moves).collect()
+    }
+
+    /// Everyone who holds a device of a record, moved or not.
+    fn holders(&self, record: &Record) -> Result<Vec<Holder>, Interrupted> {
         let addresses: Vec<Address> = record.devices.iter().map(|part| part.address).collect();
+        self.look.holders(&addresses).map_err(Interrupted::Look)
+    }
+
+    /// The devices of a record that somebody holds.
+    fn held(&self, record: &Record) -> Result<Vec<Address>, Interrupted> {
+        Ok(self.holders(record)?.into_iter().flat_map(|holder| holder.devices).collect())
+    }
+
+    /// Nobody holds a device of a record that moves, or these do.
+    fn unheld(&self, record: &Record) -> Result<Result<Unheld, Vec<Holder>>, Interrupted> {
+        let moving = record.devices.iter().filter(|part| part.moves);
+        let addresses: Vec<Address> = moving.map(|part| part.address).collect();
         let holders = self.look.holders(&addresses).map_err(Interrupted::Look)?;
         Ok(if holders.is_empty() { Ok(Unheld(())) } else { Err(holders) })
     }
 
     fn stage<'d>(&self, _: &Unheld, devices: &'d [Device], goal: Mode) -> Vec<(&'d Device, Result<(), Failure>)> {
-        self.each(devices, &[], Step::Stage, |card| match card.stage(goal) {
+        // On the way back a device may move for the first time, and one may have got a driver since it was asked.
+        self.each(devices, &[], Step::Stage, |card| match card.is_free().and_then(|()| card.stage(goal)) {
             // Its security processor was lost, perhaps by an interruption: a reset may bring it back.
             Err(error) if error.wants_reset() => {
                 let mut resets = self.resets(&[card.address()]);
@@ -473,6 +514,11 @@ fn turn_back(record: &mut Record, failures: Vec<Failure>) {
         // These cannot be brought anywhere; each further try would wait for them again.
         let hopeless = |failure: &&Failure| matches!(failure.code.as_str(), "reset-hangs" | "missing" | "off-the-bus");
         record.lost = failures.iter().filter(hopeless).cloned().collect();
+        // Without a mode in common the way back leads to off, and those that were left alone go along.
+        let goal = record.goal();
+        for part in &mut record.devices {
+            part.moves |= part.before != Observed::Mode(part.share_of(goal));
+        }
     }
     record.failures = failures;
 }

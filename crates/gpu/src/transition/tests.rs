@@ -43,7 +43,9 @@ fn the_steps_come_in_their_order() {
             "publish on"
         ]
     );
-    assert!(node.host.addresses().into_iter().all(|device| node.host.resets(device) == 1));
+    // Switches are off wherever GPUs are on, so nothing about them changes.
+    let resets = |device: Address| u32::from(device < at(0x80));
+    assert!(node.host.addresses().into_iter().all(|device| node.host.resets(device) == resets(device)));
     node.assert_consistent("after");
 }
 
@@ -435,6 +437,97 @@ fn a_device_that_vanished_between_two_lives_is_named() {
     node.assert_consistent("after");
 }
 
+/// A board whose switches are the host's: they have its driver, and its fabric manager has them open.
+fn board_with_switches_of_the_host(mode: Mode) -> Node {
+    let node = board(mode);
+    for number in 0..4 {
+        node.host.attach(at(0x80 + number), "nvidia-nvswitch");
+    }
+    node.host.hold(900, "nv-fabricmanage", "/dev/nvidia-nvswitch0");
+    node
+}
+
+#[test]
+fn switches_of_the_host_are_left_alone_where_nothing_changes_for_them() {
+    for (from, to) in [(Mode::Off, Mode::On), (Mode::On, Mode::Devtools), (Mode::Devtools, Mode::Off)] {
+        let node = board_with_switches_of_the_host(from);
+        assert_eq!(node.bring_to(to), Outcome::Ready(to), "{from} to {to}");
+        assert!((0..4).all(|number| node.host.resets(at(0x80 + number)) == 0));
+        assert!((0..8).all(|number| node.host.resets(at(0x10 + number)) == 1));
+        node.assert_consistent("after");
+    }
+    // PPCIe is the switches' too.
+    let node = board_with_switches_of_the_host(Mode::Off);
+    let outcome = node.bring_to(Mode::Ppcie);
+    assert!(matches!(outcome, Outcome::Refused(_) | Outcome::GivenUp { .. }), "{outcome}");
+    assert!(node.host.addresses().into_iter().all(|device| node.host.resets(device) == 0));
+    node.assert_consistent("after");
+}
+
+#[test]
+fn a_change_that_fails_leaves_switches_of_the_host_alone_as_well() {
+    let node = board_with_switches_of_the_host(Mode::Off);
+    node.host.fault(at(0x12), Fault::KeepsMode, 1);
+    assert!(matches!(node.bring_to(Mode::On), Outcome::Failed { back_at: Some(Mode::Off), .. }));
+    assert!((0..4).all(|number| node.host.resets(at(0x80 + number)) == 0));
+    node.assert_consistent("after");
+}
+
+#[test]
+fn only_what_differs_is_reset_and_only_that_must_be_free() {
+    // One of eight is at another mode, and a virtual machine has one of the others.
+    let node = board(Mode::On);
+    node.host.set_knob(at(0x15), 8, 0);
+    node.host.set_knob(at(0x15), 10, 0);
+    node.host.bus(&Arc::new(Life::long())).reset(at(0x15)).unwrap();
+    node.host.hold(4711, "qemu-system-x86", "/dev/vfio/18");
+    assert_eq!(node.bring_to(Mode::On), Outcome::Ready(Mode::On));
+    assert_eq!(node.host.resets(at(0x15)), 2);
+    assert_eq!(node.host.resets(at(0x12)), 0);
+    node.assert_consistent("after");
+}
+
+#[test]
+fn one_that_is_left_alone_and_cannot_be_read_keeps_the_node_from_being_ready() {
+    let node = board(Mode::On);
+    node.host.set_knob(at(0x15), 8, 0);
+    node.host.set_knob(at(0x15), 10, 0);
+    node.host.bus(&Arc::new(Life::long())).reset(at(0x15)).unwrap();
+    node.host.hold(4711, "qemu-system-x86", "/dev/vfio/18");
+    // Killed as it resets; the virtual machine's device sleeps meanwhile.
+    for end in 0.. {
+        let life = Arc::new(Life::until(end, Death::Before, Count::KnobWrites));
+        let _ = node.process(life).bring_to(Mode::On);
+        if node.written.lock().unwrap().as_deref().is_some_and(|text| text.contains(r#""step":"boot""#)) {
+            break;
+        }
+        assert!(end < 1000);
+        node.resume();
+        node.host.set_knob(at(0x15), 8, 0);
+        node.host.set_knob(at(0x15), 10, 0);
+        node.host.bus(&Arc::new(Life::long())).reset(at(0x15)).unwrap();
+    }
+    node.host.sleep(at(0x12));
+    assert!(matches!(node.resume(), Some(Outcome::Waiting(holders)) if holders[0].process == 4711));
+    assert_eq!(node.cluster.lock().unwrap().ready, None);
+    node.host.end(4711);
+    assert_eq!(node.resume(), Some(Outcome::Ready(Mode::On)));
+    node.assert_consistent("after");
+}
+
+#[test]
+fn a_mixed_node_that_cannot_be_brought_together_goes_to_off_as_a_whole() {
+    let node = board(Mode::On);
+    node.host.set_knob(at(0x15), 8, 0);
+    node.host.set_knob(at(0x15), 10, 0);
+    node.host.bus(&Arc::new(Life::long())).reset(at(0x15)).unwrap();
+    node.host.fault(at(0x15), Fault::KeepsMode, 1);
+    // Those that were left alone on the way there go along on the way back.
+    assert!(matches!(node.bring_to(Mode::On), Outcome::Failed { back_at: Some(Mode::Off), .. }));
+    assert!(node.host.is_at(Mode::Off));
+    node.assert_consistent("after");
+}
+
 #[test]
 fn a_survey_says_what_devices_are_at_and_disturbs_nobody() {
     let survey = |node: &Node| node.process(Arc::new(Life::long())).survey();
@@ -463,6 +556,65 @@ fn a_survey_says_what_devices_are_at_and_disturbs_nobody() {
     let none = survey(&Node::new(|_| {}));
     assert_eq!(none.common(), Some(Mode::Off));
     assert!(!none.can(Mode::On));
+}
+
+#[test]
+fn a_glance_wakes_nobody_and_writes_nothing() {
+    let node = board(Mode::On);
+    node.host.sleep(at(0x12));
+    let life = Arc::new(Life::until(0, Death::Before, Count::RegisterWrites));
+    let found = node.process(life).glance();
+    assert!(node.host.is_asleep(at(0x12)));
+    assert_eq!(found.devices[2].mode.as_ref().unwrap_err().code, "asleep");
+    assert!(found.devices.iter().filter(|device| device.mode.is_ok()).count() == 11);
+    assert_eq!(found.common(), None);
+    // Whoever is alone with the devices wakes it.
+    assert_eq!(node.process(Arc::new(Life::long())).survey().common(), Some(Mode::On));
+    assert!(!node.host.is_asleep(at(0x12)));
+}
+
+#[test]
+fn a_device_that_somebody_has_and_that_sleeps_is_not_off_the_bus() {
+    let node = board(Mode::On);
+    node.host.hold(4711, "qemu-system-x86", "/dev/vfio/18");
+    node.host.sleep(at(0x12));
+    let found = node.process(Arc::new(Life::long())).survey();
+    assert_eq!(found.devices[2].mode.as_ref().unwrap_err().code, "asleep");
+    node.assert_consistent("after");
+}
+
+#[test]
+fn a_gpu_is_capable_as_its_registers_say_and_not_as_its_chip_is_called() {
+    let of = |models: &[Model]| {
+        Node::new(|host| models.iter().zip(0x10..).for_each(|(model, bus)| host.add(at(bus), *model)))
+    };
+    let life = || Arc::new(Life::long());
+    for (models, asked, seen) in [
+        (&[][..], Some(false), Some(false)),
+        (&[Model::NvSwitch], Some(false), Some(false)),
+        (&[Model::A100], Some(false), Some(false)),
+        (&[Model::A100, Model::H100], Some(true), Some(true)),
+        (&[Model::B200], Some(true), Some(true)),
+        // Both show the mode off; only the security processor knows the difference.
+        (&[Model::RtxPro6000], Some(true), None),
+        (&[Model::Rtx5090], Some(false), None),
+        (&[Model::Rtx5090, Model::RtxPro6000], Some(true), None),
+    ] {
+        let node = of(models);
+        assert_eq!(node.process(life()).survey().cc_capable(), asked, "{models:?}");
+        assert_eq!(node.process(life()).glance().cc_capable(), seen, "{models:?}");
+    }
+    let on = of(&[Model::RtxPro6000]);
+    on.settled(Mode::On);
+    assert_eq!(on.process(life()).glance().cc_capable(), Some(true));
+    // What does not say is not a no.
+    for fault in [Fault::OffTheBus, Fault::FspSilent, Fault::FspStatus(0x55)] {
+        let broken = of(&[Model::RtxPro6000]);
+        broken.host.fault(at(0x10), fault, u32::MAX);
+        assert_eq!(broken.process(life()).survey().cc_capable(), None, "{fault:?}");
+    }
+    let games = of(&[Model::Rtx5090]);
+    assert!(matches!(games.bring_to(Mode::On), Outcome::Refused(Refusal::Devices(_))));
 }
 
 #[test]

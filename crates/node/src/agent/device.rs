@@ -15,8 +15,6 @@ use super::wish::Labels;
 pub struct Observed {
     /// Labels of features that hold.
     pub features: Labels,
-    /// Whether some GPU can do confidential computing, asked of its registers.
-    pub cc_capable: bool,
     /// Whether the machine runs confidential guests (SEV-SNP or TDX).
     pub host_is_confidential: bool,
     /// The modes of its devices.
@@ -163,10 +161,8 @@ pub struct FeaturesOnly(pub crate::Machine);
 
 impl Devices for FeaturesOnly {
     fn observe(&self) -> Result<Observed, String> {
-        use crate::features::{Feature, detect};
-        let report = detect(&self.0).map_err(|error| chain(&error))?;
-        let has = |feature| report.feature(feature).is_some_and(|finding| finding.present);
-        let host_is_confidential = has(Feature::SevSnp) || has(Feature::Tdx);
+        let report = crate::features::detect(&self.0).map_err(|error| chain(&error))?;
+        let host_is_confidential = report.host_is_confidential();
         Ok(Observed { features: report.labels, host_is_confidential, ..Observed::default() })
     }
 

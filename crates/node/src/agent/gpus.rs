@@ -1,14 +1,16 @@
 //! The real devices: NVIDIA's GPUs and switches of this machine, behind [`Devices`].
 //!
-//! Registers are read when the agent starts, when a device came or went, and after a change; at rest no device is
-//! touched, since one may be in a guest's hands.
+//! Registers are read when the agent starts, when a device came or went, and after a change. At rest devices are looked at
+//! now and then, and touched no more than that, since one may be in a guest's hands; what does not fit what is known makes
+//! the agent ask again.
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use gpu::pci::DeviceKind;
 use gpu::transition::{
-    FileJournal, Hands, Interrupted, Journal as _, Limits, Outcome, Record, Refusal, Surveyed, Transition,
+    FileJournal, Hands, Interrupted, Journal as _, Limits, Outcome, Record, Refusal, Survey, Surveyed, Transition,
 };
 use gpu::users::Processes;
 use gpu::vfio::{Binder, Bound, Host, Kernel, Memory};
@@ -19,7 +21,7 @@ use super::device::{self, Change, Devices, Failure, Kind, Modes, chain};
 use super::offer::{Guarded, Offer, as_found};
 use super::proven::Proven;
 use super::wish::Labels;
-use crate::features::{Feature, detect};
+use crate::features::{cc_labels, detect};
 
 /// Where the journal of changes is, on the machine. It must survive a restart.
 pub const JOURNAL: &str = "/var/lib/casemate/node/transition.json";
@@ -38,6 +40,7 @@ pub struct Gpus {
     offer: Arc<Offer>,
     /// The mode that all were last proven to be at.
     proven: Proven,
+    look_every: Duration,
     /// Labels about the machine that others found out.
     said: Mutex<Labels>,
     /// What was read of the devices' registers, and which devices those were.
@@ -49,11 +52,16 @@ const DRIVERS: &str = "drivers.json";
 /// Beside the journal: the mode that all devices were last read at.
 const PROVEN: &str = "modes.json";
 
+/// How often devices are looked at that nobody has changed, as far as we know: another tool may have.
+const LOOK_EVERY: Duration = Duration::from_secs(300);
+
 #[derive(Clone)]
 struct Read {
     addresses: Vec<Address>,
     cc_capable: bool,
     modes: Modes,
+    /// When that was read, or looked at last.
+    at: Instant,
 }
 
 impl Gpus {
@@ -74,6 +82,7 @@ impl Gpus {
             memory,
             busy: Mutex::default(),
             proven,
+            look_every: LOOK_EVERY,
             offer: Arc::default(),
             said: Mutex::default(),
             read: Mutex::default(),
@@ -84,6 +93,13 @@ impl Gpus {
     #[must_use]
     pub fn with_kernel(mut self, kernel: Arc<dyn Kernel>) -> Self {
         self.kernel = kernel;
+        self
+    }
+
+    /// Looked at this often at rest.
+    #[must_use]
+    pub fn looked_at_every(mut self, look_every: Duration) -> Self {
+        self.look_every = look_every;
         self
     }
 
@@ -176,24 +192,25 @@ impl Gpus {
     /// Asks all devices, as far as nobody has them.
     fn modes(&self, devices: Vec<gpu::pci::Device>) -> Result<(bool, Modes), String> {
         let _busy = self.alone();
-        let look = Processes::new(self.machine.clone());
-        let (bus, clock) = (Arc::clone(&self.bus), Arc::clone(&self.clock));
-        let survey = Transition::new(devices, bus, clock, &look, &self.journal, self.limits).survey();
-        let survey = survey.map_err(|error| chain(&error))?;
-        if !survey.devices.iter().any(|device| device.kind == DeviceKind::Gpu && device.chip.is_some()) {
+        let survey = self.survey(devices, |all| all.survey())?;
+        let unread = |device: &Surveyed| device.held && device.mode.is_err();
+        let mut gpus = survey.devices.iter().filter(|device| device.kind == DeviceKind::Gpu);
+        if !gpus.any(|gpu| gpu.chip.is_some() || unread(gpu)) {
             return Ok((false, Modes::None));
         }
         let addresses = addresses(survey.devices.iter().map(|device| device.address));
+        let before = self.proven.recall(&self.machine, &addresses);
+        let capable = survey.cc_capable().or(before.map(|(_, capable)| capable)).unwrap_or(false);
         if let Some(mode) = survey.common() {
-            self.proven.remember(&self.machine, &addresses, mode);
-            return Ok((true, Modes::All(mode.into())));
+            self.proven.remember(&self.machine, &addresses, mode, capable);
+            return Ok((capable, Modes::All(mode.into())));
         }
         // A kernel may let nobody map a device that a guest has. What was proven of it still holds: nobody resets a
         // device that is held, and the machine has not started anew.
-        if let Some(mode) = self.proven.recall(&self.machine, &addresses)
-            && survey.devices.iter().all(|device| (device.held && device.mode.is_err()) || shows(device, mode))
+        if let Some((mode, _)) = before
+            && survey.devices.iter().all(|device| unread(device) || shows(device, mode))
         {
-            return Ok((true, Modes::All(mode.into())));
+            return Ok((capable, Modes::All(mode.into())));
         }
         let each = survey.devices.iter().map(|device| {
             let said = match &device.mode {
@@ -202,28 +219,61 @@ impl Gpus {
             };
             (device.address.to_string(), said)
         });
-        Ok((true, Modes::Mixed(each.collect())))
+        Ok((capable, Modes::Mixed(each.collect())))
+    }
+
+    fn survey(
+        &self,
+        devices: Vec<gpu::pci::Device>,
+        ask: impl FnOnce(&Transition<'_>) -> Result<Survey, Interrupted>,
+    ) -> Result<Survey, String> {
+        let look = Processes::new(self.machine.clone());
+        let (bus, clock) = (Arc::clone(&self.bus), Arc::clone(&self.clock));
+        let transition = Transition::new(devices, bus, clock, &look, &self.journal, self.limits);
+        ask(&transition).map_err(|error| chain(&error))
+    }
+
+    /// Whether what is known still holds, as far as a look tells: a device that does not answer a look, as one that
+    /// sleeps, says nothing against it.
+    fn still_holds(&self, known: &Read, devices: Vec<gpu::pci::Device>) -> Result<bool, String> {
+        let survey = self.survey(devices, |all| all.glance())?;
+        let mut told = survey.devices.iter().filter(|device| device.mode.is_ok());
+        Ok(match &known.modes {
+            Modes::All(mode) => told.all(|device| shows(device, (*mode).into())),
+            Modes::Mixed(_) => survey.common().is_none(),
+            Modes::None => told.all(|device| device.chip.is_none()),
+        })
     }
 }
 
 impl Devices for Gpus {
     fn observe(&self) -> Result<device::Observed, String> {
         let report = detect(&self.machine).map_err(|error| chain(&error))?;
-        let has = |feature| report.feature(feature).is_some_and(|finding| finding.present);
-        let host_is_confidential = has(Feature::SevSnp) || has(Feature::Tdx);
         let addresses = addresses(report.devices.iter().map(|device| device.address));
-        let before = self.known().clone().filter(|read| read.addresses == addresses);
-        let Read { cc_capable, modes, .. } = match before {
-            Some(same) => same,
+        let before = self.known().clone();
+        let same = before.as_ref().filter(|read| read.addresses == addresses).cloned();
+        let same = match same {
+            Some(read) if read.at.elapsed() < self.look_every => Some(read),
+            Some(read) if self.still_holds(&read, report.devices.clone())? => Some(Read { at: Instant::now(), ..read }),
+            _ => None,
+        };
+        // Without the lock: a change that is under way is waited for, and takes it at its end.
+        let read = match same {
+            Some(read) => read,
             None => {
-                // Without the lock: a change that is under way is waited for, and takes it at its end.
-                let (cc_capable, modes) = self.modes(report.devices)?;
-                self.known().insert(Read { addresses, cc_capable, modes }).clone()
+                let (cc_capable, modes) = self.modes(report.devices.clone())?;
+                Read { addresses, cc_capable, modes, at: Instant::now() }
             }
         };
-        let mut features = report.labels;
+        if before.is_some_and(|before| before.modes != read.modes) {
+            // Not by us. The agent asks for what is wanted, and opens it again.
+            self.offer.close("the devices are not what they were; they are asked again");
+        }
+        let Read { cc_capable, modes, .. } = self.known().insert(read).clone();
+        let mut features = report.labels.clone();
+        features.extend(cc_labels(&report, Some(cc_capable)));
         features.extend(self.said.lock().unwrap_or_else(PoisonError::into_inner).clone());
-        Ok(device::Observed { features, cc_capable, host_is_confidential, modes })
+        Ok(device::Observed { features, host_is_confidential: report.host_is_confidential(), modes })
     }
 
     fn recover(&self, wanted: Option<Change>, hands: &mut dyn Hands) -> Result<bool, Failure> {

@@ -15,8 +15,6 @@ pub const MODE_STATE: &str = "nvidia.com/cc.mode.state";
 /// text, in `devtools`, after a failure and during a change. Runtime classes select on both `true` and `false`, so
 /// neither is what keeps every pod with a GPU away.
 pub const READY_STATE: &str = "nvidia.com/cc.ready.state";
-/// Whether the node has GPUs that can do confidential computing.
-pub const CAPABLE: &str = "nvidia.com/cc.capable";
 /// What a node is for, to the GPU Operator: `container`, `vm-passthrough` or `vm-vgpu`.
 pub const WORKLOAD: &str = "nvidia.com/gpu.workload.config";
 /// Where the GPU Operator runs its own manager of modes.
@@ -112,15 +110,6 @@ pub fn of_modes(phase: Phase, state: Option<ModeState>) -> Labels {
     labels
 }
 
-/// The labels about features: those that hold, and no others.
-pub fn of_features(found: &Labels, cc_capable: bool) -> Labels {
-    let mut labels = found.clone();
-    if cc_capable {
-        labels.insert(CAPABLE.to_owned(), "true".to_owned());
-    }
-    labels
-}
-
 /// Which of `wanted` a node does not have, and which of ours it has although they are not wanted: what makes a write
 /// necessary. `ours` says which labels may only be there if wanted.
 pub fn differences(node: &Labels, wanted: &Labels, ours: impl Fn(&str) -> bool) -> Vec<String> {
@@ -198,12 +187,5 @@ mod tests {
         let different = differences(&node, &wanted, |label| label.starts_with("ours/"));
         assert_eq!(different, ["b", "c", "ours/old"]);
         assert!(differences(&node, &labels(&[("a", "1")]), |_| false).is_empty());
-    }
-
-    #[test]
-    fn capability_is_the_hardwares_word() {
-        let found = labels(&[("feature.node.kubernetes.io/pci-10de.present", "true")]);
-        assert_eq!(of_features(&found, false), found);
-        assert_eq!(of_features(&found, true)[CAPABLE], "true");
     }
 }

@@ -21,6 +21,8 @@ struct Content {
     boot: String,
     devices: Vec<Address>,
     mode: Mode,
+    /// Whether some GPU can do confidential computing.
+    capable: bool,
 }
 
 const VERSION: u32 = 1;
@@ -37,11 +39,11 @@ impl Proven {
         Self { path: path.into() }
     }
 
-    /// Remembers that these devices, and no others, were read at a mode. Where it cannot, the node says less after the
-    /// next restart, and nothing else is lost.
-    pub(super) fn remember(&self, machine: &Machine, devices: &[Address], mode: Mode) {
+    /// Remembers that these devices, and no others, were read at a mode, and whether they can do confidential computing.
+    /// Where it cannot, the node says less after the next restart, and nothing else is lost.
+    pub(super) fn remember(&self, machine: &Machine, devices: &[Address], mode: Mode, capable: bool) {
         let Some(boot) = boot(machine) else { return };
-        let content = Content { version: VERSION, boot, devices: devices.to_vec(), mode };
+        let content = Content { version: VERSION, boot, devices: devices.to_vec(), mode, capable };
         if self.load().as_ref() == Some(&content) {
             return;
         }
@@ -50,10 +52,10 @@ impl Proven {
         }
     }
 
-    /// The mode of exactly these devices, proven since the machine started.
-    pub(super) fn recall(&self, machine: &Machine, devices: &[Address]) -> Option<Mode> {
+    /// The mode of exactly these devices, proven since the machine started, and whether they are capable.
+    pub(super) fn recall(&self, machine: &Machine, devices: &[Address]) -> Option<(Mode, bool)> {
         let content = self.load()?;
-        (Some(content.boot) == boot(machine) && content.devices == devices).then_some(content.mode)
+        (Some(content.boot) == boot(machine) && content.devices == devices).then_some((content.mode, content.capable))
     }
 
     fn load(&self) -> Option<Content> {
@@ -95,15 +97,15 @@ mod tests {
         let other: Vec<Address> = vec!["0000:42:00.0".parse().expect("an address")];
         let first = machine(folder.path(), "first");
         assert_eq!(proven.recall(&first, &one), None, "nothing was proven");
-        proven.remember(&first, &one, Mode::On);
-        assert_eq!(proven.recall(&first, &one), Some(Mode::On));
+        proven.remember(&first, &one, Mode::On, true);
+        assert_eq!(proven.recall(&first, &one), Some((Mode::On, true)));
         assert_eq!(proven.recall(&first, &other), None);
         assert_eq!(proven.recall(&first, &[]), None);
         assert_eq!(proven.recall(&machine(folder.path(), "second"), &one), None);
         let nameless = Machine::new(folder.path().join("empty"));
         assert_eq!(proven.recall(&nameless, &one), None, "a machine that does not say when it started");
-        proven.remember(&machine(folder.path(), "first"), &one, Mode::Off);
-        assert_eq!(proven.recall(&first, &one), Some(Mode::Off));
+        proven.remember(&machine(folder.path(), "first"), &one, Mode::Off, false);
+        assert_eq!(proven.recall(&first, &one), Some((Mode::Off, false)));
         for broken in ["", "{}", "[", r#"{"version":2,"boot":"first","devices":["0000:41:00.0"],"mode":"off"}"#] {
             fs::write(folder.path().join("modes.json"), broken).expect("written");
             assert_eq!(proven.recall(&first, &one), None, "{broken}");

@@ -81,6 +81,7 @@ pub async fn run(
         observed: None,
         work: None,
         recovered: false,
+        changed: false,
         unproven: false,
         failed: None,
         told_failure: None,
@@ -151,6 +152,8 @@ struct Agent {
     work: Option<Work>,
     /// Whether nothing that was begun is left to be ended.
     recovered: bool,
+    /// Whether a change of ours has ended since the devices were looked at.
+    changed: bool,
     /// Whether the last change failed and no later one proved where the devices are. Until then the node is not ready,
     /// whatever they show, and the device plugin grants nothing.
     unproven: bool,
@@ -226,7 +229,13 @@ impl Agent {
     async fn observe(&mut self) {
         let devices = Arc::clone(&self.devices);
         match spawn_blocking(move || devices.observe()).await {
-            Ok(Ok(observed)) => self.observed = Some(observed),
+            Ok(Ok(observed)) => {
+                let before = self.observed.replace(observed).map(|before| before.modes);
+                let now = self.observed.as_ref().map(|observed| &observed.modes);
+                // Not by a change of ours: then nobody has proven where the devices are.
+                self.unproven |= !self.changed && before.is_some() && before.as_ref() != now;
+                self.changed = false;
+            }
             Ok(Err(error)) => tracing::warn!(error, "the machine could not be looked at"),
             Err(error) => tracing::error!(%error, "looking at the machine ended in a panic"),
         }
@@ -346,7 +355,7 @@ impl Agent {
     }
 
     async fn label_features(&mut self, node: &NodeView, observed: &Observed) -> Result<(), CallError> {
-        let wanted = labels::of_features(&observed.features, observed.cc_capable);
+        let wanted = observed.features.clone();
         let mut different = labels::differences(&node.labels, &wanted, |_| false);
         // What another holds is left to it, until it lets go.
         different.retain(|label| !self.left.contains(label) || !node.labels.contains_key(label));
@@ -438,6 +447,7 @@ impl Agent {
         let node = self.picture.borrow().node.clone().unwrap_or_default();
         let took = work.begun.elapsed();
         // What is said next is read from the devices, not from the result.
+        self.changed = true;
         self.observe().await;
         if let Some(mode) = work.change.or(work.wanted).filter(|_| !matches!(result, Ok(Done::Nothing))) {
             let outcome = result.as_ref().map_or_else(|failure| failure.kind.name(), |_| "changed");

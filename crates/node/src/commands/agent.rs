@@ -3,6 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use clap::Args;
@@ -14,6 +15,7 @@ use node::agent::metrics::{self, Metrics};
 use node::agent::offer::{self, Places};
 use node::agent::run::{self, Options};
 use node::agent::{client, crd, drivers, runtimes};
+use node::lock::{Lock, LockError};
 use node::plugin::serve::KUBELET_FOLDER;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
@@ -58,7 +60,8 @@ pub(crate) fn run(args: Agent) -> Result<()> {
 
 async fn serve(args: Agent) -> Result<()> {
     let machine = Machine::new(args.root.clone());
-    let journal = args.root.join(JOURNAL.trim_start_matches('/'));
+    let _lock = lock(&machine).await?;
+    let journal = machine.path(JOURNAL);
     let folder = journal.parent().unwrap_or(&args.root);
     std::fs::create_dir_all(folder).with_context(|| format!("create `{}`", folder.display()))?;
     let config = Config::infer().await.context("find the API server (in a pod, or by KUBECONFIG)")?;
@@ -98,6 +101,20 @@ async fn serve(args: Agent) -> Result<()> {
     tokio::select! {
         ended = agent => ended,
         ended = served => ended.context("serve metrics")?.with_context(|| format!("serve metrics on {}", args.metrics)),
+    }
+}
+
+/// Takes the devices. An agent that is ending may still have them; somebody else is named, and waited for.
+async fn lock(machine: &Machine) -> Result<Lock> {
+    loop {
+        match Lock::take(machine, "the agent") {
+            Err(error @ LockError::Held { .. }) => {
+                let hint = error.hint().unwrap_or_default();
+                tracing::warn!(%error, hint, "waiting");
+                tokio::time::sleep(Duration::from_secs(5)).await;
+            }
+            taken => return taken.context("take the devices of this machine"),
+        }
     }
 }
 

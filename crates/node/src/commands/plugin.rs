@@ -6,10 +6,13 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use clap::{Args, ValueEnum};
-use node::Machine;
+use gpu::transition::{FileJournal, Journal as _};
+use node::agent::gpus::JOURNAL;
+use node::lock::{Lock, LockError};
 use node::plugin::allocate::Tell;
 use node::plugin::inventory::look;
 use node::plugin::{Inventory, Naming, Readiness, SetRule, observe, serve};
+use node::{Machine, status};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
@@ -87,8 +90,9 @@ pub(crate) fn show(Show { offered, json }: Show) -> Result<ExitCode> {
     if !offered.root.is_dir() {
         anyhow::bail!("`{}` is no folder", offered.root.display());
     }
-    let inventory = look(&Machine::new(offered.root), offered.resources.into(), &Readiness::Ready)
-        .context("look at the PCI bus")?;
+    let machine = Machine::new(offered.root);
+    let readiness = status::readiness(&machine, None).context("look at the devices of this node")?;
+    let inventory = look(&machine, offered.resources.into(), &readiness).context("look at the PCI bus")?;
     if json {
         println!("{}", serde_json::to_string_pretty(&inventory)?);
     } else {
@@ -123,17 +127,42 @@ fn text(inventory: &Inventory) -> String {
 
 /// Serves until it is told to end.
 pub(crate) fn serve(options: Serve) -> Result<ExitCode> {
+    let machine = Machine::new(&options.offered.root);
+    let lock = match Lock::take(&machine, "the device plugin") {
+        Ok(lock) => lock,
+        Err(error @ LockError::Held { .. }) => return Ok(refuse(&error.to_string(), error.hint())),
+        Err(error) => return Err(error).context("make sure that nobody else has the devices"),
+    };
+    // A change that nobody ended is the agent's to end: until then no device is anybody's.
+    let journal = FileJournal::new(machine.path(JOURNAL));
+    if let Some(change) = journal.load().context("look for a change of modes that has not ended")? {
+        let text = format!("a change to mode `{}` is at step {}", change.wish, change.step);
+        return Ok(refuse(&text, Some("`casemate-node agent` ends it, and offers devices itself")));
+    }
+    let readiness = status::readiness(&machine, Some(&lock)).context("look at the devices of this node")?;
+    if let Readiness::NotReady(why) = &readiness {
+        eprintln!("nothing is fit for pods: {why}");
+    }
     // One thread is enough for one kubelet, and the smallest.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("start")?;
-    runtime.block_on(run(options))?;
+    runtime.block_on(run(options, readiness))?;
     Ok(ExitCode::SUCCESS)
 }
 
-async fn run(Serve { offered, kubelet, cdi, tell }: Serve) -> Result<()> {
+fn refuse(why: &str, hint: Option<&str>) -> ExitCode {
+    eprintln!("error: {why}");
+    if let Some(hint) = hint {
+        eprintln!("\nhint: {hint}");
+    }
+    ExitCode::from(1)
+}
+
+async fn run(Serve { offered, kubelet, cdi, tell }: Serve, readiness: Readiness) -> Result<()> {
+    let kubelet = Machine::new(&offered.root).seen(&kubelet);
     let (stop, stopped) = watch::channel(false);
     let observed =
         observe::Settings { root: offered.root, naming: offered.resources.into(), cdi, ..observe::Settings::default() };
-    let (control, observer) = observe::pair(observed, Readiness::Ready);
+    let (control, observer) = observe::pair(observed, readiness);
     let trouble: observe::Listener = Arc::new(|trouble| {
         let error = anyhow::Error::from(trouble);
         eprintln!("{error:#}");

@@ -2,6 +2,7 @@ use std::fs;
 use std::os::unix::fs::symlink;
 
 use expect_test::{Expect, expect};
+use gpu::simulated::{Fault, Host, Life, Model, VirtualClock, at};
 use tempfile::TempDir;
 
 use super::*;
@@ -68,7 +69,7 @@ fn snp_host() -> Fake {
 
 #[test]
 fn an_snp_host_with_a_gpu_has_the_labels_that_runtime_classes_select_on() {
-    expect![[r"
+    expect![[r#"
         AMD SEV             yes  kvm_amd has sev on
         AMD SEV-ES          yes  kvm_amd has sev_es on
         AMD SEV-SNP         yes  kvm_amd has sev_snp on
@@ -78,7 +79,8 @@ fn an_snp_host_with_a_gpu_has_the_labels_that_runtime_classes_select_on() {
         Intel SGX           no   the processor is not Intel's (AuthenticAMD)
         IOMMU               yes  2 groups
         iommufd             yes  there is /dev/iommu
-        NVIDIA GPU          yes  1 on the PCI bus; whether they can do CC is not asked by this version
+        NVIDIA GPU          yes  1 on the PCI bus
+        NVSwitch            yes  1 on the PCI bus
 
         guests that the hardware has keys for
           sev 410
@@ -94,7 +96,11 @@ fn an_snp_host_with_a_gpu_has_the_labels_that_runtime_classes_select_on() {
           feature.node.kubernetes.io/cpu-security.sev.es.enabled=true
           feature.node.kubernetes.io/cpu-security.sev.snp.enabled=true
           feature.node.kubernetes.io/pci-10de.present=true
-    "]]
+          feature.node.kubernetes.io/sev.es.enabled=true
+          feature.node.kubernetes.io/sev.snp.enabled=true
+          nvidia.com/gpu.H100.HBM3=true
+          nvidia.com/gpu.family=hopper
+    "#]]
     .assert_eq(&snp_host().report().text());
 }
 
@@ -122,6 +128,7 @@ fn a_tdx_host_with_sgx_has_its_labels() {
         [
             "feature.node.kubernetes.io/cpu-security.sgx.enabled",
             "feature.node.kubernetes.io/cpu-security.tdx.enabled",
+            "feature.node.kubernetes.io/tdx.enabled",
             "intel.feature.node.kubernetes.io/tdx",
         ]
     );
@@ -236,8 +243,109 @@ fn another_vendors_gpu_and_a_sound_function_are_no_nvidia_gpu() {
 }
 
 #[test]
-fn no_label_says_that_a_gpu_can_do_cc() {
-    assert!(!snp_host().report().labels.contains_key("nvidia.com/cc.capable"));
+fn hopper_has_the_labels_that_it_had_under_the_gpu_operators_rules() {
+    for (id, labels) in [
+        ("0x2339", "nvidia.com/gpu.H100=true nvidia.com/gpu.family=hopper"),
+        ("0x2331", "nvidia.com/gpu.H100.pcie=true nvidia.com/gpu.family=hopper"),
+        ("0x2330", "nvidia.com/gpu.H100.HBM3=true nvidia.com/gpu.family=hopper"),
+        ("0x2324", "nvidia.com/gpu.H800=true nvidia.com/gpu.family=hopper"),
+        ("0x2322", "nvidia.com/gpu.H800.pcie=true nvidia.com/gpu.family=hopper"),
+        ("0x2335", "nvidia.com/gpu.family=hopper"),
+        ("0x2901", ""),
+        ("0x20b0", ""),
+    ] {
+        let report = Fake::new(AMD, "").pci("0000:41:00.0", "0x10de", id, "0x030200").report();
+        let found = report.labels.iter().filter(|(label, _)| label.starts_with("nvidia.com/"));
+        let found: Vec<String> = found.map(|(label, value)| format!("{label}={value}")).collect();
+        assert_eq!(found.join(" "), labels, "{id}");
+    }
+}
+
+#[test]
+fn files_alone_do_not_say_that_a_gpu_can_do_cc() {
+    let report = snp_host().report();
+    assert!(!report.labels.contains_key("nvidia.com/cc.capable"));
+    assert!(report.feature(Feature::NvidiaCc).is_none());
+}
+
+/// What the registers of simulated devices say on a machine with, or without, SEV-SNP: the line, the label, and whether
+/// everything is known.
+fn asked(snp: bool, fill: impl FnOnce(&Host)) -> (String, bool, bool) {
+    let dir = tempfile::tempdir().unwrap();
+    let clock: Arc<dyn Clock> = Arc::new(VirtualClock::default());
+    let host = Host::new(dir.path(), Arc::clone(&clock));
+    fill(&host);
+    if snp {
+        let folder = dir.path().join("sys/module/kvm_amd/parameters");
+        fs::create_dir_all(&folder).unwrap();
+        fs::write(folder.join("sev_snp"), "Y\n").unwrap();
+    }
+    let report = look(&host.machine(), &host.bus(&Arc::new(Life::long())), &clock).unwrap();
+    let label = report.labels.contains_key("nvidia.com/cc.capable");
+    assert_eq!(report.labels.contains_key("nvidia.com/cc.enabled"), label);
+    let line = report.text().lines().find(|line| line.starts_with("NVIDIA CC")).unwrap().to_owned();
+    (line, label, report.is_known())
+}
+
+#[test]
+fn whether_a_gpu_can_do_cc_is_asked_of_its_registers() {
+    let place = at(0x41);
+    let cases: [(bool, &dyn Fn(&Host), &str, bool, bool); 7] = [
+        (true, &|host| host.add(place, Model::H100), "yes  the registers of 0000:41:00.0 (GH100) say so", true, true),
+        (
+            false,
+            &|host| host.add(place, Model::H100),
+            "yes  the registers of 0000:41:00.0 (GH100) say so; no label says so, because the processor runs no confidential guests",
+            false,
+            true,
+        ),
+        (true, &|_| {}, "no   there is no NVIDIA GPU", false, true),
+        (
+            true,
+            &|host| host.add(place, Model::A100),
+            "no   the GPUs are older than Hopper, or have no knob for it",
+            false,
+            true,
+        ),
+        (
+            true,
+            &|host| host.add(place, Model::Rtx5090),
+            "?    0000:41:00.0: it is off, and the registers that may be read of this chip do not say more",
+            false,
+            false,
+        ),
+        (
+            true,
+            &|host| {
+                host.add(place, Model::H100);
+                host.sleep(place);
+            },
+            "?    0000:41:00.0: the device is asleep (D3hot), and was not woken to be asked",
+            false,
+            false,
+        ),
+        (
+            true,
+            &|host| {
+                host.add(place, Model::H100);
+                host.fault(place, Fault::OffTheBus, u32::MAX);
+            },
+            "?    0000:41:00.0: the device has fallen off the bus: every register reads as all ones",
+            false,
+            false,
+        ),
+    ];
+    for (snp, fill, line, label, known) in cases {
+        assert_eq!(asked(snp, fill), (format!("{:<18}  {line}", "NVIDIA CC"), label, known));
+    }
+}
+
+#[test]
+fn a_bus_that_cannot_be_read_as_a_whole_is_no_bus_without_gpus() {
+    let fake = Fake::new(AMD, "").file("/sys/bus/pci/devices/0000:2b:00.0/vendor/oops", "");
+    let report = fake.report();
+    assert!(!report.is_known() && !report.feature(Feature::NvidiaGpu).unwrap().known);
+    assert!(report.text().contains("NVSwitch            ?    1 devices on the PCI bus could not be looked at"));
 }
 
 #[test]

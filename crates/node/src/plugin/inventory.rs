@@ -110,6 +110,15 @@ pub enum Unfit {
         /// What it is bound to; `nothing`.
         driver: String,
     },
+    /// Something else is in the group and has a driver of the host's: the kernel gives a group to a virtual machine as a
+    /// whole or not at all.
+    #[error("{device} is in the same IOMMU group and bound to {driver}: it must be bound to VFIO, or to nothing")]
+    Neighbour {
+        /// Which: its address on the PCI bus, or its name on another one.
+        device: String,
+        /// What it is bound to.
+        driver: String,
+    },
     /// It is powered and does not answer.
     #[error("{0} does not answer: it has fallen off the bus")]
     Lost(Address),
@@ -189,6 +198,14 @@ pub enum NotOffered {
         /// What its devices would be.
         resources: Vec<String>,
     },
+    /// The host keeps it.
+    #[error("{address} is bound to {driver} and not to a driver of VFIO")]
+    Kept {
+        /// Which.
+        address: Address,
+        /// What it is bound to; `nothing`.
+        driver: String,
+    },
     /// The model is not in the list of PCI ids, or no name for a resource.
     #[error("{0} has no model name that could be a resource")]
     NoModel(Address),
@@ -239,6 +256,8 @@ pub struct Vfio {
     pub nodes: BTreeSet<String>,
     /// Devices that do not answer.
     pub lost: BTreeSet<Address>,
+    /// By IOMMU group: a device that is none of ours, and the driver by which it keeps the group for the host.
+    pub in_the_way: BTreeMap<u32, (String, String)>,
 }
 
 /// Whether a driver gives its devices to virtual machines: `vfio-pci`, and variants such as `nvgrace_gpu_vfio_pci`.
@@ -260,14 +279,43 @@ pub(crate) fn of(
 ) -> Result<Inventory, ReadError> {
     let iommufd = machine.exists("/dev/iommu");
     let (mut nodes, mut lost) = (BTreeSet::new(), BTreeSet::new());
+    let mut in_the_way = BTreeMap::new();
     for device in devices {
+        if let Some(group) = device.iommu_group.as_deref().and_then(|group| group.parse().ok())
+            && let Some(found) = neighbour(machine, group, devices)?
+        {
+            in_the_way.insert(group, found);
+        }
         nodes.extend(node_candidates(device, iommufd).filter(|node| machine.exists(node)));
         if !answers(machine, device.address)? {
             lost.insert(device.address);
         }
     }
-    Ok(inventory(devices, naming, readiness, &Vfio { iommufd, nodes, lost }))
+    Ok(inventory(devices, naming, readiness, &Vfio { iommufd, nodes, lost, in_the_way }))
 }
+
+/// A device beside ours in an IOMMU group whose driver keeps the group for the host. The kernel does not mind bridges,
+/// devices without a driver, and drivers that touch no memory (`driver_managed_dma` in the kernel's source).
+fn neighbour(machine: &Machine, group: u32, ours: &[Device]) -> Result<Option<(String, String)>, ReadError> {
+    let folder = format!("/sys/kernel/iommu_groups/{group}/devices");
+    for name in machine.names(&folder)? {
+        let address = name.parse::<Address>().ok();
+        if ours.iter().any(|device| Some(device.address) == address) {
+            continue;
+        }
+        let device =
+            if address.is_some() { format!("/sys/bus/pci/devices/{name}") } else { format!("{folder}/{name}") };
+        let Some(driver) = machine.link_name(&format!("{device}/driver"))? else { continue };
+        let bridge = machine.text(&format!("{device}/class"))?.is_some_and(|class| class.starts_with(BRIDGE));
+        if !bridge && !is_vfio(&driver) && driver != "pci-stub" {
+            return Ok(Some((name, driver)));
+        }
+    }
+    Ok(None)
+}
+
+/// The class of bridges between PCI buses, and the beginning of what sysfs writes for it.
+const BRIDGE: &str = "0x0604";
 
 /// Whether a device answers on the bus: one that does not reads as ones (PCI Express Base Specification, completion
 /// time-out). A sleeping one is not asked, since that would wake it.
@@ -294,7 +342,8 @@ fn node_candidates(device: &Device, iommufd: bool) -> impl Iterator<Item = Strin
 /// Works out what is offered.
 ///
 /// A device that the host keeps for itself is not offered, unless it is being changed: then it is offered and unfit, so
-/// that the kubelet sees it come back and not a smaller node.
+/// that the kubelet sees it come back and not a smaller node. Where devices are given all or none, it is offered and unfit
+/// as well: the rest is not all of them.
 pub fn inventory(devices: &[Device], naming: Naming, readiness: &Readiness, vfio: &Vfio) -> Inventory {
     let mut groups: BTreeMap<u32, Vec<&Device>> = BTreeMap::new();
     let mut not_offered = Vec::new();
@@ -306,10 +355,12 @@ pub fn inventory(devices: &[Device], naming: Naming, readiness: &Readiness, vfio
     }
     let has_switches = devices.iter().any(|device| device.kind == DeviceKind::NvSwitch);
     let mut offers: BTreeMap<ResourceName, Offer> = BTreeMap::new();
+    let mut kept = Vec::new();
     for (group, members) in groups {
         let changing = matches!(readiness, Readiness::NotReady(_));
         let bound = members.iter().any(|device| device.driver.as_deref().is_some_and(is_vfio));
         if !bound && !changing {
+            kept.push((group, members));
             continue;
         }
         match resource(group, &members, naming) {
@@ -325,12 +376,28 @@ pub fn inventory(devices: &[Device], naming: Naming, readiness: &Readiness, vfio
             Err(problem) => not_offered.push(problem),
         }
     }
+    for (group, members) in kept {
+        let offer = resource(group, &members, naming).ok().and_then(|resource| offers.get_mut(&resource));
+        match offer {
+            Some(offer) if offer.rule != SetRule::Any => offer.units.push(unit(group, &members, readiness, vfio)),
+            _ => not_offered.extend(
+                members.iter().map(|device| NotOffered::Kept { address: device.address, driver: driver_of(device) }),
+            ),
+        }
+    }
+    for offer in offers.values_mut() {
+        offer.units.sort_by_key(|unit| unit.id);
+    }
     let shared_nodes = if vfio.iommufd || offers.is_empty() { Vec::new() } else { vec![VFIO_NODE.to_owned()] };
     Inventory { offers, shared_nodes, not_offered, generation: 0 }
 }
 
 /// The node of the VFIO driver itself, which is needed beside those of groups.
 const VFIO_NODE: &str = "/dev/vfio/vfio";
+
+fn driver_of(device: &Device) -> String {
+    device.driver.clone().unwrap_or_else(|| "nothing".to_owned())
+}
 
 fn resource(group: u32, members: &[&Device], naming: Naming) -> Result<ResourceName, NotOffered> {
     let mut names = BTreeSet::new();
@@ -361,13 +428,12 @@ fn unit(group: u32, members: &[&Device], readiness: &Readiness, vfio: &Vfio) -> 
         nodes.iter().find(|node| !vfio.nodes.contains(*node)).cloned()
     };
     let lost = members.iter().find(|device| vfio.lost.contains(&device.address));
-    let unfit = match (readiness, lost, kept, missing) {
+    let neighbour = vfio.in_the_way.get(&group).cloned();
+    let unfit = match (readiness, lost, kept, neighbour, missing) {
         (Readiness::NotReady(why), ..) => Some(Unfit::NotReady(why.clone())),
         (_, Some(device), ..) => Some(Unfit::Lost(device.address)),
-        (_, _, Some(device), _) => Some(Unfit::Driver {
-            address: device.address,
-            driver: device.driver.clone().unwrap_or_else(|| "nothing".to_owned()),
-        }),
+        (_, _, Some(device), ..) => Some(Unfit::Driver { address: device.address, driver: driver_of(device) }),
+        (_, _, _, Some((device, driver)), _) => Some(Unfit::Neighbour { device, driver }),
         (.., Some(node)) => Some(Unfit::NoNode(node)),
         _ => None,
     };

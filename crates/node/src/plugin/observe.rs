@@ -114,6 +114,8 @@ impl Observer {
         let mut ticks = interval(self.settings.every);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut told = None;
+        // One for all looks: it remembers what devices are called.
+        let machine = Machine::new(&self.settings.root);
         loop {
             tokio::select! {
                 biased;
@@ -126,8 +128,8 @@ impl Observer {
                 // At once, and not after a look that a device in trouble may delay.
                 self.inventory.send_if_modified(|inventory| withdraw(inventory, number, why));
             }
-            let settings = self.settings.clone();
-            let looked = spawn_blocking(move || look_and_write(&settings, number, &readiness));
+            let (settings, machine) = (self.settings.clone(), machine.clone());
+            let looked = spawn_blocking(move || look_and_write(&machine, &settings, number, &readiness));
             let (inventory, trouble) = looked.await.unwrap_or((None, Some(Trouble::Broken)));
             // What was said meanwhile is newer than what this look was for.
             if let Some(inventory) = inventory.filter(|_| !self.readiness.has_changed().unwrap_or(false)) {
@@ -149,8 +151,13 @@ impl Observer {
 }
 
 /// One look, and the files that go with it.
-fn look_and_write(settings: &Settings, number: u64, readiness: &Readiness) -> (Option<Inventory>, Option<Trouble>) {
-    let mut inventory = match look(&Machine::new(&settings.root), settings.naming, readiness) {
+fn look_and_write(
+    machine: &Machine,
+    settings: &Settings,
+    number: u64,
+    readiness: &Readiness,
+) -> (Option<Inventory>, Option<Trouble>) {
+    let mut inventory = match look(machine, settings.naming, readiness) {
         Ok(inventory) => inventory,
         Err(error) => return (None, Some(error.into())),
     };

@@ -303,6 +303,10 @@ impl Bus for Watchful {
         self.bus.driver(device)
     }
 
+    fn asleep(&self, device: Address) -> Result<Option<String>, BusError> {
+        self.bus.asleep(device)
+    }
+
     fn reset(&self, device: Address) -> Result<(), BusError> {
         let node = self.runtime.block_on(self.nodes.get(&self.node)).expect("the node");
         let said = node.metadata.labels.unwrap_or_default().get("nvidia.com/cc.ready.state").cloned();

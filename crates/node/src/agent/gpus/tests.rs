@@ -55,6 +55,10 @@ impl Bus for Strict {
         self.bus.open(device, access)
     }
 
+    fn asleep(&self, device: Address) -> Result<Option<String>, BusError> {
+        self.bus.asleep(device)
+    }
+
     fn config(&self, device: Address) -> Result<ConfigSpace, BusError> {
         self.bus.config(device)
     }
@@ -214,4 +218,23 @@ fn an_agent_that_starts_beside_a_guest_knows_the_mode_that_was_proven() {
     rig.board.mend();
     rig.boot("second");
     assert!(matches!(modes(&rig.agent()), Modes::Mixed(_)), "nothing was proven since the machine started");
+}
+
+#[test]
+fn what_another_tool_does_behind_our_back_closes_the_offer() {
+    let rig = Rig::new();
+    let gpus = rig.agent().looked_at_every(Duration::ZERO);
+    gpus.recover(Some(to(CcMode::Off)), &mut Cluster::default()).expect("nothing to end");
+    assert_eq!(gpus.observe().expect("seen").modes, Modes::All(CcMode::Off));
+    assert!(!closed(&gpus), "what holds is left alone");
+    rig.board.put_at(Mode::On);
+    assert_eq!(gpus.observe().expect("seen").modes, Modes::All(CcMode::On));
+    assert!(closed(&gpus));
+    gpus.change(to(CcMode::Off), &mut Cluster::default()).expect("brought back");
+    assert!(!closed(&gpus) && rig.board.is_at(Mode::Off));
+    // Within the usual time nobody looks.
+    let gpus = rig.agent();
+    gpus.recover(None, &mut Cluster::default()).expect("nothing to end");
+    rig.board.put_at(Mode::On);
+    assert_eq!(gpus.observe().expect("seen").modes, Modes::All(CcMode::Off));
 }

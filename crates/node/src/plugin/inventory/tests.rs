@@ -24,7 +24,7 @@ pub(crate) fn device(number: u8, kind: DeviceKind) -> Device {
 /// VFIO with a node for everything.
 fn whole(devices: &[Device], iommufd: bool) -> Vfio {
     let nodes = devices.iter().flat_map(|device| node_candidates(device, iommufd)).collect();
-    Vfio { iommufd, nodes, lost: BTreeSet::new() }
+    Vfio { iommufd, nodes, lost: BTreeSet::new(), in_the_way: BTreeMap::new() }
 }
 
 fn machine(gpus: u8, switches: u8) -> Vec<Device> {
@@ -136,11 +136,38 @@ fn a_device_of_the_hosts_is_not_offered_unless_it_is_being_changed() {
         devices[0].driver = driver.map(str::to_owned);
         let ready = offer(&devices, Naming::Pgpu, &Readiness::Ready);
         assert_eq!(names(&ready), [("nvidia.com/pgpu", 1)]);
+        let why: Vec<String> = ready.not_offered.iter().map(ToString::to_string).collect();
+        let bound = driver.unwrap_or("nothing");
+        assert_eq!(why, [format!("0000:10:00.0 is bound to {bound} and not to a driver of VFIO")]);
         let changing = offer(&devices, Naming::Pgpu, &Readiness::NotReady("the mode is changed".to_owned()));
         assert_eq!(names(&changing), [("nvidia.com/pgpu", 2)]);
         let units = &changing.offers[&ResourceName::pgpu()].units;
         assert!(units.iter().all(|unit| unit.unfit == Some(Unfit::NotReady("the mode is changed".to_owned()))));
     }
+}
+
+#[test]
+fn all_is_counted_with_those_that_the_host_keeps() {
+    // Three GPUs behind a switch, of which the host has one: two are not all of them.
+    let mut devices = machine(3, 1);
+    devices[1].driver = Some("nvidia".to_owned());
+    for (readiness, rule) in [(Readiness::Ready, SetRule::OneOrAll), (Readiness::ReadyAsOne, SetRule::All)] {
+        let inventory = offer(&devices, Naming::Pgpu, &readiness);
+        let offer = &inventory.offers[&ResourceName::pgpu()];
+        let unfit: Vec<Option<String>> =
+            offer.units.iter().map(|unit| unit.unfit.as_ref().map(ToString::to_string)).collect();
+        let why = "0000:11:00.0 is bound to nvidia and not to a driver of VFIO".to_owned();
+        assert_eq!((offer.rule, unfit), (rule, vec![None, Some(why), None]));
+        assert!(!offer.rule.allows(2, offer.units.len()) && inventory.not_offered.is_empty());
+    }
+    // Switches that are all the host's are not offered, and that is said.
+    devices[3].driver = Some("nvidia-nvswitch".to_owned());
+    let inventory = offer(&devices, Naming::Pgpu, &Readiness::Ready);
+    assert_eq!(names(&inventory), [("nvidia.com/pgpu", 3)]);
+    assert_eq!(
+        inventory.not_offered[0].to_string(),
+        "0000:13:00.0 is bound to nvidia-nvswitch and not to a driver of VFIO"
+    );
 }
 
 #[test]
@@ -151,6 +178,41 @@ fn a_group_that_is_bound_in_part_is_unfit() {
     let inventory = offer(&devices, Naming::Pgpu, &Readiness::Ready);
     let unfit = inventory.offers[&ResourceName::pgpu()].units[0].unfit.as_ref().unwrap();
     assert_eq!(unfit.to_string(), "0000:11:00.0 is bound to nvidia and not to a driver of VFIO");
+}
+
+#[test]
+fn what_shares_a_group_must_be_let_go_by_the_host_as_well() {
+    use std::os::unix::fs::symlink;
+    // What is beside the GPU in its group: class, driver, and whether it is in the way.
+    for (class, driver, in_the_way) in [
+        ("0x020000", Some("ice"), true),
+        ("0x040300", Some("snd_hda_intel"), true),
+        ("0x020000", Some("vfio-pci"), false),
+        ("0x020000", Some("pci-stub"), false),
+        ("0x020000", None, false),
+        ("0x060400", Some("pcieport"), false),
+    ] {
+        let dir = tempfile::tempdir().unwrap();
+        let place = "sys/bus/pci/devices/0000:42:00.0";
+        std::fs::create_dir_all(dir.path().join(place)).unwrap();
+        std::fs::write(dir.path().join(place).join("class"), class).unwrap();
+        if let Some(driver) = driver {
+            symlink(format!("../../../bus/pci/drivers/{driver}"), dir.path().join(place).join("driver")).unwrap();
+        }
+        for number in ["0000:10:00.0", "0000:42:00.0"] {
+            std::fs::create_dir_all(dir.path().join("sys/kernel/iommu_groups/10/devices").join(number)).unwrap();
+        }
+        std::fs::create_dir_all(dir.path().join("dev/vfio")).unwrap();
+        std::fs::write(dir.path().join("dev/vfio/10"), "").unwrap();
+        let found = of(&Machine::new(dir.path()), &machine_of_one(), Naming::Pgpu, &Readiness::Ready).unwrap();
+        let unfit = found.offers[&ResourceName::pgpu()].units[0].unfit.as_ref().map(ToString::to_string);
+        let text = |driver| {
+            format!(
+                "0000:42:00.0 is in the same IOMMU group and bound to {driver}: it must be bound to VFIO, or to nothing"
+            )
+        };
+        assert_eq!(unfit, driver.filter(|_| in_the_way).map(text), "{class} {driver:?}");
+    }
 }
 
 #[test]
