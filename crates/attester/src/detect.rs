@@ -100,7 +100,7 @@ pub fn detect(kernel: &dyn Kernel) -> Result<Detection, AttestError> {
         device(kernel, tdx_guest::DEVICE, &mut looked)?.then_some(Interface::TdxGuest),
     ];
     let enclaves = [gramine(kernel, &mut looked)?, occlum(kernel, &mut looked)?];
-    let traces = traces(kernel, &mut looked)?;
+    let traces = traces(kernel, &mut looked);
 
     let interfaces: Vec<Interface> = configfs.into_iter().chain(devices.into_iter().flatten()).collect();
     let interfaces = || interfaces.iter().copied().chain(enclaves.into_iter().flatten());
@@ -178,7 +178,7 @@ fn occlum(kernel: &dyn Kernel, looked: &mut Vec<Looked>) -> Result<Option<Interf
     Ok(inside.then_some(Interface::Occlum))
 }
 
-fn traces(kernel: &dyn Kernel, looked: &mut Vec<Looked>) -> Result<Vec<(Tee, &'static str)>, AttestError> {
+fn traces(kernel: &dyn Kernel, looked: &mut Vec<Looked>) -> Vec<(Tee, &'static str)> {
     let mut found = Vec::new();
     for (path, tee) in TRACES {
         let node = match kernel.look(path) {
@@ -198,10 +198,10 @@ fn traces(kernel: &dyn Kernel, looked: &mut Vec<Looked>) -> Result<Vec<(Tee, &'s
     }
     let processor = match kernel.read(PROCESSOR, MAX_PROCESSOR) {
         Ok(text) => text,
-        Err(Errno::ENOENT) => return Ok(found),
+        Err(Errno::ENOENT) => return found,
         Err(errno) => {
             looked.push(Looked::new(PROCESSOR, format!("cannot be read: {errno}")));
-            return Ok(found);
+            return found;
         }
     };
     let text = String::from_utf8_lossy(&processor);
@@ -212,7 +212,7 @@ fn traces(kernel: &dyn Kernel, looked: &mut Vec<Looked>) -> Result<Vec<(Tee, &'s
     } else {
         looked.push(Looked::new(PROCESSOR, "has no `tdx_guest` among its flags"));
     }
-    Ok(found)
+    found
 }
 
 const NOT_THERE: &str = "is not there";

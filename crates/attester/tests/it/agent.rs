@@ -13,12 +13,15 @@ use testkit::snp::{Report, ReportKey};
 /// What the gateway passes on to the attestation agent, and what comes back: status and body.
 pub(crate) type Answer = (u16, Vec<u8>);
 
+/// What the agent says to runtime data.
+pub(crate) type Ask = Box<dyn Fn(&[u8]) -> Answer + Send>;
+
 /// The agent behind the gateway.
 pub(crate) struct Agent {
     /// Evidence over runtime data.
-    pub(crate) evidence: Box<dyn Fn(&[u8]) -> Answer + Send>,
+    pub(crate) evidence: Ask,
     /// Additional evidence over runtime data.
-    pub(crate) additional: Box<dyn Fn(&[u8]) -> Answer + Send>,
+    pub(crate) additional: Ask,
     /// Whether the gateway knows `encoding=base64`, which older ones pass by.
     pub(crate) decodes: bool,
 }

@@ -137,7 +137,8 @@ fn what_else_there_is_is_told_to_people() {
         .file("/sys/bus/pci/devices/0000:02:00.0/class", b"0x068000\n")
         .file("/sys/bus/pci/devices/0000:03:00.0/vendor", b"0x8086\n")
         .file("/sys/bus/pci/devices/0000:03:00.0/class", b"0x030000\n");
-    let text: String = attester::survey(&kernel).iter().map(|looked| format!("{}\n", looked.found)).collect();
+    let looked = attester::survey(&kernel).into_iter();
+    let text = looked.map(|looked| looked.found).collect::<Vec<_>>().join("\n");
     assert!(text.contains("event log") && text.contains("1 GPUs and 1 switches"), "{text}");
     assert_eq!(attester::ccel::read(&kernel), Ok(Some(testkit::ccel::Log::boot().build())));
     assert_eq!(attester::ccel::read(&fake()), Ok(None));

@@ -85,7 +85,7 @@ async fn a_busy_host_is_waited_for_and_not_for_ever() {
     for fault in busy {
         let kernel = Arc::new(sev(move |call, _, reply| {
             if call < 4 {
-                fault(reply)
+                fault(reply);
             }
         }));
         Vendors::new().accept(&ask(&kernel).await.unwrap());

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use testkit::SoftwareTee;
 use testkit::nvidia::{TestDevice, TestReport};
 
-use crate::agent::{Agent, sample_json, sev_json, tdx_json};
+use crate::agent::{Agent, Answer, sample_json, sev_json, tdx_json};
 use crate::kernel::FakeKernel;
 use crate::vendors::{REPORT_DATA, TestChip, Vendors, binding, sgx_quote, tdx_quote};
 
@@ -263,7 +263,10 @@ async fn devices_that_are_none_are_malformed_and_say_which() {
         (|v| v["nvidia"]["device_evidence_list"][1]["arch"] = json!("AMPERE"), "nvidia[1]: arch: \"AMPERE\""),
         (|v| v["nvidia"]["device_evidence_list"][2]["evidence"] = json!("!"), "nvidia[2]: evidence"),
         (|v| v["nvidia"]["device_evidence_list"][0]["certificate"] = json!("="), "nvidia[0]: certificate"),
-        (|v| v["nvidia"]["device_evidence_list"][0]["evidence"] = json!(STANDARD.encode([0; 17_000])), "17000 bytes"),
+        (
+            |v| v["nvidia"]["device_evidence_list"][0]["evidence"] = json!(STANDARD.encode(vec![0; 17_000])),
+            "17000 bytes",
+        ),
         (|v| drop(v["nvidia"]["device_evidence_list"][0].as_object_mut().unwrap().remove("arch")), "`arch`"),
         (
             |v| {
@@ -294,7 +297,7 @@ async fn devices_of_unknown_makers_are_refused_by_name() {
 
 #[tokio::test]
 async fn an_agent_without_devices_has_none() {
-    let none: [fn(&[u8]) -> (u16, Vec<u8>); 3] =
+    let none: [fn(&[u8]) -> Answer; 3] =
         [|_| (200, Vec::new()), |_| (200, b"{}".to_vec()), |_| (404, b"URL NOT FOUND".to_vec())];
     for additional in none {
         let mut agent = Agent::new(|data| tdx_json(&tdx_quote(data), None));
