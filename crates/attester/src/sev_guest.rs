@@ -46,8 +46,9 @@ pub(crate) fn evidence(kernel: &dyn Kernel, report_data: &ReportData) -> Result<
                 pause = pause.saturating_mul(2);
                 attempts += 1;
             }
-            (_, Err(errno)) => return Err(failed(errno, attempts)),
-            (BUSY, Ok(())) => return Err(failed(Errno::EBUSY, attempts)),
+            (BUSY, _) => return Err(failed(Errno::EBUSY, attempts)),
+            (_, Err(errno)) if reply.error == 0 => return Err(failed(errno, attempts)),
+            (_, Err(errno)) => return Err(answer(format!("{errno}, error {:#x}", reply.error))),
             (error, Ok(())) => return Err(answer(format!("the hypervisor's error {error}"))),
         }
     }

@@ -154,7 +154,11 @@ impl Library {
         // SAFETY: the handle is of this library, and the function writes one `nvmlConfComputeGpuCertificate_t`.
         let code = unsafe { (self.certificate)(device.0, &raw mut *certificate) };
         self.check("nvmlDeviceGetConfComputeGpuCertificate", code)?;
-        part(&certificate.attestation_chain, certificate.attestation_chain_size, "certificate chain")
+        // PEM, which some releases count with the zero that ends a string of C.
+        let mut chain = part(&certificate.attestation_chain, certificate.attestation_chain_size, "certificate chain")?;
+        let end = chain.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
+        chain.truncate(end);
+        Ok(chain)
     }
 
     /// The GPU's report over a nonce.

@@ -7,7 +7,7 @@ use nix::errno::Errno;
 use protocol::{Nonce, ReportData, Tee};
 
 use crate::kernel::{FakeKernel, TSM, Tsm};
-use crate::vendors::{REPORT_DATA, Vendors, ask, nobody, sgx_quote, tdx_quote};
+use crate::vendors::{REPORT_DATA, Vendors, ask, binding, nobody, sgx_quote, tdx_quote};
 
 fn tsm(provider: &'static str) -> Tsm {
     Tsm::new(Some(provider), Box::new(|input, _| Ok((tdx_quote(input), Vec::new()))))
@@ -112,19 +112,35 @@ async fn an_interface_that_fails_is_not_replaced_by_another() {
 }
 
 #[tokio::test]
-async fn a_driver_that_comes_up_late_is_found_by_the_next_question() {
-    let kernel = Arc::new(fake().refusing("/dev/sgx", Errno::EIO));
+async fn what_could_not_be_looked_at_is_looked_at_again_and_what_was_found_stays() {
+    let kernel = Arc::new(fake().occlum(|data| Ok(sgx_quote(data))).refusing("/dev/sgx", Errno::EIO));
     let attester = crate::vendors::attester(&kernel);
     assert!(attester.attest(&REPORT_DATA).await.is_err());
-    // What was found stays: an adversary who adds devices later changes nothing.
-    let kernel = Arc::new(fake().occlum(|data| Ok(sgx_quote(data))));
-    let attester = crate::vendors::attester(&kernel);
+    kernel.allow("/dev/sgx");
     for number in 0..3 {
         let data = ReportData([number; 64]);
         let evidence = attester.attest(&data).await.unwrap();
         Vendors::new().judge(&evidence, &data.into()).unwrap();
+        assert_eq!(attester.detection().await.unwrap().interface, Interface::Occlum);
     }
-    assert_eq!(attester.detection().await.unwrap().interface, Interface::Occlum);
+}
+
+#[tokio::test]
+async fn evidence_is_bound_to_a_channel_through_every_interface() {
+    let make = |input: &[u8], _: u64| Ok((tdx_quote(input), Vec::new()));
+    let machines = [
+        fake().tsm(Tsm::new(Some("tdx_guest"), Box::new(make))),
+        fake().gramine("dcap", |data| Ok(sgx_quote(data))),
+        fake().occlum(|data| Ok(sgx_quote(data))),
+    ];
+    for kernel in machines {
+        let attester = crate::vendors::attester(&Arc::new(kernel));
+        let evidence = attester.attest_bound(&binding()).await.unwrap();
+        Vendors::new().judge(&evidence, &binding().expected(&evidence)).unwrap();
+        // A relay to another channel.
+        let other = protocol::Binding { exporter: [4; 64], ..binding() };
+        assert!(Vendors::new().judge(&evidence, &other.expected(&evidence)).unwrap_err().is_refusal());
+    }
 }
 
 #[test]

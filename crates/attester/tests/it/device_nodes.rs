@@ -100,7 +100,8 @@ async fn a_busy_host_is_waited_for_and_not_for_ever() {
 #[tokio::test]
 async fn what_the_firmware_refuses_is_said() {
     type Change = fn(&mut SevReply);
-    let cases: [(Change, &str); 8] = [
+    let cases: [(Change, &str); 9] = [
+        (|reply| (reply.error, reply.outcome) = (0x16, Err(Errno::EIO)), "EIO: I/O error, error 0x16"),
         (|reply| reply.response = response(0x16, &[0; 1184]), "status 0x16"),
         (|reply| reply.response = response(0, &[1; 1183]), "1183 bytes"),
         (|reply| reply.response = response(0, &[]), "0 bytes"),

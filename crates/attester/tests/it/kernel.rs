@@ -172,6 +172,11 @@ impl FakeKernel {
             .with(|state| state.gramine = Some(Box::new(quote)))
     }
 
+    /// What is done with this path fails no longer.
+    pub(crate) fn allow(&self, path: &str) {
+        self.state().refused.remove(path);
+    }
+
     /// Plans faults, in this order.
     pub(crate) fn plan(&self, faults: &[Fault]) {
         self.state().tsm.as_mut().unwrap().faults = faults.iter().copied().collect();

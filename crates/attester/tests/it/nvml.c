@@ -101,6 +101,9 @@ int nvmlDeviceGetArchitecture(void *device, unsigned int *architecture) {
 int nvmlDeviceGetConfComputeGpuCertificate(void *device, certificate_t *certificate) {
     certificate->attestationCertChainSize =
         load("chain", device, certificate->attestationCertChain, sizeof certificate->attestationCertChain);
+#ifdef ZERO
+    certificate->attestationCertChain[certificate->attestationCertChainSize++] = 0;
+#endif
 #ifdef CHAIN_SIZE
     certificate->attestationCertChainSize = CHAIN_SIZE;
 #endif

@@ -65,7 +65,7 @@ mod dynamic {
     fn reports_of_gpus_are_accepted_with_their_tee() {
         let (vendors, folder) = (Vendors::new(), tempfile::tempdir().unwrap());
         machine(&vendors, folder.path(), 2, &binding().device_nonce());
-        let Some(library) = library(folder.path(), &["COUNT=2"]) else { return };
+        let Some(library) = library(folder.path(), &["COUNT=2", "ZERO"]) else { return };
         let nvml = Nvml::open(library).unwrap().unwrap();
         let devices = nvml.evidence(&binding().device_nonce()).unwrap();
         assert_eq!(devices.len(), 2);
