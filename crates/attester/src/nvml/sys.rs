@@ -83,6 +83,7 @@ impl Library {
                 return if text.contains("No such file or directory") { Ok(None) } else { Err(text) };
             }
         };
+        let init: Plain = symbol(&loaded, "nvmlInit_v2")?;
         let library = Self {
             shutdown: symbol(&loaded, "nvmlShutdown")?,
             error_string: symbol(&loaded, "nvmlErrorString")?,
@@ -94,7 +95,6 @@ impl Library {
             report: symbol(&loaded, "nvmlDeviceGetConfComputeGpuAttestationReport")?,
             _loaded: loaded,
         };
-        let init: Plain = symbol(&library._loaded, "nvmlInit_v2")?;
         // SAFETY: takes nothing; it is the first call of the library.
         let code = unsafe { init() };
         match library.check("nvmlInit_v2", code) {
