@@ -2,11 +2,16 @@
 //!
 //! The API is that of the Confidential Containers guest components: `GET /aa/evidence?encoding=base64&runtime_data=…`,
 //! where `runtime_data` is the report data in URL-safe base64 without padding, answered with status 200 and Evidence as
-//! JSON. In the local engine the pod agent serves the same API in the pod's network namespace.
+//! JSON ([`answer`]), and `GET /aa/additional-evidence` for the devices of the TEE ([`devices`]), whose nonce is passed in the
+//! same way. In the local engine the pod agent serves the first of them in the pod's network namespace.
+//!
+//! Agents before `encoding=base64` took the text itself for the data. For the TEE it is too long, so they refuse; of devices
+//! the nonce they signed is compared.
 //!
 //! One request opens one connection, and nothing is tried twice: the caller's peer waits on a channel with a deadline
 //! of its own, and a second attempt on another channel has other report data anyway.
 
+use std::future::Future;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
@@ -17,16 +22,33 @@ use http_body_util::{BodyExt as _, Empty, Limited};
 use hyper::client::conn::http1;
 use hyper::{Request, StatusCode, header};
 use hyper_util::rt::TokioIo;
-use protocol::{Evidence, ReportData};
+use protocol::{DeviceEvidence, Evidence, Nonce, ReportData};
+use serde::Deserialize;
 use tokio::net::TcpStream;
 
 use crate::{AttestError, Attester, BoxFuture};
+
+mod answer;
+mod devices;
+mod snp;
+
+#[cfg(not(target_feature = "crt-static"))]
+pub(crate) use devices::answers;
 
 /// Where the agent listens inside a pod.
 pub const DEFAULT_ADDRESS: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8006);
 
 /// LIMIT: an answer is one Evidence in base64 (four bytes for three) inside a small JSON object.
+///
+/// The guest components list a SEV-SNP report's bytes and those of its certificates as decimal numbers, up to four
+/// characters each: 8 KiB and 64 KiB at the most that Linux takes.
 pub const MAX_ANSWER: usize = 2 * Evidence::MAX_BODY;
+
+/// LIMIT: of each of the largest machine's devices a report and a chain in base64.
+pub const MAX_DEVICES_ANSWER: usize = Evidence::MAX_DEVICES * 2 * (2 * Evidence::MAX_DEVICE);
+
+/// LIMIT: a few words.
+const MAX_INFO: usize = 16 * 1024;
 
 /// LIMIT: a quote takes tens of milliseconds and a host makes one at a time, so a hundred pods that start at once wait
 /// some seconds for each other. An agent that is still silent then is not coming back.
@@ -58,7 +80,26 @@ impl GuestAgent {
         Self { timeout, ..self }
     }
 
-    async fn ask(&self, report_data: &ReportData) -> Result<Evidence, AttestError> {
+    /// What the agent says of itself. It is for people; nothing rests on it. `None`: this agent does not say.
+    pub async fn info(&self) -> Result<Option<AgentInfo>, AttestError> {
+        let address = self.address;
+        let body = match self.within(self.get("/info", MAX_INFO)).await {
+            Err(AttestError::Status { status: 404, .. }) => return Ok(None),
+            outcome => outcome?,
+        };
+        let info = serde_json::from_slice(&body);
+        info.map(Some).map_err(|error| AttestError::Malformed { address, reason: error.to_string() })
+    }
+
+    async fn within<T>(&self, exchange: impl Future<Output = Result<T, AttestError>>) -> Result<T, AttestError> {
+        match tokio::time::timeout(self.timeout, exchange).await {
+            Ok(result) => result,
+            Err(_) => Err(AttestError::Timeout { address: self.address, limit: self.timeout }),
+        }
+    }
+
+    /// One question, one answer of status 200 and at most `limit` bytes.
+    async fn get(&self, target: &str, limit: usize) -> Result<Bytes, AttestError> {
         let address = self.address;
         if !address.ip().is_loopback() {
             return Err(AttestError::NotLoopback { address });
@@ -69,8 +110,7 @@ impl GuestAgent {
             .handshake(TokioIo::new(stream))
             .await
             .map_err(|error| unreachable(address, &error))?;
-        let runtime_data = URL_SAFE_NO_PAD.encode(report_data.0);
-        let request = Request::get(format!("/aa/evidence?encoding=base64&runtime_data={runtime_data}"))
+        let request = Request::get(target)
             .header(header::HOST, address.to_string())
             .header(header::ACCEPT, "application/json")
             .body(Empty::<Bytes>::new())
@@ -78,9 +118,9 @@ impl GuestAgent {
         let exchange = async {
             let answer = sender.send_request(request).await.map_err(|error| unreachable(address, &error))?;
             let status = answer.status();
-            let body = Limited::new(answer.into_body(), MAX_ANSWER).collect().await.map_err(|error| {
+            let body = Limited::new(answer.into_body(), limit).collect().await.map_err(|error| {
                 if error.is::<http_body_util::LengthLimitError>() {
-                    AttestError::TooLong { address, limit: MAX_ANSWER }
+                    AttestError::TooLong { address, limit }
                 } else {
                     unreachable(address, error.as_ref())
                 }
@@ -97,17 +137,43 @@ impl GuestAgent {
         if status != StatusCode::OK {
             return Err(AttestError::Status { address, status: status.as_u16(), excerpt: excerpt(&body) });
         }
-        let malformed = |reason: String| AttestError::Malformed { address, reason };
-        let evidence: Evidence = serde_json::from_slice(&body).map_err(|error| malformed(error.to_string()))?;
-        if evidence.body.len() > Evidence::MAX_BODY {
-            return Err(malformed(format!(
-                "evidence of {} bytes, at most {}",
-                evidence.body.len(),
-                Evidence::MAX_BODY
-            )));
-        }
-        Ok(evidence)
+        Ok(body)
     }
+
+    async fn ask(&self, report_data: &ReportData) -> Result<Evidence, AttestError> {
+        let runtime_data = URL_SAFE_NO_PAD.encode(report_data.0);
+        let body = self.get(&format!("/aa/evidence?encoding=base64&runtime_data={runtime_data}"), MAX_ANSWER).await?;
+        answer::evidence(self.address, &body)
+    }
+
+    async fn ask_devices(&self, nonce: &Nonce) -> Result<Vec<DeviceEvidence>, AttestError> {
+        let runtime_data = URL_SAFE_NO_PAD.encode(nonce.0);
+        let target = format!("/aa/additional-evidence?encoding=base64&runtime_data={runtime_data}");
+        match self.get(&target, MAX_DEVICES_ANSWER).await {
+            Ok(body) => devices::evidence(self.address, &body, nonce),
+            // An agent without this question knows no devices. Were there some, reference values that demand them refuse.
+            Err(AttestError::Status { status: 404, .. }) => Ok(Vec::new()),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+/// What an agent of the guest components says of itself.
+#[derive(Clone, PartialEq, Eq, Debug, Deserialize)]
+#[non_exhaustive]
+pub struct AgentInfo {
+    /// Its release.
+    #[serde(default)]
+    pub version: String,
+    /// Which TEE it found.
+    #[serde(default)]
+    pub tee: Option<String>,
+    /// Which kinds of devices it found.
+    #[serde(default)]
+    pub additional_tees: Vec<String>,
+    /// Which parts of its API are switched on.
+    #[serde(default)]
+    pub feature: String,
 }
 
 impl Default for GuestAgent {
@@ -118,12 +184,11 @@ impl Default for GuestAgent {
 
 impl Attester for GuestAgent {
     fn attest<'a>(&'a self, report_data: &'a ReportData) -> BoxFuture<'a, Result<Evidence, AttestError>> {
-        Box::pin(async move {
-            match tokio::time::timeout(self.timeout, self.ask(report_data)).await {
-                Ok(result) => result,
-                Err(_) => Err(AttestError::Timeout { address: self.address, limit: self.timeout }),
-            }
-        })
+        Box::pin(self.within(self.ask(report_data)))
+    }
+
+    fn devices<'a>(&'a self, nonce: &'a Nonce) -> BoxFuture<'a, Result<Vec<DeviceEvidence>, AttestError>> {
+        Box::pin(self.within(self.ask_devices(nonce)))
     }
 }
 

@@ -290,8 +290,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
         role: Role,
         nonce: Nonce,
     ) -> Result<Evidence, ChannelError> {
-        let report_data = self.binding(self.side, purpose, role, nonce)?.report_data();
-        let attest = async { attester.attest(&report_data).await.map_err(ChannelError::Attest) };
+        let binding = self.binding(self.side, purpose, role, nonce)?;
+        let attest = async { attester.attest_bound(&binding).await.map_err(ChannelError::Attest) };
         within(self.timeouts.attest, Step::Attest, attest).await
     }
 

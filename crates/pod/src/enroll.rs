@@ -9,7 +9,7 @@ use attester::{AttestError, Attester, BoxFuture};
 use channel::{ChannelError, ClientTerms, Given, Judge, TlsIdentity};
 use mesh::lease::BootInstant;
 use protocol::api::{ApiError, ErrorCode, MESH_PORT, MeshReply, MeshRequest};
-use protocol::{Digest, Evidence, Identity, Purpose, ReportData, Role};
+use protocol::{Binding, DeviceEvidence, Digest, Evidence, Identity, Nonce, Purpose, ReportData, Role};
 use rustls_pki_types::UnixTime;
 use tokio::net::TcpStream;
 
@@ -159,15 +159,25 @@ impl Remembering {
     fn sent(&self) -> Digest {
         *self.last.lock().unwrap_or_else(PoisonError::into_inner)
     }
+
+    fn remember(&self, evidence: Evidence) -> Evidence {
+        *self.last.lock().unwrap_or_else(PoisonError::into_inner) = evidence.digest();
+        evidence
+    }
 }
 
 impl Attester for Remembering {
     fn attest<'a>(&'a self, report_data: &'a ReportData) -> BoxFuture<'a, Result<Evidence, AttestError>> {
-        Box::pin(async move {
-            let evidence = self.inner.attest(report_data).await?;
-            *self.last.lock().unwrap_or_else(PoisonError::into_inner) = evidence.digest();
-            Ok(evidence)
-        })
+        Box::pin(async move { Ok(self.remember(self.inner.attest(report_data).await?)) })
+    }
+
+    fn devices<'a>(&'a self, nonce: &'a Nonce) -> BoxFuture<'a, Result<Vec<DeviceEvidence>, AttestError>> {
+        self.inner.devices(nonce)
+    }
+
+    /// With its devices, as it is sent: that is the Evidence that the log names.
+    fn attest_bound<'a>(&'a self, binding: &'a Binding) -> BoxFuture<'a, Result<Evidence, AttestError>> {
+        Box::pin(async move { Ok(self.remember(self.inner.attest_bound(binding).await?)) })
     }
 }
 
@@ -348,5 +358,41 @@ mod tests {
             let evidence = attester.attest(&data).await.unwrap();
             assert_eq!(attester.sent(), evidence.digest());
         }
+    }
+
+    #[tokio::test(flavor = "current_thread")]
+    async fn the_evidence_that_is_remembered_has_its_devices() {
+        /// A TEE with one device.
+        struct WithDevice;
+
+        impl Attester for WithDevice {
+            fn attest<'a>(&'a self, report_data: &'a ReportData) -> BoxFuture<'a, Result<Evidence, AttestError>> {
+                Box::pin(async { Ok(Evidence::new(protocol::Tee::Snp, report_data.0.to_vec())) })
+            }
+
+            fn devices<'a>(&'a self, nonce: &'a Nonce) -> BoxFuture<'a, Result<Vec<DeviceEvidence>, AttestError>> {
+                let report = nonce.0.to_vec();
+                let device = DeviceEvidence { kind: protocol::DeviceKind::Gpu, report, chain: Vec::new() };
+                Box::pin(async { Ok(vec![device]) })
+            }
+        }
+
+        let binding = Binding {
+            purpose: Purpose::Mesh,
+            side: protocol::TlsSide::Client,
+            role: Role::Workload,
+            deployment: protocol::DeploymentId::from_bytes([1; 16]),
+            nonce: Nonce([2; 32]),
+            exporter: [3; 64],
+            own_leaf: Digest::ZERO,
+            peer_leaf: None,
+            devices: None,
+        };
+        let attester = Remembering::new(Arc::new(WithDevice));
+        let evidence = attester.attest_bound(&binding).await.unwrap();
+        assert_eq!(attester.sent(), evidence.digest());
+        // The device signs the channel's nonce, and the TEE over what the device said.
+        assert_eq!(evidence.devices[0].report, binding.device_nonce().0);
+        assert_eq!(evidence.body, binding.expected(&evidence).report_data.0);
     }
 }

@@ -1,10 +1,12 @@
-//! Our side of every pod, inside the TEE: `casemate-pod coordinator`, `initializer` and `mesh`, one process each.
+//! Our side of every pod, inside the TEE: `casemate-pod coordinator`, `initializer` and `mesh`, one process each; and
+//! `casemate-pod attest`, for people.
 //!
 //! Exit status 0: done; 1: a negative answer or a wrong input; 2: could not tell.
 
 #![forbid(unsafe_code)]
 
 mod answer;
+mod attest;
 #[allow(dead_code, reason = "the launcher alone keeps a claim across exec")]
 mod claim;
 mod coordinate;
@@ -28,7 +30,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use anyhow::Context as _;
-use attester::GuestAgent;
+use attester::Automatic;
 use clap::{Parser, Subcommand};
 use protocol::api::MESH_PORT;
 use tokio::signal::unix::{SignalKind, signal};
@@ -69,6 +71,8 @@ enum Command {
         #[arg(long, env = "COORDINATOR_HOST", default_value = "coordinator")]
         coordinator: String,
     },
+    /// Show which TEE this is, and make evidence over bytes of your choice
+    Attest(attest::AttestArgs),
 }
 
 fn main() -> ExitCode {
@@ -90,25 +94,32 @@ fn main() -> ExitCode {
 }
 
 impl Command {
-    /// The name by which it runs once in a pod, whatever the container around it is called.
-    fn role(&self) -> &'static str {
+    /// The name by which it runs once in a pod, whatever the container around it is called; `None`: as often as one likes.
+    fn role(&self) -> Option<&'static str> {
         match self {
-            Self::Coordinator { .. } => "casemate-coordinator",
-            Self::Initializer { .. } => "casemate-initializer",
-            Self::Mesh { .. } => "casemate-mesh",
+            Self::Coordinator { .. } => Some("casemate-coordinator"),
+            Self::Initializer { .. } => Some("casemate-initializer"),
+            Self::Mesh { .. } => Some("casemate-mesh"),
+            Self::Attest(_) => None,
         }
     }
 }
 
 fn run(command: Command, started: Instant) -> Outcome {
-    let role = command.role();
-    let claim = claim::claim(role).context("take the container's name").map_err(Failure::unknown)?;
-    let Some(_claim) = claim else {
-        return Err(Failure::refused(anyhow::anyhow!("{role} runs in this pod already, and it may run only once")));
+    let _claim = match command.role() {
+        Some(role) => {
+            let claim = claim::claim(role).context("take the container's name").map_err(Failure::unknown)?;
+            let twice =
+                || Failure::refused(anyhow::anyhow!("{role} runs in this pod already, and it may run only once"));
+            Some(claim.ok_or_else(twice)?)
+        }
+        None => None,
     };
     let runtime = match &command {
         // One thread: a sidecar should cost its pod little, and the initializer only ever waits.
-        Command::Initializer { .. } | Command::Mesh { .. } => tokio::runtime::Builder::new_current_thread(),
+        Command::Initializer { .. } | Command::Mesh { .. } | Command::Attest(_) => {
+            tokio::runtime::Builder::new_current_thread()
+        }
         Command::Coordinator { .. } => tokio::runtime::Builder::new_multi_thread(),
     }
     .enable_all()
@@ -117,7 +128,7 @@ fn run(command: Command, started: Instant) -> Outcome {
     .map_err(Failure::unknown)?;
     runtime.block_on(async {
         let paths = Paths::new();
-        let attester = Arc::new(GuestAgent::default());
+        let attester = Arc::new(Automatic::default());
         // Process 1 of a container ignores signals that it does not ask for.
         let mut terminate = signal(SignalKind::terminate()).context("wait for signals").map_err(Failure::unknown)?;
         let mut interrupt = signal(SignalKind::interrupt()).context("wait for signals").map_err(Failure::unknown)?;
@@ -128,6 +139,10 @@ fn run(command: Command, started: Instant) -> Outcome {
             }
         };
         match command {
+            Command::Attest(args) => tokio::select! {
+                outcome = attest::run(args) => outcome,
+                () = shutdown => Err(Failure::unknown(anyhow::anyhow!("ended by a signal"))),
+            },
             Command::Coordinator { store } => coordinate::run(&paths, attester, store, shutdown).await,
             Command::Mesh { coordinator } => Sidecar { paths, attester, host: coordinator }.run(shutdown).await,
             Command::Initializer { coordinator } => {

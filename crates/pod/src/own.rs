@@ -8,7 +8,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, anyhow};
-use attester::Attester;
+use attester::{AttestError, Attester};
 use protocol::initdata::{MAX_ANNOTATION, Settings};
 use protocol::{Evidence, Identity, Initdata, ReportData};
 
@@ -54,7 +54,8 @@ pub(crate) async fn given(path: &Path) -> Outcome<Initdata> {
 
 /// Checks a document against the TEE.
 pub(crate) async fn check(initdata: Initdata, attester: &dyn Attester) -> Outcome<Own> {
-    let evidence = patiently(async || own_evidence(attester).await).await.map_err(Failure::unknown)?;
+    let evidence = patiently(async || own_evidence(attester).await).await;
+    let evidence = evidence.inspect_err(advise).map_err(Failure::unknown)?;
     // Of our own Evidence, and for this comparison alone. What we may do is decided by who verifies it.
     let launched = verifier::claimed_identity(&evidence).context("own evidence").map_err(Failure::unknown)?;
     let given = initdata.identity();
@@ -67,7 +68,14 @@ pub(crate) async fn check(initdata: Initdata, attester: &dyn Attester) -> Outcom
 
 /// Evidence whose report data is all zero, which no binding of a channel gives.
 async fn own_evidence(attester: &dyn Attester) -> anyhow::Result<Evidence> {
-    attester.attest(&ReportData([0; 64])).await.context("ask the attestation agent for own evidence")
+    attester.attest(&ReportData([0; 64])).await.context("make own evidence")
+}
+
+/// What to do about it, for the log.
+fn advise(error: &anyhow::Error) {
+    if let Some(hint) = error.downcast_ref::<AttestError>().and_then(AttestError::hint) {
+        tracing::error!("hint: {hint}");
+    }
 }
 
 fn read_annotation(path: &Path) -> anyhow::Result<String> {

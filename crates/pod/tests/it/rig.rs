@@ -303,6 +303,11 @@ fn answer(mut stream: TcpStream, tee: &SoftwareTee, identity: Identity) {
     while reader.read_line(&mut header).is_ok_and(|length| length > 2) {
         header.clear();
     }
+    // As the engine's agent, it knows nothing of devices.
+    if !request.starts_with("GET /aa/evidence?") {
+        let _ = write!(stream, "HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\nconnection: close\r\n\r\n");
+        return;
+    }
     let Some(data) = request.split("runtime_data=").nth(1).and_then(|rest| rest.split(['&', ' ']).next()) else {
         return;
     };
