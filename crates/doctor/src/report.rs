@@ -11,6 +11,8 @@ use crate::finding::{Finding, Findings, Severity, Subject};
 
 /// LIMIT: subjects that are named in one place; the rest is a number.
 const NAMED: usize = 3;
+/// LIMIT: checks that are named in one line; a cluster that does not answer leaves nearly all without one.
+const LISTED: usize = 10;
 
 /// Which checks are wanted.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -190,8 +192,11 @@ impl Report {
                 checks.entry(printable(&unknown.to_string())).or_default().push(outcome.check.id);
             }
         }
-        let lines =
-            checks.into_iter().map(|(why, ids)| format!("  {why}\n    so these could not tell: {}", ids.join(", ")));
+        let line = |(why, ids): (String, Vec<&str>)| match ids.len() {
+            0..=LISTED => format!("  {why}\n    so these could not tell: {}", ids.join(", ")),
+            more => format!("  {why}\n    so {more} checks could not tell"),
+        };
+        let lines = checks.into_iter().map(line);
         let lines: Vec<String> = lines.collect();
         (!lines.is_empty()).then(|| format!("Could not tell\n\n{}", lines.join("\n")))
     }

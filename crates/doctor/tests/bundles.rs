@@ -108,7 +108,7 @@ fn folders() -> Vec<PathBuf> {
 #[test]
 fn a_healthy_bundle_is_well_and_says_so_in_a_line() {
     let report = examine(&healthy(), &Selection::all());
-    expect!["47 checks, all well"].assert_eq(&report.text());
+    expect!["48 checks, all well"].assert_eq(&report.text());
     assert_eq!(report.exit(), Exit::Well);
 }
 
@@ -193,7 +193,7 @@ fn parts_that_nobody_asked_for_are_not_could_not_tell() {
     bundle.certificates.clear();
     let report = examine(&bundle, &Selection::all());
     assert_eq!(report.exit(), Exit::Well, "{}", report.text());
-    expect!["37 checks, all well (10 more with `--coordinator`, a kubeconfig with certificates, or `verify/`, a work folder, this machine (`--local`), vendors' services (without `--offline`))"]
+    expect!["39 checks, all well (9 more with `--coordinator`, a kubeconfig with certificates, or `verify/`, a work folder, this machine (`--local`), vendors' services (without `--offline`))"]
         .assert_eq(&report.summary());
 }
 

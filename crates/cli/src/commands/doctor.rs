@@ -6,7 +6,6 @@ use doctor::bundle::{Bundle, Certificate};
 use doctor::collect::{self, Reach, Session};
 use doctor::folder::{self, FolderError};
 use doctor::{Exit, Report, Selection, examine};
-use indicatif::ProgressBar;
 use serde_json::json;
 
 use super::endorsements::SourceArgs;
@@ -143,7 +142,9 @@ async fn gather(context: &Context, args: &DoctorArgs) -> Outcome<Bundle> {
         }
     };
     let (cluster, services, coordinator) = tokio::join!(cluster, services, address);
-    bar.as_ref().map(ProgressBar::finish_and_clear).unwrap_or_default();
+    if let Some(bar) = &bar {
+        bar.finish_and_clear();
+    }
     let resources = args.path.clone().or_else(|| there(&context.workspace.dir().join("resources")));
     let manifest = there(&context.workspace.dir().join("manifest.json"))
         .or_else(|| there(&args.path.as_ref()?.join("manifest.json")));

@@ -24,7 +24,10 @@ pub(super) fn check(bundle: &Bundle, out: &mut Findings) -> Result<(), Unknown> 
                     "let this machine out to it on port 443, name a mirror of yours, or carry its documents over from a \
                      machine that can reach it",
                 )
-                .run(format!("casemate verify --source {}=https://MIRROR", option(&service.vendor, &service.url)))
+                .run(format!(
+                    "CASEMATE_ENDORSEMENT_SOURCES={}=https://MIRROR casemate verify -c HOST:1313",
+                    option(&service.vendor, &service.url)
+                ))
                 .run("casemate endorsements fetch EVIDENCE && casemate endorsements export --output site.json   # there")
                 .run("casemate endorsements import site.json                                                  # here"),
         );
@@ -32,7 +35,7 @@ pub(super) fn check(bundle: &Bundle, out: &mut Findings) -> Result<(), Unknown> 
     Ok(())
 }
 
-/// The name of the option's value.
+/// The service's name in that variable.
 fn option(vendor: &str, url: &str) -> &'static str {
     match vendor {
         "amd" => "amd",

@@ -39,7 +39,7 @@ pub(super) fn check(bundle: &Bundle, out: &mut Findings) -> Result<(), Unknown> 
                 Finding::problem(subject, "The Coordinator was restarted and waits for the holders of seed shares.")
                     .why("its probe says `recovering`; pods that run keep their certificates for one lease")
                     .mend("let as many holders as the manifest's threshold send their shares")
-                    .run("casemate recover -c HOST:1313"),
+                    .run("casemate recover -c HOST:1313 --seedshare-owner-key FILE"),
             ),
             "stopped" => out.push(
                 Finding::problem(subject, "The Coordinator has stopped, and must be replaced.")

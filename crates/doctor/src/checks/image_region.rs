@@ -4,7 +4,7 @@ use super::prelude::*;
 use crate::image::Image;
 
 /// Artifact Registry's locations that are several regions.
-const WIDE: [(&str, &[&str]); 3] = [("us", &["us-"]), ("europe", &["europe-"]), ("asia", &["asia-", "australia-"])];
+const WIDE: [(&str, &[&str]); 3] = [("us", &["us-"]), ("europe", &["europe-"]), ("asia", &["asia-"])];
 
 pub(super) fn check(bundle: &Bundle, out: &mut Findings) -> Result<(), Unknown> {
     let nodes = bundle.list(Kind::Nodes)?;

@@ -43,7 +43,7 @@ fn advise(finding: Finding, code: i64, words: &str) -> Finding {
     } else if has(&["recovering"]) {
         finding
             .mend("the Coordinator waits for its share holders")
-            .run("casemate recover -c HOST:1313 --share-key FILE")
+            .run("casemate recover -c HOST:1313 --seedshare-owner-key FILE")
     } else if has(&["attestation agent", "8006", "no evidence"]) {
         finding
             .mend("the guest image has no attestation agent on its loopback: use the repacked one")
