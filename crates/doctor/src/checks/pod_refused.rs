@@ -4,11 +4,13 @@ use super::prelude::*;
 
 pub(super) fn check(bundle: &Bundle, out: &mut Findings) -> Result<(), Unknown> {
     let events = bundle.list(Kind::Events)?;
+    // Without them nobody knows whether the workload has its pods by now.
+    let pods = bundle.list(Kind::Pods)?;
     for event in events.iter().filter(|event| text(event, "/reason") == "FailedCreate") {
         let message = text(event, "/message");
         let (kind, name) = (text(event, "/involvedObject/kind"), text(event, "/involvedObject/name"));
         let place = text(event, "/involvedObject/namespace");
-        if is_over(bundle, event) {
+        if is_over(pods, event) {
             continue;
         }
         let subject = Subject::named(kind, Some(place), name);
@@ -43,10 +45,9 @@ pub(super) fn check(bundle: &Bundle, out: &mut Findings) -> Result<(), Unknown> 
 }
 
 /// Whether the workload has its pods by now, or is gone: events last an hour.
-fn is_over(bundle: &Bundle, event: &Value) -> bool {
+fn is_over(pods: &[Value], event: &Value) -> bool {
     let (kind, place) = (text(event, "/involvedObject/kind"), text(event, "/involvedObject/namespace"));
     let about = text(event, "/involvedObject/name");
-    let Ok(pods) = bundle.list(Kind::Pods) else { return false };
     let made_later = |pod: &&Value| {
         let mine = items(pod, "/metadata/ownerReferences")
             .iter()

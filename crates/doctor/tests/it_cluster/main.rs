@@ -94,7 +94,6 @@ fn what_is_wrong_in_a_real_cluster_is_found(rig: &mut Rig) {
         "image-pull",
         "initdata",
         "kubernetes-version",
-        "node-agent",
         "runtime-class",
     ]);
     assert!(found(&report).is_superset(&expected), "{:?}\n{}", found(&report), report.text());
