@@ -116,18 +116,21 @@ impl Finding {
     }
 
     /// The evidence.
+    #[must_use]
     pub fn why(mut self, why: impl Into<String>) -> Self {
         self.why = why.into();
         self
     }
 
     /// What to do.
+    #[must_use]
     pub fn mend(mut self, mend: impl Into<String>) -> Self {
         self.mend = mend.into();
         self
     }
 
     /// One more command of the mending.
+    #[must_use]
     pub fn run(mut self, command: impl Into<String>) -> Self {
         self.commands.push(command.into());
         self

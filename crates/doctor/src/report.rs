@@ -343,10 +343,11 @@ mod tests {
         let found = ["a", "b", "c", "d", "e"].map(finding).to_vec();
         let outcome = Outcome { check, found, unknown: vec![], left_out: 2 };
         expect_test::expect![[r#"
+            Pods
               problem  Pod shop/a, Pod shop/b, Pod shop/c and 2 more  (cluster)
                 It sleeps.
                 why   zzz
               2 more of `cluster` are left out"#]]
-        .assert_eq(&paragraphs_of(&outcome).join("\n"));
+        .assert_eq(&format!("Pods\n{}", paragraphs_of(&outcome).join("\n")));
     }
 }

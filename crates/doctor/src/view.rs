@@ -263,11 +263,17 @@ pub(crate) fn when(event: &Value) -> i64 {
 }
 
 /// Pods that are not what they should be, with their events.
-pub(crate) fn troubled<'a>(bundle: &'a Bundle, out: &mut Findings) -> Vec<(&'a Value, Vec<&'a Value>)> {
-    let Some(pods) = out.known(bundle.list(Kind::Pods)) else { return Vec::new() };
+///
+/// # Errors
+/// Without the pods. Without the events there is less to say, which is noted.
+pub(crate) fn troubled<'a>(
+    bundle: &'a Bundle,
+    out: &mut Findings,
+) -> Result<Vec<(&'a Value, Vec<&'a Value>)>, Unknown> {
+    let pods = bundle.list(Kind::Pods)?;
     let events = out.known(bundle.list(Kind::Events)).unwrap_or_default();
     let troubled = pods.iter().filter(|pod| !is_fine(pod));
-    troubled.map(|pod| (pod, events_about(events, "Pod", namespace(pod), name(pod)))).collect()
+    Ok(troubled.map(|pod| (pod, events_about(events, "Pod", namespace(pod), name(pod)))).collect())
 }
 
 /// `1.29.4-gke.5` as 1 and 29.

@@ -77,7 +77,7 @@ fn changed(path: &Path) -> (Bundle, Selection) {
         }
         for name in items(&change, "remove", kind) {
             let length = list.len();
-            list.retain(|it| Value::from(id(it)) != *name);
+            list.retain(|it| Some(id(it).as_str()) != name.as_str());
             assert!(list.len() < length, "{}: there is no {name}", path.display());
         }
         *list = list.drain(..).map(doctor::reduce::reduce).collect();

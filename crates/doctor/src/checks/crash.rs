@@ -3,7 +3,7 @@
 use super::prelude::*;
 
 pub(super) fn check(bundle: &Bundle, out: &mut Findings) -> Result<(), Unknown> {
-    for (pod, _) in troubled(bundle, out) {
+    for (pod, _) in troubled(bundle, out)? {
         for container in containers(pod) {
             let is_initializer =
                 container.is_init && container.is_ours() && text(container.spec, "/restartPolicy") != "Always";

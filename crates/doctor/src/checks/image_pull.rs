@@ -6,7 +6,7 @@ use crate::image::Image;
 const WAITING: [&str; 4] = ["ErrImagePull", "ImagePullBackOff", "RegistryUnavailable", "ErrImageNeverPull"];
 
 pub(super) fn check(bundle: &Bundle, out: &mut Findings) -> Result<(), Unknown> {
-    for (pod, events) in troubled(bundle, out) {
+    for (pod, events) in troubled(bundle, out)? {
         for container in containers(pod).into_iter().filter(|container| WAITING.contains(&container.waits_for())) {
             let image = container.image();
             // The status says only that it waits; the event of the failed pull says why.

@@ -3,7 +3,7 @@
 use super::prelude::*;
 
 pub(super) fn check(bundle: &Bundle, out: &mut Findings) -> Result<(), Unknown> {
-    for (pod, _) in troubled(bundle, out) {
+    for (pod, _) in troubled(bundle, out)? {
         for container in containers(pod).into_iter().filter(|container| container.is_init && container.is_ours()) {
             let Some(end) = container.last_end() else { continue };
             let code = number(end, "/exitCode").unwrap_or_default();

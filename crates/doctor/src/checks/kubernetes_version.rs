@@ -13,7 +13,7 @@ pub(super) fn check(bundle: &Bundle, out: &mut Findings) -> Result<(), Unknown> 
             let said = text(answer, "/gitVersion");
             match version(said) {
                 Some(found) if found < SIDECARS => {
-                    out.push(old(Subject::named("Cluster", None, &cluster.context), said))
+                    out.push(old(Subject::named("Cluster", None, &cluster.context), said));
                 }
                 Some(_) => {}
                 None => out.unknown(no_answer("it is no version")),

@@ -3,7 +3,7 @@
 use super::prelude::*;
 
 pub(super) fn check(bundle: &Bundle, out: &mut Findings) -> Result<(), Unknown> {
-    for (pod, events) in troubled(bundle, out) {
+    for (pod, events) in troubled(bundle, out)? {
         let scheduled = condition(pod, "PodScheduled");
         if scheduled.is_none_or(|it| text(it, "/status") != "False") || text(pod, "/status/phase") != "Pending" {
             continue;

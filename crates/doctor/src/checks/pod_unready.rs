@@ -7,7 +7,7 @@ const PATIENCE: i64 = 5 * 60;
 
 pub(super) fn check(bundle: &Bundle, out: &mut Findings) -> Result<(), Unknown> {
     let now = bundle.cluster()?.clock.map_or(bundle.taken, |clock| clock.server);
-    for (pod, events) in troubled(bundle, out) {
+    for (pod, events) in troubled(bundle, out)? {
         let since = condition(pod, "Ready").and_then(|ready| seconds(text(ready, "/lastTransitionTime")));
         let since = since.or_else(|| seconds(text(pod, "/metadata/creationTimestamp")));
         let waited = now.saturating_sub(since.unwrap_or_default());

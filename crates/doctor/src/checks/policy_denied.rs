@@ -5,7 +5,7 @@ use super::prelude::*;
 const SAID: &str = "is blocked by policy";
 
 pub(super) fn check(bundle: &Bundle, out: &mut Findings) -> Result<(), Unknown> {
-    for (pod, events) in troubled(bundle, out) {
+    for (pod, events) in troubled(bundle, out)? {
         let events = events.iter().rev().map(|event| text(event, "/message"));
         let statuses = containers(pod).into_iter().flat_map(|container| {
             ["/state/waiting/message", "/state/terminated/message", "/lastState/terminated/message"]

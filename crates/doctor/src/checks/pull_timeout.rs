@@ -3,7 +3,7 @@
 use super::prelude::*;
 
 pub(super) fn check(bundle: &Bundle, out: &mut Findings) -> Result<(), Unknown> {
-    for (pod, events) in troubled(bundle, out) {
+    for (pod, events) in troubled(bundle, out)? {
         if !is_guest(pod) {
             continue;
         }

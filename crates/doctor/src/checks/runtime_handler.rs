@@ -6,7 +6,7 @@ use super::prelude::*;
 const SAID: [&str; 3] = ["no runtime for", "failed to find runtime handler", "not supported"];
 
 pub(super) fn check(bundle: &Bundle, out: &mut Findings) -> Result<(), Unknown> {
-    for (pod, events) in troubled(bundle, out) {
+    for (pod, events) in troubled(bundle, out)? {
         let class = text(pod, "/spec/runtimeClassName");
         let sandbox = events.iter().rev().find(|event| text(event, "/reason") == "FailedCreatePodSandBox");
         let Some(message) = sandbox.map(|event| text(event, "/message")) else { continue };

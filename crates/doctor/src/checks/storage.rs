@@ -6,7 +6,7 @@ use super::prelude::*;
 const PATIENCE: i64 = 120;
 
 pub(super) fn check(bundle: &Bundle, out: &mut Findings) -> Result<(), Unknown> {
-    for (pod, events) in troubled(bundle, out) {
+    for (pod, events) in troubled(bundle, out)? {
         let mount =
             events.iter().rev().find(|event| ["FailedMount", "FailedAttachVolume"].contains(&text(event, "/reason")));
         let Some(event) = mount else { continue };

@@ -99,7 +99,8 @@ pub(super) async fn list(client: &Client, kind: Kind, namespace: Option<&str>) -
             let room = MAX_OBJECTS.saturating_sub(objects.len());
             let full = items.len() > room;
             objects.extend(items.into_iter().take(room).map(reduce));
-            token = page.pointer("/metadata/continue").and_then(Value::as_str).unwrap_or_default().to_owned();
+            let next = page.pointer("/metadata/continue").and_then(Value::as_str).unwrap_or_default();
+            next.clone_into(&mut token);
             if full || token.is_empty() {
                 return Ok((objects, full));
             }

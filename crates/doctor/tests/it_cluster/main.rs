@@ -14,7 +14,9 @@ use doctor::{Answer, Bundle, Exit, Initdata, Kind, Report, Selection, examine, f
 
 use rig::{READER, Rig, SECRET};
 
-const TESTS: &[(&str, fn(&mut Rig))] = &[
+type Test = (&'static str, fn(&mut Rig));
+
+const TESTS: &[Test] = &[
     ("what_is_wrong_in_a_real_cluster_is_found", what_is_wrong_in_a_real_cluster_is_found),
     (
         "a_saved_bundle_comes_to_the_same_findings_and_has_no_secret",
