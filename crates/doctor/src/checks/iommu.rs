@@ -8,8 +8,10 @@ pub(super) fn check(bundle: &Bundle, out: &mut Findings) -> Result<(), Unknown> 
     for node in nodes {
         let about = events_about(events, "Node", "", name(node));
         // Only the agent's last word about drivers and modes counts.
-        let last =
-            about.iter().rev().find(|event| ["DriversFailed", "CcModeChanged"].contains(&text(event, "/reason")));
+        let last = about
+            .iter()
+            .rev()
+            .find(|event| ["DriversFailed", "DriversChanged", "CcModeChanged"].contains(&text(event, "/reason")));
         let Some(event) = last else { continue };
         let message = text(event, "/message");
         let lower = message.to_lowercase();
