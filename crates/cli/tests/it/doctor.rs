@@ -74,7 +74,12 @@ fn wrong_input_is_exit_1() {
 #[test]
 fn no_kubeconfig_is_could_not_tell() {
     let dir = tempfile::tempdir().expect("a temporary folder");
-    check(dir.path(), &["--kubeconfig", "none", "--offline"], 2, &["find the cluster", "`--local` looks at this machine"]);
+    check(
+        dir.path(),
+        &["--kubeconfig", "none", "--offline"],
+        2,
+        &["find the cluster", "`--local` looks at this machine"],
+    );
 }
 
 #[test]
