@@ -77,6 +77,7 @@ enum Command {
     ReferenceValues(commands::reference_values::ReferenceValuesCommand),
     #[command(subcommand)]
     Endorsements(commands::endorsements::EndorsementsCommand),
+    Doctor(commands::doctor::DoctorArgs),
     #[command(subcommand)]
     Secret(commands::secret::SecretCommand),
     #[command(subcommand)]
@@ -161,6 +162,7 @@ async fn run(context: &Context, command: Command) -> Outcome {
         Command::Policy(command) => commands::policy::run(context, &command),
         Command::ReferenceValues(command) => commands::reference_values::run(context, command).await,
         Command::Endorsements(command) => commands::endorsements::run(context, command).await,
+        Command::Doctor(args) => commands::doctor::run(context, args).await,
         Command::Secret(command) => commands::secret::run(context, command).await,
         Command::Model(command) => commands::model::run(context, command),
         Command::Infer(args) => commands::infer::infer(context, args).await,

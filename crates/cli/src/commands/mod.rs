@@ -1,5 +1,6 @@
 //! One module for each verb.
 
+pub(crate) mod doctor;
 pub(crate) mod endorsements;
 pub(crate) mod explain;
 pub(crate) mod generate;

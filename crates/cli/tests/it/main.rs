@@ -1,6 +1,7 @@
 //! The command line as its user meets it: exit code, standard output and standard error of the real binary, without an
 //! engine, a registry or root. What needs those is in the demonstration (`cargo xtask demo`).
 
+mod doctor;
 mod endorsements;
 mod errors;
 mod explain;

@@ -76,6 +76,11 @@ const BOUNDARIES: &[Boundary] = &[
     Boundary { crates: &["inference"], never: &["coordinator", "mesh", "node", "engine", "policy"], why: SERVICES },
     Boundary { crates: &["node"], never: &["coordinator", "mesh", "inference", "engine"], why: SERVICES },
     Boundary {
+        crates: &["doctor"],
+        never: &["attester", "channel", "pki", "coordinator", "mesh", "inference", "node", "engine", "cli"],
+        why: "whoever looks for faults holds no key and knows no service's insides",
+    },
+    Boundary {
         crates: &["engine"],
         never: &["coordinator", "mesh", "inference", "node", "cli"],
         why: "the engine runs pods and does not know what is in them",
