@@ -78,6 +78,8 @@ enum Command {
     #[command(subcommand)]
     Endorsements(commands::endorsements::EndorsementsCommand),
     #[command(subcommand)]
+    GuestImage(commands::guest_image::GuestImageCommand),
+    #[command(subcommand)]
     Secret(commands::secret::SecretCommand),
     #[command(subcommand)]
     Model(commands::model::ModelCommand),
@@ -161,6 +163,7 @@ async fn run(context: &Context, command: Command) -> Outcome {
         Command::Policy(command) => commands::policy::run(context, &command),
         Command::ReferenceValues(command) => commands::reference_values::run(context, command).await,
         Command::Endorsements(command) => commands::endorsements::run(context, command).await,
+        Command::GuestImage(command) => commands::guest_image::run(context, &command),
         Command::Secret(command) => commands::secret::run(context, command).await,
         Command::Model(command) => commands::model::run(context, command),
         Command::Infer(args) => commands::infer::infer(context, args).await,
