@@ -54,7 +54,7 @@ fn root(config: &Config) -> Result<Vec<String>, ConfigError> {
     };
     if config.runtime == Runtime::Rust {
         let driver = config.hypervisor().text("vm_rootfs_driver")?;
-        if !driver.as_deref().is_none_or(|driver| driver == "virtio-blk-pci") {
+        if driver.as_deref().is_some_and(|driver| driver != "virtio-blk-pci") {
             let why = "the root file system is measured as one on virtio-blk";
             return Err(ConfigError::Setting { key: "vm_rootfs_driver", value: driver.unwrap_or_default(), why });
         }

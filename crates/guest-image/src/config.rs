@@ -168,7 +168,7 @@ impl Config {
             rootfs_type,
             kernel_params,
             verity,
-            extensions: extensions(&qemu)?,
+            extensions: extensions(qemu)?,
             text: text.to_owned(),
             table,
         };
@@ -271,7 +271,7 @@ fn refuse_open(params: &str) -> Result<(), ConfigError> {
     Ok(())
 }
 
-fn extensions(qemu: &Section<'_>) -> Result<Vec<Extension>, ConfigError> {
+fn extensions(qemu: Section<'_>) -> Result<Vec<Extension>, ConfigError> {
     let wrong = || ConfigError::Type { key: "guest_extension_images", expected: "list of tables" };
     let Some(list) = qemu.0.and_then(|qemu| qemu.get("guest_extension_images")) else { return Ok(Vec::new()) };
     let mut found = Vec::new();
@@ -295,8 +295,8 @@ fn extensions(qemu: &Section<'_>) -> Result<Vec<Extension>, ConfigError> {
 #[derive(Clone, Copy)]
 pub(crate) struct Section<'a>(Option<&'a Table>);
 
-impl Section<'_> {
-    pub(crate) fn text(&self, key: &'static str) -> Result<Option<String>, ConfigError> {
+impl<'a> Section<'a> {
+    pub(crate) fn text(self, key: &'static str) -> Result<Option<String>, ConfigError> {
         match self.0.and_then(|table| table.get(key)) {
             None => Ok(None),
             Some(Value::String(text)) => Ok(Some(text.clone())),
@@ -304,11 +304,11 @@ impl Section<'_> {
         }
     }
 
-    fn needed(&self, key: &'static str) -> Result<String, ConfigError> {
+    fn needed(self, key: &'static str) -> Result<String, ConfigError> {
         self.text(key)?.filter(|text| !text.is_empty()).ok_or(ConfigError::Missing { key })
     }
 
-    pub(crate) fn flag(&self, key: &'static str) -> Result<bool, ConfigError> {
+    pub(crate) fn flag(self, key: &'static str) -> Result<bool, ConfigError> {
         match self.0.and_then(|table| table.get(key)) {
             None => Ok(false),
             Some(Value::Boolean(flag)) => Ok(*flag),
@@ -316,7 +316,7 @@ impl Section<'_> {
         }
     }
 
-    pub(crate) fn number(&self, key: &'static str) -> Result<Option<i64>, ConfigError> {
+    pub(crate) fn number(self, key: &'static str) -> Result<Option<i64>, ConfigError> {
         match self.0.and_then(|table| table.get(key)) {
             None => Ok(None),
             Some(Value::Integer(number)) => Ok(Some(*number)),
@@ -324,7 +324,7 @@ impl Section<'_> {
         }
     }
 
-    pub(crate) fn inner(&self, key: &str) -> Section<'_> {
+    pub(crate) fn inner(self, key: &str) -> Section<'a> {
         Section(self.0.and_then(|table| table.get(key)).and_then(Value::as_table))
     }
 }

@@ -422,7 +422,9 @@ fn classes(release: &Release, wishes: &Wishes) -> Result<Vec<Class>, RepackError
             Runtime::Go => "bin/containerd-shim-kata-v2",
             Runtime::Rust => "runtime-rs/bin/containerd-shim-kata-v2",
         };
-        let (kernel, firmware, image) = (inside(&config.kernel)?, inside(&config.firmware)?, inside(&config.image)?);
+        let (kernel, firmware) = (inside(&config.kernel)?, inside(&config.firmware)?);
+        // Several names may lead to one image.
+        let image = release.resolve(&inside(&config.image)?)?.to_owned();
         Ok(Class { class, platform, config_name: name.to_owned(), config, kernel, firmware, image, shim })
     };
     chosen.into_iter().map(one).collect()
@@ -465,7 +467,7 @@ fn inner_files(release: &Release, classes: &[Class]) -> Result<BTreeMap<String, 
         let named = class.config.text().lines().filter(|line| !line.trim_start().starts_with('#'));
         for word in named.flat_map(|line| line.split(['"', '\'', ' ', ',', '[', ']'])) {
             if let Some(inner) = word.strip_prefix(HOME).and_then(|inner| inner.strip_prefix('/')) {
-                let image = format!("{home}/{inner}") == class.image;
+                let image = release.resolve(&format!("{home}/{inner}")).is_ok_and(|file| file == class.image);
                 if !inner.is_empty() && !image && !inner.contains("..") {
                     add(inner.to_owned(), false)?;
                 }

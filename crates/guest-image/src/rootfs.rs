@@ -90,7 +90,9 @@ pub static DENY_ALL: LazyLock<String> = LazyLock::new(|| {
     let mut text =
         "# Allows nothing. The policy in a pod's initdata takes the place of this one.\npackage agent_policy\n\n"
             .to_owned();
-    REQUESTS.iter().for_each(|request| text.push_str(&format!("default {request} := false\n")));
+    for request in REQUESTS {
+        text.push_str(&format!("default {request} := false\n"));
+    }
     text
 });
 

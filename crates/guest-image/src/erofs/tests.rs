@@ -34,7 +34,7 @@ fn tree() -> Tree {
 }
 
 fn image() -> Vec<u8> {
-    (0..10_000).map(|index| (index % 251) as u8).collect()
+    (0..251).cycle().take(10_000).collect()
 }
 
 fn written(tree: &Tree) -> Vec<u8> {

@@ -169,7 +169,9 @@ fn folder_blocks(tree: &Tree, folder: Id, above: Id, nids: &BTreeMap<Id, u64>) -
             blocks.extend_from_slice(&[kind, 0]);
             offset += name.len();
         }
-        these.iter().for_each(|(name, _)| blocks.extend_from_slice(name));
+        for (name, _) in these {
+            blocks.extend_from_slice(name);
+        }
         rest = others;
     }
     blocks

@@ -5,8 +5,8 @@ use super::*;
 fn data(blocks: u64) -> Vec<u8> {
     let block = |block: u64| {
         let byte = |index: usize| match index {
-            0..8 => (block * 7 + index as u64) as u8,
-            _ => (block >> 8) as u8,
+            0..8 => (block * 7 + index as u64).to_le_bytes()[0],
+            _ => block.to_le_bytes()[1],
         };
         (0..16).map(byte).collect::<Vec<u8>>().repeat(BLOCK / 16)
     };
