@@ -41,9 +41,9 @@ fn initrd() -> Outcome {
     // Modules need one another; what could not be loaded yet can be loaded once others are.
     let mut left: Vec<_> = fs::read_dir("/modules")?.flatten().map(|entry| entry.path()).collect();
     for _ in 0..8 {
-        left.retain(|module| {
-            let file = fs::File::open(module);
-            file.map_err(Into::into).and_then(|file| rustix::system::finit_module(file, c"", 0)).is_err()
+        left.retain(|module| match fs::File::open(module) {
+            Ok(file) => rustix::system::finit_module(file, c"", 0).is_err(),
+            Err(_) => false,
         });
     }
     for _ in 0..200 {

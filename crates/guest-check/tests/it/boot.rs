@@ -5,6 +5,7 @@
 //! `CASEMATE_GUEST_KERNEL` into which the package was unpacked.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -67,7 +68,9 @@ struct Initrd(Vec<u8>);
 impl Initrd {
     fn add(&mut self, path: &str, mode: u32, bytes: &[u8]) {
         let name = format!("{path}\0");
-        let fields = [1, mode, 0, 0, 1, 0, bytes.len(), 0, 0, 0, 0, name.len(), 0].map(|field| format!("{field:08x}", field = u64::try_from(i128::try_from(field as usize_).unwrap()).unwrap()));
+        let size = |bytes: usize| u32::try_from(bytes).unwrap();
+        let fields = [1, mode, 0, 0, 1, 0, size(bytes.len()), 0, 0, 0, 0, size(name.len()), 0];
+        let fields = fields.map(|field| format!("{field:08x}"));
         self.0.extend_from_slice(format!("070701{}", fields.concat()).as_bytes());
         self.0.extend_from_slice(name.as_bytes());
         self.0.resize(self.0.len().next_multiple_of(4), 0);
@@ -125,8 +128,7 @@ impl Rig {
             fs::create_dir_all(root.join(folder)).unwrap();
         }
         fs::write(root.join("sbin/init"), &self.agent).unwrap();
-        std::os::unix::fs::PermissionsExt::set_mode(&mut fs::metadata(root.join("sbin/init")).unwrap().permissions(), 0o755);
-        Command::new("chmod").arg("755").arg(root.join("sbin/init")).status().unwrap();
+        fs::set_permissions(root.join("sbin/init"), fs::Permissions::from_mode(0o755)).unwrap();
         let ext4 = self.folder.path().join("ext4");
         fs::File::create(&ext4).unwrap().set_len(96 << 20).unwrap();
         let mut make = Command::new("/sbin/mke2fs");
@@ -164,7 +166,17 @@ impl Rig {
         let path = |name: &str| self.folder.path().join(name);
         fs::write(path("initrd"), initrd.finish()).unwrap();
         let mut qemu = Command::new("qemu-system-x86_64");
-        qemu.args(["-machine", "q35,accel=tcg", "-cpu", "max", "-m", "512", "-nodefaults", "-no-user-config", "-no-reboot"]);
+        qemu.args([
+            "-machine",
+            "q35,accel=tcg",
+            "-cpu",
+            "max",
+            "-m",
+            "512",
+            "-nodefaults",
+            "-no-user-config",
+            "-no-reboot",
+        ]);
         qemu.args(["-display", "none", "-append", "console=ttyS0 panic=-1 quiet"]);
         qemu.arg("-serial").arg(format!("file:{}", path("console").display()));
         qemu.arg("-kernel").arg(&self.kernel).arg("-initrd").arg(path("initrd"));

@@ -1,5 +1,7 @@
 //! The whole check as processes, on a folder that stands in for the guest.
 
+mod boot;
+
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};

@@ -137,11 +137,7 @@ fn a_release_becomes_a_folder_that_nodes_install() {
     let Measured::Tdx { mrtd, rtmr2, .. } = &tdx.measured else { panic!("{tdx:?}") };
     assert_eq!(*mrtd, guest_image::tdx::mrtd(&firmware).unwrap());
     assert_eq!(*rtmr2, guest_image::tdx::rtmr2(&tdx.command_line));
-    assert_eq!(
-        fs::read_dir(kata.folder()).unwrap().filter(|entry| is_hidden(entry)).count(),
-        0,
-        "nothing is left behind"
-    );
+    assert_eq!(fs::read_dir(kata.folder()).unwrap().filter(is_hidden).count(), 0, "nothing is left behind");
 }
 
 fn is_hidden(entry: &std::io::Result<fs::DirEntry>) -> bool {
