@@ -18,7 +18,7 @@ use sha2::{Digest as _, Sha256};
 use super::TEXT;
 
 /// What the guest's kernel needs for the disks, the file system and dm-verity; what is built in is not there.
-const MODULES: [&str; 13] = [
+const MODULES: [&str; 14] = [
     "virtio.ko",
     "virtio_ring.ko",
     "virtio_pci.ko",
@@ -28,6 +28,7 @@ const MODULES: [&str; 13] = [
     "crc32c_generic.ko",
     "libcrc32c.ko",
     "erofs.ko",
+    "reed_solomon.ko",
     "dm-mod.ko",
     "dm-bufio.ko",
     "dm-verity.ko",
@@ -250,6 +251,8 @@ fn the_guest_that_ships_refuses_aloud_without_a_tee_and_a_stand_in_starts_the_ag
     assert!(said.contains("STAND-IN AGENT: process 1 started with [\"an\", \"argument\"], sees [\"vdb\"]"), "{said}");
     assert!(said.contains(&format!("took vdb, sha256 {}", hex::encode(Sha256::digest(TEXT)))), "{said}");
     assert!(said.contains("then sees [\"vda\", \"vda1\", \"vda2\", \"vdb\"]"), "{said}");
+    let checked = said.contains("the root file system is under dm-verity");
+    assert_eq!(checked, Path::new("/usr/sbin/veritysetup").is_file(), "{said}");
 }
 
 #[test]

@@ -95,7 +95,8 @@ fn a_release_becomes_a_folder_that_nodes_install() {
     assert_eq!(format!("/opt/kata/{}", IMAGE.strip_prefix("files/").unwrap()), config.image);
     assert_eq!(config.kernel_params, "agent.guest_components_rest_api=attestation");
 
-    // The bundle: every file with its digest, what is needed and nothing else.
+    // The bundle: the node agent reads it, every file has its digest, and there is what is needed and nothing else.
+    node::runtime::bundle::Bundle::parse(&fs::read_to_string(output.join("bundle.toml")).unwrap()).unwrap();
     let bundle: toml::Table = toml::from_str(&fs::read_to_string(output.join("bundle.toml")).unwrap()).unwrap();
     assert_eq!(bundle["release"].as_str(), Some(report.release.as_str()));
     let mut paths = Vec::new();
