@@ -142,7 +142,7 @@ impl RepackError {
             Self::NoVersion { .. } => "`--release VERSION` says it",
             Self::Exists { .. } => "name another folder with `--output`, or move this one away",
             Self::Unmeasured { .. } => "take a release with measured images (3.2 and later), as Kata published it",
-            Self::Release(ReleaseError::Read { .. }) => {
+            Self::Release(ReleaseError::Read { source, .. }) if source.kind() != io::ErrorKind::NotFound => {
                 "the archive is damaged or was cut off: compare it with the digest that Kata published"
             }
             Self::Values { source: ValuesError::OtherTee { .. } | ValuesError::Mrtd { .. }, .. } => {

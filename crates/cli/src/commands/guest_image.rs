@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use guest_image::image::{ImageError, Inspected};
+use guest_image::release::ReleaseError;
 use guest_image::repack::{RepackError, Report, Wishes};
 use guest_image::rootfs::{MAX_CHECK, StartUpCheck};
 use guest_image::values::Measured;
@@ -82,12 +83,14 @@ pub(crate) struct RepackArgs {
 
 /// Say what is in a guest image, and whether it enforces its initdata
 #[derive(clap::Args)]
-#[command(after_help = "Exit code 0: it has the start-up check, begins with a policy that allows nothing, and is what its \
+#[command(
+    after_help = "Exit code 0: it has the start-up check, begins with a policy that allows nothing, and is what its \
 dm-verity parameters say. 1: it is not. 2: could not tell: it could not be read, or no parameters were given.
 
 Examples:
   casemate guest-image inspect guest-image/files/share/kata-containers/kata-containers-confidential-casemate.img
-  casemate guest-image inspect kata-containers-confidential.img --root-hash root_hash_confidential.txt")]
+  casemate guest-image inspect kata-containers-confidential.img --root-hash root_hash_confidential.txt"
+)]
 pub(crate) struct InspectArgs {
     /// The image
     image: PathBuf,
@@ -177,7 +180,8 @@ fn start_up_check(path: Option<&Path>) -> Outcome<StartUpCheck> {
     let path = match path {
         Some(path) => path.to_owned(),
         None => {
-            let me = std::env::current_exe().map_err(|error| Failure::could_not_tell(error).context("find this program"))?;
+            let me =
+                std::env::current_exe().map_err(|error| Failure::could_not_tell(error).context("find this program"))?;
             me.with_file_name(CHECK)
         }
     };
@@ -232,7 +236,7 @@ fn wishes(args: &RepackArgs) -> Outcome<Wishes> {
 fn failed(error: RepackError, archive: &Path) -> Failure {
     let hint = error.hint().map(str::to_owned);
     // What this machine could not do is no word on the release.
-    let ours = matches!(error, RepackError::Io { .. });
+    let ours = matches!(error, RepackError::Io { .. } | RepackError::Release(ReleaseError::Write { .. }));
     let failure = if ours { Failure::could_not_tell(error) } else { Failure::no(error) };
     failure.context(format!("repack `{}`", archive.display())).maybe_hint(hint)
 }
@@ -250,7 +254,11 @@ fn say(report: &Report, folder: &Path) {
         output::say(&format!("{} ({}): {measured}; {values}", class.class, class.tee));
     }
     for (image, written) in &report.images {
-        output::say(&format!("{image}: {} MiB, agent unmodified ({})", written.bytes >> 20, short(&written.rootfs.agent_sha256)));
+        output::say(&format!(
+            "{image}: {} MiB, agent unmodified ({})",
+            written.bytes >> 20,
+            short(&written.rootfs.agent_sha256)
+        ));
     }
     output::say(&format!("install it on a node: casemate-node runtime install {}/bundle.toml", folder.display()));
     output::result(&format!("{}  bundle.toml sha256:{}", report.release, report.bundle_sha256));
@@ -273,7 +281,8 @@ fn inspect(context: &Context, args: &InspectArgs) -> Outcome {
     };
     let found = guest_image::image::inspect(&args.image, verity.as_ref());
     let found = found.map_err(|error| {
-        let ours = matches!(error, ImageError::Io { .. });
+        // A file that is not there is a wrong input, as everywhere.
+        let ours = matches!(&error, ImageError::Io { source, .. } if source.kind() != std::io::ErrorKind::NotFound);
         let failure = if ours { Failure::could_not_tell(error) } else { Failure::no(error) };
         failure.context(format!("`{}`", args.image.display()))
     })?;
@@ -292,7 +301,9 @@ fn inspect(context: &Context, args: &InspectArgs) -> Outcome {
             told(Failure::refuse(message).hint("`casemate guest-image repack` makes one that does"))
         }
         None => {
-            let why = anyhow::anyhow!("without dm-verity parameters nobody can tell whether this is the image that was measured");
+            let why = anyhow::anyhow!(
+                "without dm-verity parameters nobody can tell whether this is the image that was measured"
+            );
             told(Failure::could_not_tell(why).hint("`--root-hash FILE` names them"))
         }
         Some(_) => Ok(()),
@@ -316,7 +327,11 @@ fn page(found: &Inspected) -> String {
         ("start-up check", word(found.rootfs.check, "in the agent's place", "NONE: the agent is started as it is")),
         (
             "first policy",
-            word(found.rootfs.denies_all, "allows nothing", "NOT ours: it may allow requests before initdata says what"),
+            word(
+                found.rootfs.denies_all,
+                "allows nothing",
+                "NOT ours: it may allow requests before initdata says what",
+            ),
         ),
     ];
     rows.map(|(name, what)| format!("{name:<14}  {what}")).join("\n")

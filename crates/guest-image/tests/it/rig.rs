@@ -4,6 +4,7 @@ use std::fs;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::LazyLock;
 
 use guest_image::disk;
 use guest_image::verity::{self, Verity};
@@ -42,9 +43,17 @@ pub(crate) enum Content {
 pub(crate) type Fill<'a> = &'a dyn Fn(&Path);
 
 impl Kata {
-    /// The usual one; `None`, said aloud, where `mke2fs` is missing.
+    /// The usual one; `None`, said aloud, where `mke2fs` is missing. It is made once and copied for each test.
     pub(crate) fn new() -> Option<Self> {
-        Self::with(&|_| {})
+        static USUAL: LazyLock<Option<(Kata, Vec<u8>)>> = LazyLock::new(|| {
+            let kata = Kata::with(&|_| {})?;
+            let disk = fs::read(kata.folder().join("disk")).unwrap();
+            Some((kata, disk))
+        });
+        let (usual, disk) = USUAL.as_ref()?;
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join("disk"), disk).unwrap();
+        Some(Self { folder, entries: usual.entries.clone(), verity: usual.verity.clone() })
     }
 
     pub(crate) fn with(fill: Fill<'_>) -> Option<Self> {
