@@ -15,7 +15,7 @@ use crate::ext4::{self, Ext4Error};
 use crate::rootfs::{self, Found, RootfsError, StartUpCheck};
 use crate::source::{Disk, Part, ReadAt};
 use crate::tree::Tree;
-use crate::verity::{self, Compare, Into, Nowhere, Verity};
+use crate::verity::{self, Compare, Into, Verity};
 
 /// What the salt of dm-verity is made from, before the contents: a salt keeps prepared collisions from fitting, and this one
 /// also lets everybody build the same image.
@@ -267,11 +267,4 @@ pub fn inspect(path: &Path, expected: Option<&Verity>) -> Result<Inspected, Imag
     let tree = image.tree()?;
     let rootfs = rootfs::look(&tree, image.root())?;
     Ok(Inspected { file_system: image.file_system()?, files: tree.walk().len(), rootfs, verity })
-}
-
-/// The root of an image's first partition under some salt: what parameters of it would say.
-pub fn verity_of(path: &Path, salt: &[u8]) -> Result<Verity, ImageError> {
-    let image = Image::open(path)?;
-    let blocks = image.root.size() / verity::BLOCK as u64;
-    verity::build(&image.root, blocks, salt, &mut Nowhere).map_err(io("read", path))
 }
