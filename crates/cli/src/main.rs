@@ -79,6 +79,8 @@ enum Command {
     Endorsements(commands::endorsements::EndorsementsCommand),
     Doctor(commands::doctor::DoctorArgs),
     #[command(subcommand)]
+    GuestImage(commands::guest_image::GuestImageCommand),
+    #[command(subcommand)]
     Secret(commands::secret::SecretCommand),
     #[command(subcommand)]
     Model(commands::model::ModelCommand),
@@ -163,6 +165,7 @@ async fn run(context: &Context, command: Command) -> Outcome {
         Command::ReferenceValues(command) => commands::reference_values::run(context, command).await,
         Command::Endorsements(command) => commands::endorsements::run(context, command).await,
         Command::Doctor(args) => commands::doctor::run(context, args).await,
+        Command::GuestImage(command) => commands::guest_image::run(context, &command),
         Command::Secret(command) => commands::secret::run(context, command).await,
         Command::Model(command) => commands::model::run(context, command),
         Command::Infer(args) => commands::infer::infer(context, args).await,

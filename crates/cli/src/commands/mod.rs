@@ -4,6 +4,7 @@ pub(crate) mod doctor;
 pub(crate) mod endorsements;
 pub(crate) mod explain;
 pub(crate) mod generate;
+pub(crate) mod guest_image;
 pub(crate) mod infer;
 pub(crate) mod local;
 pub(crate) mod model;

@@ -6,6 +6,7 @@ mod endorsements;
 mod errors;
 mod explain;
 mod explain_corpus;
+mod guest_image;
 mod models;
 mod policy;
 mod reference_values;

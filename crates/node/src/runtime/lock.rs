@@ -23,8 +23,8 @@ impl Lock {
         let file = folder.join(".lock");
         for _ in 0..MAX_TURNS {
             match fs::create_dir_all(folder) {
-                // The folder above went in between.
-                Err(error) if error.kind() == ErrorKind::NotFound => continue,
+                // The folder above went in between, or this one did after another had made it.
+                Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::AlreadyExists) => continue,
                 made => made.map_err(io("make folder", folder))?,
             }
             let open = match File::options().create(true).append(true).open(&file) {

@@ -69,6 +69,16 @@ const BOUNDARIES: &[Boundary] = &[
         never: &["attester", "channel", "pki", "policy", "coordinator", "mesh", "engine", "cli"],
         why: "whoever fetches documents does not know who asks, nor what for",
     },
+    Boundary {
+        crates: &["guest-image"],
+        never: &["attester", "channel", "pki", "policy", "coordinator", "mesh", "engine", "node", "tokio", "cli"],
+        why: "whoever repacks an image runs nothing of it and asks nobody",
+    },
+    Boundary {
+        crates: &["guest-check"],
+        never: &["verifier", "pki", "channel", "policy", "engine", "tokio", "guest-image"],
+        why: "what starts the agent in a guest is small enough to be read whole",
+    },
     Boundary { crates: &["gpu"], never: IO, why: "devices are handled from threads, without executor or network" },
     Boundary { crates: &["gpu"], never: KUBERNETES, why: "this crate knows nothing of a cluster" },
     Boundary { crates: &["coordinator"], never: &["mesh", "inference", "node", "engine", "policy"], why: SERVICES },
