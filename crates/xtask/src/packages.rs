@@ -19,13 +19,16 @@ struct Need {
 }
 
 /// Debian's and Ubuntu's names. A C compiler is not in here: `./x` needs it before it can run this.
-const NEEDS: [Need; 8] = [
+const NEEDS: [Need; 11] = [
     Need { program: "runc", package: "runc", why: "runs the containers of the local engine" },
     Need { program: "nft", package: "nftables", why: "shows that no firewall table is left behind" },
     Need { program: "ip", package: "iproute2", why: "network namespaces in tests" },
     Need { program: "docker-registry", package: "docker-registry", why: "the registry on loopback" },
     Need { program: "skopeo", package: "skopeo", why: "pushes the images to it" },
     Need { program: "busybox", package: "busybox-static", why: "the program in the image of examples/web" },
+    Need { program: "mke2fs", package: "e2fsprogs", why: "file systems of guest images in tests" },
+    Need { program: "mkfs.erofs", package: "erofs-utils", why: "a second opinion on guest images" },
+    Need { program: "veritysetup", package: "cryptsetup-bin", why: "a second opinion on their hash trees" },
     Need { program: "etcd", package: "etcd-server", why: "the store of a real API server in the node agent's tests" },
     Need { program: "strip", package: "binutils", why: "takes debug information out of image binaries" },
 ];

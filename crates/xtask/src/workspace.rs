@@ -15,11 +15,12 @@ use crate::proc;
 pub(crate) const TARGET: &str = "x86_64-unknown-linux-gnu";
 
 /// The binaries of a demonstration or a test run, and the crates that hold them.
-pub(crate) const PRODUCT: [(&str, &str); 6] = [
+pub(crate) const PRODUCT: [(&str, &str); 7] = [
     ("casemate", "cli"),
     ("casemate-pod", "pod"),
     ("casemate-launch", "pod"),
     ("casemate-serve", "inference"),
+    ("casemate-guest-check", "guest-check"),
     ("casemate-node", "node"),
     ("hostile-host", "e2e"),
 ];

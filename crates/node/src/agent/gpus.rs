@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use gpu::pci::DeviceKind;
+use gpu::registers::Access;
 use gpu::transition::{
     FileJournal, Hands, Interrupted, Journal as _, Limits, Outcome, Record, Refusal, Survey, Surveyed, Transition,
 };
@@ -192,7 +193,7 @@ impl Gpus {
     /// Asks all devices, as far as nobody has them.
     fn modes(&self, devices: Vec<gpu::pci::Device>) -> Result<(bool, Modes), String> {
         let _busy = self.alone();
-        let survey = self.survey(devices, |all| all.survey())?;
+        let survey = self.ask(devices, Access::Full)?;
         let unread = |device: &Surveyed| device.held && device.mode.is_err();
         let mut gpus = survey.devices.iter().filter(|device| device.kind == DeviceKind::Gpu);
         if !gpus.any(|gpu| gpu.chip.is_some() || unread(gpu)) {
@@ -222,21 +223,21 @@ impl Gpus {
         Ok((capable, Modes::Mixed(each.collect())))
     }
 
-    fn survey(
-        &self,
-        devices: Vec<gpu::pci::Device>,
-        ask: impl FnOnce(&Transition<'_>) -> Result<Survey, Interrupted>,
-    ) -> Result<Survey, String> {
+    fn ask(&self, devices: Vec<gpu::pci::Device>, access: Access) -> Result<Survey, String> {
         let look = Processes::new(self.machine.clone());
         let (bus, clock) = (Arc::clone(&self.bus), Arc::clone(&self.clock));
-        let transition = Transition::new(devices, bus, clock, &look, &self.journal, self.limits);
-        ask(&transition).map_err(|error| chain(&error))
+        let all = Transition::new(devices, bus, clock, &look, &self.journal, self.limits);
+        let survey = match access {
+            Access::Full => all.survey(),
+            Access::Look => all.glance(),
+        };
+        survey.map_err(|error| chain(&error))
     }
 
     /// Whether what is known still holds, as far as a look tells: a device that does not answer a look, as one that
     /// sleeps, says nothing against it.
     fn still_holds(&self, known: &Read, devices: Vec<gpu::pci::Device>) -> Result<bool, String> {
-        let survey = self.survey(devices, |all| all.glance())?;
+        let survey = self.ask(devices, Access::Look)?;
         let mut told = survey.devices.iter().filter(|device| device.mode.is_ok());
         Ok(match &known.modes {
             Modes::All(mode) => told.all(|device| shows(device, (*mode).into())),

@@ -12,7 +12,7 @@ use crate::proc;
 use crate::workspace;
 
 /// The crates that are built alone, so that no feature that another crate asks of a shared dependency gets into a TEE.
-const ALONE: [&str; 4] = ["pod", "inference", "node", "cli"];
+const ALONE: [&str; 5] = ["pod", "inference", "node", "cli", "guest-check"];
 
 /// Builds from the sources in one folder into another.
 pub(crate) fn release(sources: &Path, target: &Path) -> Result<BTreeMap<String, PathBuf>> {

@@ -88,7 +88,7 @@ const MADE_OF: [(&str, &[&str]); 4] = [
     ("casemate-pod", &["pod"]),
     ("casemate-serve", &["inference"]),
     ("casemate-node", &["node"]),
-    ("casemate", &["cli"]),
+    ("casemate", &["cli", "guest-check"]),
 ];
 
 /// The command.
@@ -191,7 +191,7 @@ pub(crate) fn write(
         images.push(image("casemate-node", layers, "/casemate-node", "0:0", "Casemate's node agent"));
     }
     if wanted("casemate") {
-        let layers = vec![pack(&command_line(program("casemate")?))?];
+        let layers = vec![pack(&command_line(program("casemate")?, program("casemate-guest-check")?))?];
         let image = image("casemate", layers, "/casemate", WORKLOAD_USER, "Casemate's command line");
         images.push(Image { home: HOME.to_owned(), ..image });
     }
@@ -251,7 +251,7 @@ fn web_files() -> Result<Vec<Entry>> {
 }
 
 /// The command line with what it needs of a system: whom to trust on the public internet, and a folder to work in.
-fn command_line(program: Entry) -> Vec<Entry> {
+fn command_line(program: Entry, guest_check: Entry) -> Vec<Entry> {
     let mut roots = String::new();
     for root in webpki_root_certs::TLS_SERVER_ROOT_CERTS {
         roots.push_str(&pem(root));
@@ -259,6 +259,8 @@ fn command_line(program: Entry) -> Vec<Entry> {
     let folder = |path: &str, owner, mode| Entry { path: path.to_owned(), source: Source::Folder(owner), mode };
     vec![
         program,
+        // What `casemate guest-image repack` puts into a guest.
+        guest_check,
         Entry { path: ROOTS.to_owned(), source: Source::Bytes(roots.into_bytes()), mode: 0o444 },
         folder(HOME, WORKLOAD_ID, 0o755),
         folder("/tmp", 0, 0o1777),
