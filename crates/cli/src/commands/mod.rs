@@ -1,9 +1,11 @@
 //! One module for each verb.
 
+pub(crate) mod deploy;
 pub(crate) mod endorsements;
 pub(crate) mod explain;
 pub(crate) mod generate;
 pub(crate) mod infer;
+pub(crate) mod infra;
 pub(crate) mod local;
 pub(crate) mod model;
 pub(crate) mod policy;
