@@ -86,6 +86,9 @@ enum Command {
     Model(commands::model::ModelCommand),
     Infer(commands::infer::InferArgs),
     Bench(commands::infer::BenchArgs),
+    Deploy(commands::deploy::DeployArgs),
+    #[command(subcommand)]
+    Infra(commands::infra::InfraCommand),
     Up(commands::local::UpArgs),
     Ps(commands::local::PsArgs),
     Logs(commands::local::LogsArgs),
@@ -170,6 +173,8 @@ async fn run(context: &Context, command: Command) -> Outcome {
         Command::Model(command) => commands::model::run(context, command),
         Command::Infer(args) => commands::infer::infer(context, args).await,
         Command::Bench(args) => commands::infer::bench(context, args).await,
+        Command::Deploy(args) => commands::deploy::run(context, args),
+        Command::Infra(command) => commands::infra::run(context, command),
         Command::Up(args) => commands::local::up(context, args).await,
         Command::Ps(args) => commands::local::ps(context, args).await,
         Command::Logs(args) => commands::local::logs(context, args).await,

@@ -35,7 +35,7 @@ use protocol::{DeploymentId, Identity, Manifest, Role};
 use serde::Serialize;
 use serde_json::Value;
 
-pub use coordinator::{COORDINATOR_FILE, ROLE as ROLE_KEY};
+pub use coordinator::{COORDINATOR_FILE, ROLE as ROLE_KEY, resources as coordinator_resources};
 pub use egress::EGRESS_ANNOTATION;
 pub use error::{GenerateError, Place};
 pub use ingress::{INGRESS_ANNOTATION, OPEN_PORTS_ANNOTATION};

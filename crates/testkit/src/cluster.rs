@@ -5,10 +5,9 @@
 //! objects and of custom resources, RBAC, server-side apply with its conflicts, watches with their resource versions
 //! and their expiry, throttling headers, outages.
 //!
-//! kube-apiserver is built once from its Go module ([`build`]); etcd is the distribution's. Where Go, etcd or the
+//! kube-apiserver is built once from its Go module ([`crate::go`]); etcd is the distribution's. Where Go, etcd or the
 //! modules are missing, [`Cluster::start`] says so as [`Missing`], and tests are to say it aloud.
 
-mod build;
 mod process;
 mod wire;
 
@@ -21,12 +20,13 @@ use aws_lc_rs::encoding::{AsDer as _, PublicKeyX509Der};
 use aws_lc_rs::signature::{ECDSA_P256_SHA256_ASN1_SIGNING, EcdsaKeyPair, KeyPair as _};
 use tempfile::TempDir;
 
-pub use build::{VERSION, server_binary};
 pub use process::find_program;
 pub use wire::Answer;
 
 use process::Running;
 use wire::Server;
+
+use crate::go::API_SERVER;
 
 /// The bearer token of a member of `system:masters`, who may do everything.
 pub const ADMIN: &str = "administrator";
@@ -50,15 +50,19 @@ pub enum Missing {
         /// What has it.
         hint: &'static str,
     },
-    /// The Go toolchain is older than what Kubernetes asks for.
-    #[error("Go is too old for Kubernetes {VERSION}: {said}")]
+    /// The Go toolchain is older than what the program asks for.
+    #[error("Go is too old for {what}: {said}")]
     OldGo {
+        /// What was to be built.
+        what: String,
         /// Go's own words.
         said: String,
     },
     /// The module proxy did not give the modules.
-    #[error("the Go modules of Kubernetes {VERSION} cannot be had: {said}")]
+    #[error("the Go modules of {what} cannot be had: {said}")]
     Modules {
+        /// What was to be built.
+        what: String,
         /// The last of Go's words.
         said: String,
     },
@@ -111,7 +115,7 @@ impl Cluster {
             program: "etcd",
             hint: "Debian's package etcd-server has it; `cargo xtask packages` installs it",
         })?;
-        let binary = server_binary()?;
+        let binary = API_SERVER.binary()?;
         let folder = tempfile::Builder::new().prefix("casemate-cluster-").tempdir().expect("a temporary folder");
         write_keys(folder.path());
         write_users(&folder.path().join("tokens.csv"), &options.users);
@@ -323,7 +327,7 @@ mod tests {
         let answer = cluster.ask("POST", "/api/v1/namespaces", Some(("application/json", namespace)));
         assert_eq!(answer.status, 201, "{}", answer.text());
         let version = cluster.ask("GET", "/version", None).text();
-        assert!(version.contains(&format!("\"gitVersion\": \"v{VERSION}\"")), "{version}");
+        assert!(version.contains(&format!("\"gitVersion\": \"v{}\"", API_SERVER.version)), "{version}");
 
         let stranger = cluster.server().ask("GET", "/api/v1/nodes", Some("unknown"), None).expect("an answer");
         assert_eq!(stranger.status, 401, "{}", stranger.text());

@@ -7,6 +7,7 @@ pub mod cluster;
 pub mod corpus;
 pub mod dcap;
 pub mod der;
+pub mod go;
 pub mod nvidia;
 pub mod ocsp;
 pub mod ovmf;

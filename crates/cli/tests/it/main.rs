@@ -1,12 +1,14 @@
 //! The command line as its user meets it: exit code, standard output and standard error of the real binary, without an
 //! engine, a registry or root. What needs those is in the demonstration (`cargo xtask demo`).
 
+mod deploy;
 mod doctor;
 mod endorsements;
 mod errors;
 mod explain;
 mod explain_corpus;
 mod guest_image;
+mod infra;
 mod models;
 mod policy;
 mod reference_values;

@@ -18,6 +18,8 @@ pub(crate) const TESTS: &[Test] = &[
     ("manifests::runtime_classes_are_accepted_as_they_are_printed", runtime_classes_are_accepted_as_they_are_printed),
 ];
 
+const AGENT: &str = "deploy/kustomize/node-agent/node-agent.yaml";
+
 fn repository() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
 }
@@ -40,6 +42,7 @@ fn collection(object: &Value) -> String {
         "ValidatingAdmissionPolicy" => ("validatingadmissionpolicies", false),
         "ValidatingAdmissionPolicyBinding" => ("validatingadmissionpolicybindings", false),
         "CustomResourceDefinition" => ("customresourcedefinitions", false),
+        "NetworkPolicy" => ("networkpolicies", true),
         "NodeConfiguration" => ("nodeconfigurations", false),
         "DaemonSet" => ("daemonsets", true),
         "Deployment" => ("deployments", true),
@@ -77,9 +80,9 @@ fn the_definition_and_the_agents_manifest_are_accepted(rig: &mut Rig) {
     let add = ["SYS_ADMIN", "SYS_PTRACE", "DAC_READ_SEARCH", "SYS_CHROOT", "SYS_MODULE"];
     assert_eq!(*capabilities, json!({"drop": ["ALL"], "add": add}));
     // Applying the agent changes no node. What it is to do is another file, which is not for the nodes of other tests.
-    let text = read(&repository().join("deploy/node-agent.yaml"));
+    let text = read(&repository().join(AGENT));
     assert!(!text.contains("kind: NodeConfiguration"));
-    assert_eq!(apply(rig, &repository().join("deploy/node-configuration.yaml")), 1);
+    assert_eq!(apply(rig, &repository().join("deploy/kustomize/configuration/configuration.yaml")), 1);
     rig.cluster.ask("DELETE", "/apis/casemate.dev/v1alpha1/nodeconfigurations/cluster", None);
     let lines: Vec<&str> = text.lines().map(str::trim).collect();
     for (before, line) in lines.iter().zip(lines.iter().skip(1)) {
@@ -95,10 +98,12 @@ pub(crate) fn install(rig: &Rig) {
     rig.wait("the definition is served", || {
         rig.cluster.ask("GET", "/apis/casemate.dev/v1alpha1/nodeconfigurations", None).status == 200
     });
-    assert!(apply(rig, &repository().join("deploy/node-agent.yaml")) > 8);
+    assert!(apply(rig, &repository().join(AGENT)) > 8);
 }
 
 fn runtime_classes_are_accepted_as_they_are_printed(rig: &mut Rig) {
+    let printed = class::yaml(&class::runtime_classes(Keys::NotCounted));
+    expect_test::expect_file!["../../../../deploy/kustomize/runtime-classes/runtime-classes.yaml"].assert_eq(&printed);
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("classes.yaml");
     for keys in [Keys::NotCounted, Keys::Counted] {

@@ -23,8 +23,8 @@ pub(super) fn is_coordinator(object: &Value, pod: &Value) -> bool {
     says(&pod["metadata"]) || says(&object["metadata"])
 }
 
-/// StatefulSet, Service and claim.
-pub(super) fn resources(namespace: &str, image: &str) -> Vec<Value> {
+/// StatefulSet, Service and claim of the Coordinator, before they are completed as any other pod is.
+pub fn resources(namespace: &str, image: &str) -> Vec<Value> {
     let labels = json!({"app.kubernetes.io/name": "coordinator", ROLE: "coordinator"});
     let selector = json!({"app.kubernetes.io/name": "coordinator"});
     let metadata = |name: &str| {

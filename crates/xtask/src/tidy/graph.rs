@@ -96,6 +96,16 @@ const BOUNDARIES: &[Boundary] = &[
         why: "the engine runs pods and does not know what is in them",
     },
     Boundary {
+        crates: &["cloud"],
+        never: &["attester", "channel", "coordinator", "mesh", "inference", "node", "engine", "endorsements", "cli"],
+        why: "what is deployed is written here, and run, asked and verified elsewhere",
+    },
+    Boundary {
+        crates: &["cloud"],
+        never: KUBERNETES,
+        why: "kubectl speaks to clusters, and this crate says what it is told",
+    },
+    Boundary {
         crates: &["cli"],
         never: &["coordinator", "mesh", "node", "pod"],
         why: "the command line speaks to services through their protocol and knows none of their insides",
