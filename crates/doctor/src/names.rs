@@ -71,7 +71,7 @@ mod tests {
 
     #[test]
     fn the_agent_is_called_as_in_its_manifest() {
-        let manifest = include_str!("../../../deploy/node-agent.yaml");
+        let manifest = include_str!("../../../deploy/kustomize/node-agent/node-agent.yaml");
         assert!(
             manifest.contains(&format!("kind: DaemonSet\nmetadata:\n  name: {AGENT}\n  namespace: {AGENT_NAMESPACE}"))
         );

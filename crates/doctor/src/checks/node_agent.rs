@@ -25,7 +25,7 @@ pub(super) fn check(bundle: &Bundle, out: &mut Findings) -> Result<(), Unknown> 
             )
             .why(why)
             .mend("deploy it")
-            .run("kubectl apply -f crates/node/crd/nodeconfigurations.yaml -f deploy/node-agent.yaml"),
+            .run("kubectl apply -k deploy/kustomize"),
         );
         return Ok(());
     };

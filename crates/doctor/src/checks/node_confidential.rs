@@ -36,7 +36,7 @@ pub(super) fn check(bundle: &Bundle, out: &mut Findings) -> Result<(), Unknown> 
             Finding::problem(Subject::named("Cluster", None, &bundle.cluster()?.context), what)
                 .why(format!("no node has `{}=true` or `{}=true`", names::SNP, names::TDX))
                 .mend("run the node agent, which labels what a machine can do; on a node it says why not")
-                .run("kubectl apply -f deploy/node-agent.yaml")
+                .run("kubectl apply -k deploy/kustomize")
                 .run("casemate-node features   # on a node"),
         );
     }

@@ -287,10 +287,14 @@ fn asked(snp: bool, fill: impl FnOnce(&Host)) -> (String, bool, bool) {
     (line, label, report.is_known())
 }
 
+/// Whether the processor runs confidential guests, what the machine has, and then the line, the label and whether all is
+/// known.
+type Case<'a> = (bool, &'a dyn Fn(&Host), &'a str, bool, bool);
+
 #[test]
 fn whether_a_gpu_can_do_cc_is_asked_of_its_registers() {
     let place = at(0x41);
-    let cases: [(bool, &dyn Fn(&Host), &str, bool, bool); 7] = [
+    let cases: [Case<'_>; 7] = [
         (true, &|host| host.add(place, Model::H100), "yes  the registers of 0000:41:00.0 (GH100) say so", true, true),
         (
             false,

@@ -80,7 +80,7 @@ const SMALL: u32 = 6;
 const WORKLOAD_USER: &str = "65532:65532";
 const WORKLOAD_ID: u32 = 65532;
 /// Where the command line's image works: a volume with YAML is mounted here.
-const HOME: &str = "/work";
+const HOME: &str = "/data";
 /// Where programs of Debian's family look for the authorities of the public internet.
 const ROOTS: &str = "/etc/ssl/certs/ca-certificates.crt";
 /// The crates of each image's binaries.

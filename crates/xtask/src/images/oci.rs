@@ -300,8 +300,8 @@ mod tests {
     #[test]
     fn a_folder_may_belong_to_whoever_runs_there() {
         let entries = [
-            Entry { path: "/work".to_owned(), source: Source::Folder(65532), mode: 0o700 },
-            Entry { path: "/work/notes".to_owned(), source: Source::Bytes(b"n".to_vec()), mode: 0o444 },
+            Entry { path: "/data".to_owned(), source: Source::Folder(65532), mode: 0o700 },
+            Entry { path: "/data/notes".to_owned(), source: Source::Bytes(b"n".to_vec()), mode: 0o444 },
         ];
         let bytes = archive(&entries).expect("an archive");
         let mut archive = tar::Archive::new(bytes.as_slice());
@@ -315,7 +315,7 @@ mod tests {
                 (path, header.uid().expect("an owner"), header.mode().expect("a mode"))
             })
             .collect();
-        assert_eq!(found, [("work/".to_owned(), 65532, 0o700), ("work/notes".to_owned(), 0, 0o444)]);
+        assert_eq!(found, [("data/".to_owned(), 65532, 0o700), ("data/notes".to_owned(), 0, 0o444)]);
     }
 
     #[test]
