@@ -57,12 +57,13 @@ mod tests {
             ("MODE", CC_MODE),
             ("MODE_STATE", CC_MODE_STATE),
             ("READY_STATE", CC_READY),
-            ("CAPABLE", CC_CAPABLE),
             ("NODE_STATE", NODE_STATE),
             ("OPERATORS_MANAGER", OPERATORS_MANAGER),
         ] {
             assert!(labels.contains(&format!("pub const {name}: &str = \"{value}\";")), "{name}");
         }
+        let features = include_str!("../../node/src/features.rs");
+        assert!(features.contains(&format!("\"{CC_CAPABLE}\"")));
         let classes = include_str!("../../node/src/runtime/class.rs");
         for label in [SNP, TDX, KATA] {
             assert!(classes.contains(&format!("\"{label}\"")), "{label}");
