@@ -62,7 +62,12 @@ fn a_throttled_request_waits_as_long_as_it_was_told(rig: &mut Rig) {
     proxy.throttle(1, told);
     machine.set(&[(FEATURE, "true")]);
     rig.wait_for_labels("throttled", "it is taken in the end", |labels| labels.contains_key(FEATURE));
-    let patches: Vec<_> = proxy.take().into_iter().filter(|asked| asked.method == "PATCH").collect();
+    // The label may be seen before the proxy has handed the answer on and written it down.
+    let mut patches = Vec::new();
+    rig.wait("the proxy has seen it being taken", || {
+        patches.extend(proxy.take().into_iter().filter(|asked| asked.method == "PATCH"));
+        patches.iter().any(|asked| asked.status == 200)
+    });
     let refused = patches.iter().position(|asked| asked.status == 429).expect("one was throttled");
     let next = patches.get(refused + 1).expect("it was sent again");
     assert!(next.at.duration_since(patches[refused].at) >= told, "{patches:#?}");
