@@ -69,8 +69,6 @@ const EXAMPLE_NAME: &str = "casemate/digits";
 const EXAMPLE_TAG: &str = "1";
 /// The image of `examples/web`.
 const WEB_NAME: &str = "casemate/web";
-/// A program that names this needs libraries.
-const LOADER: &[u8] = b"ld-linux-x86-64.so";
 /// Where the example's image has its model; `examples/inference` names this path.
 pub(crate) const MODEL_PATH: &str = "/models/digits.onnx.sealed";
 /// Levels of gzip: images that leave the machine are worth a few seconds more.
@@ -240,7 +238,7 @@ fn web_files() -> Result<Vec<Entry>> {
         return Err(negative("there is no `busybox` to make the image of", hint));
     };
     let bytes = fs::read(&program).with_context(|| format!("read `{}`", program.display()))?;
-    if bytes.windows(LOADER.len()).any(|window| window == LOADER) {
+    if needs_a_loader(&bytes) {
         return Err(negative(&format!("`{}` is not static, and the image has nothing else", program.display()), hint));
     }
     let record = Source::Bytes(b"blood pressure 120/80\n".to_vec());
@@ -248,6 +246,22 @@ fn web_files() -> Result<Vec<Entry>> {
         Entry { path: "/busybox".to_owned(), source: Source::Bytes(bytes), mode: 0o755 },
         Entry { path: "/records/record.txt".to_owned(), source: record, mode: 0o444 },
     ])
+}
+
+/// Whether a program of this machine names another one that loads its libraries: it has a segment of type `PT_INTERP`
+/// (ELF-64 Object File Format 1.5: the header's `e_phoff`, `e_phentsize` and `e_phnum`).
+fn needs_a_loader(program: &[u8]) -> bool {
+    const PT_INTERP: u64 = 3;
+    let number = |at: usize, size: usize| {
+        let bytes = program.get(at..at.checked_add(size)?)?;
+        Some(bytes.iter().rev().fold(0_u64, |number, byte| number << 8 | u64::from(*byte)))
+    };
+    let segments = || {
+        let (start, size, count) = (number(32, 8)?, number(54, 2)?, number(56, 2)?);
+        let at = move |n: u64| usize::try_from(start.checked_add(n.checked_mul(size)?)?).ok();
+        Some((0..count).any(|n| at(n).and_then(|at| number(at, 4)) == Some(PT_INTERP)))
+    };
+    segments().unwrap_or(false)
 }
 
 /// The command line with what it needs of a system: whom to trust on the public internet, and a folder to work in.
@@ -287,4 +301,22 @@ fn strip(binary: &Path, into: &Path) -> Result<PathBuf> {
         fs::copy(binary, &copy).with_context(|| format!("copy `{}`", binary.display()))?;
     }
     Ok(copy)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_program_that_needs_a_loader_is_told_from_one_that_does_not() {
+        let own = fs::read(std::env::current_exe().expect("this program")).expect("read");
+        assert!(!needs_a_loader(&own), "this build is static, whatever words are in it");
+        let mut dynamic = own.clone();
+        let start = usize::try_from(u64::from_le_bytes(own[32..40].try_into().expect("eight"))).expect("small");
+        dynamic[start..start + 4].copy_from_slice(&3_u32.to_le_bytes());
+        assert!(needs_a_loader(&dynamic));
+        for broken in [&own[..40], &[], b"#!/bin/sh"] {
+            assert!(!needs_a_loader(broken));
+        }
+    }
 }
