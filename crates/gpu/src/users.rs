@@ -65,6 +65,10 @@ impl Look for Processes {
 
 /// Everyone who holds any of these devices, each once for each node, in the order of process numbers.
 pub fn holders(machine: &Machine, devices: &[Device]) -> Result<Vec<Holder>, ReadError> {
+    if devices.is_empty() {
+        // Nobody has what is not there, also where the processes cannot be looked at.
+        return Ok(Vec::new());
+    }
     let nodes = Nodes::of(machine, devices)?;
     let mut found = BTreeSet::new();
     for process in machine.names("/proc")?.iter().filter_map(|name| name.parse::<u32>().ok()) {
@@ -267,5 +271,7 @@ mod tests {
         // A file where a link should be fails as a denied right does.
         fs::write(host.root().join("proc/60/fd/3"), "").unwrap();
         assert!(Processes::new(host.machine()).holders(&[at(0x10)]).is_err());
+        // A machine without devices can be looked at all the same.
+        assert_eq!(Processes::new(host.machine()).holders(&[]).unwrap(), []);
     }
 }
