@@ -1,7 +1,7 @@
 //! Collects Evidence inside a TEE. It asks for Evidence over bytes that the caller chose, and verifies nothing: whoever
 //! receives the Evidence judges it (`verifier`).
 //!
-//! [`Automatic`] is a pod's Attester. It looks at every place where a TEE may show itself ([`detect`]), and makes Evidence
+//! [`Automatic`] is a pod's Attester. It looks at every place where a TEE may show itself ([`detect()`]), and makes Evidence
 //! in the one way that it found:
 //!
 //! | interface | where | Evidence |

@@ -12,7 +12,7 @@ const MAX_NUMBER: usize = 32;
 /// NVIDIA's number among the makers of PCI devices.
 const NVIDIA: u32 = 0x10de;
 
-/// Everything that [`detect`](crate::detect) does not need to know.
+/// Everything that [`detect`](crate::detect()) does not need to know.
 pub fn survey(kernel: &dyn Kernel) -> Vec<Looked> {
     let mut looked = Vec::new();
     if kernel.look(tsm::FOLDER) == Ok(Node::Folder) {
