@@ -202,6 +202,17 @@ pub struct Wish {
     pub question: Vec<String>,
     /// The work folder.
     pub work: String,
+    /// What an earlier run left on this machine; of no account elsewhere.
+    pub left: Left,
+}
+
+/// What the local engine has of an earlier run.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Left {
+    /// It may be up.
+    pub engine: bool,
+    /// The Coordinator had a seed, and gets it back from its shares.
+    pub seed: bool,
 }
 
 /// Who makes the question's answer worth something on a cluster of Confidential GKE Nodes: nobody.
@@ -415,10 +426,17 @@ impl Planner<'_> {
         let generated = self.below(GENERATED);
         let up = self.casemate(&["up", &generated]);
         let wait = self.casemate(&["wait", "--timeout", "120"]);
+        let mut apply = vec![up];
+        if self.wish.left.engine {
+            apply.insert(0, self.casemate(&["down"]));
+        }
+        if self.wish.left.seed {
+            apply.push(self.casemate(&["recover"]));
+        }
         vec![
             self.images(),
             self.generate(&["local".to_owned()], None),
-            Self::step(StepName::Apply, "the local engine starts the pods, INSECURE", vec![up]),
+            Self::step(StepName::Apply, "the local engine starts the pods, INSECURE", apply),
             self.set(),
             self.secrets(),
             Self::step(StepName::Ready, "every pod is ready", vec![wait]),

@@ -10,7 +10,7 @@ use std::io::{IsTerminal as _, Write as _};
 use std::path::{Path, PathBuf};
 
 use cloud::files::Registry;
-use cloud::steps::{self, JOURNAL, Journal, Start, Step, StepName, Target, Wish};
+use cloud::steps::{self, JOURNAL, Journal, Left, Start, Step, StepName, Target, Wish};
 use policy::generate::Tee;
 use sha2::{Digest as _, Sha256};
 
@@ -97,7 +97,9 @@ fn step(text: &str) -> Result<StepName, String> {
 pub(crate) fn run(context: &Context, args: DeployArgs) -> Outcome {
     let wish = wish(context, &args)?;
     let plan = steps::plan(&wish);
-    let digests = (plan_digest(&plan), resources_digest(&args.paths)?);
+    // What an earlier run left does not make another deployment of this one.
+    let bare = steps::plan(&Wish { left: Left::default(), ..wish });
+    let digests = (plan_digest(&bare), resources_digest(&args.paths)?);
     if args.dry_run {
         show(context, &plan);
         return Ok(());
@@ -200,8 +202,16 @@ fn wish(context: &Context, args: &DeployArgs) -> Outcome<Wish> {
         runtime: !args.skip_runtime,
         question: args.question.clone(),
         work: text(&context.workspace.dir().to_owned(), "the work folder")?,
+        left: Left {
+            engine: context.workspace.dir().join(ENGINE_STATE).exists(),
+            seed: context.workspace.dir().join(SEED_SHARES).exists(),
+        },
     })
 }
+
+/// What the local engine keeps of itself while it runs, and what `casemate set` writes once a Coordinator has a seed.
+const ENGINE_STATE: &str = ".casemate/engine.json";
+const SEED_SHARES: &str = "seed-shares.json";
 
 /// What is made of the resources lies in the work folder, and would be taken for resources of the user's the next time.
 fn apart(resources: &Path, work: &Path) -> Outcome {

@@ -15,6 +15,7 @@ fn wish(target: Target) -> Wish {
         runtime: true,
         question: Vec::new(),
         work: ".".into(),
+        left: Left::default(),
     }
 }
 
@@ -63,6 +64,22 @@ fn on_this_machine() {
           casemate infer --image 7.png
     "#]],
     );
+}
+
+#[test]
+fn on_this_machine_again() {
+    let mut wish = wish(Target::Local);
+    for (left, expected) in [
+        (Left { engine: true, seed: false }, "casemate down, casemate up generated"),
+        (Left { engine: false, seed: true }, "casemate up generated, casemate recover"),
+        (Left { engine: true, seed: true }, "casemate down, casemate up generated, casemate recover"),
+    ] {
+        wish.left = left;
+        let plan = plan(&wish);
+        let apply = plan.iter().find(|step| step.name == StepName::Apply).unwrap();
+        let commands: Vec<String> = apply.commands.iter().map(ToString::to_string).collect();
+        assert_eq!(commands.join(", "), expected);
+    }
 }
 
 #[test]
